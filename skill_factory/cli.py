@@ -1,0 +1,36 @@
+"""The `skill-factory` command; each verb is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from skill_factory import __version__
+
+_VERBS = {
+    "create": ("skill_factory.sft_data_creation", "Make an SFT dataset from a reflection-annotated dataset."),
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module, _ = _VERBS[cmd_name]
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in _VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="skill-factory")
+def main() -> None:
+    """Prime a language model with retry, reflect and verify, on traces made of its own text."""

@@ -1,0 +1,61 @@
+"""What can go wrong at the border, and nothing else.
+
+    SkillFactoryError           one clear line for the user: what, where, what to do; exit code 1
+    ├── ConfigError             a config file
+    ├── OptionError             options that do not go together; exit code 2
+    ├── InputError              a dataset that cannot be read, or not as asked
+    │   └── ColumnError         a column that is missing or of the wrong type
+    ├── PhraseError             a phrase file
+    ├── OutputError             a place that cannot be written
+    ├── EngineError             a worker that died
+    └── NothingMadeError        all rows were set aside: 0 traces; carries the ledger
+
+What a model says is never an error: it is counted (`ledger`). A broken promise of our own
+code (`LedgerError`) is no `SkillFactoryError`: it deserves its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SkillFactoryError(Exception):
+    """Base of all errors that the command line shows as one message, without a traceback."""
+
+
+class ConfigError(SkillFactoryError):
+    """A config file with an unknown key or a wrong value."""
+
+
+class OptionError(SkillFactoryError):
+    """Options with a wrong value, or that contradict each other."""
+
+
+class InputError(SkillFactoryError):
+    """An input dataset that is missing, empty or unreadable."""
+
+
+class ColumnError(InputError):
+    """An input column that is missing or has the wrong type."""
+
+
+class PhraseError(SkillFactoryError):
+    """A phrase file with a fault."""
+
+
+class OutputError(SkillFactoryError):
+    """An output that exists already or cannot be written."""
+
+
+class EngineError(SkillFactoryError):
+    """A worker process that died, as when memory runs out."""
+
+
+class NothingMadeError(SkillFactoryError):
+    """No trace could be made; `ledger` is the printed table that says why."""
+
+    def __init__(self, message: str, ledger: str) -> None:
+        super().__init__(message)
+        self.ledger = ledger
+
+
+class LedgerError(AssertionError):
+    """Counts that do not add up: a fault of ours, never of the data."""

@@ -1,0 +1,240 @@
+"""The formats: which attempts stand in a trace, and in what order (method, section "Formats").
+
+A format is a list of slots. A slot is a small pure function from one question's pool and a source of draws to a
+recipe; it raises `Unfillable` where the pool does not allow it. To add a format, write the slot and name it in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from skill_factory.ledger import Reason
+from skill_factory.phrases import Kind
+
+T = TypeVar("T")
+
+
+class Draws:
+    """Uniform draws that are the same on every machine and Python.
+
+    Built on `random.Random.random` alone: of that module only its sequence is promised to stay
+    (https://docs.python.org/3/library/random.html#notes-on-reproducibility).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._uniform = random.Random(seed).random
+
+    def below(self, n: int) -> int:
+        """A number from 0 to n - 1."""
+        return int(self._uniform() * n)
+
+    def between(self, low: int, high: int) -> int:
+        """A number from low to high, both included."""
+        return low + int(self._uniform() * (high - low + 1))
+
+    def one(self, items: Sequence[T]) -> T:
+        """One of the items."""
+        return items[int(self._uniform() * len(items))]
+
+    def some(self, items: Sequence[T], n: int) -> list[T]:
+        """n different items in random order; n is at most their number."""
+        left, uniform = list(items), self._uniform
+        for i in range(n):
+            j = i + int(uniform() * (len(left) - i))
+            left[i], left[j] = left[j], left[i]
+        return left[:n]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """All items in random order."""
+        return self.some(items, len(items))
+
+
+class Unfillable(Exception):
+    """The pool cannot fill a slot; a counted skip, never a shorter trace."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The valid attempts of one question, numbered from 0; `all` is `correct` and `incorrect` together.
+
+    `variants` has the attempts' prompt variants if those of one trace must differ, else None.
+    """
+
+    all: Sequence[int]
+    correct: Sequence[int]
+    incorrect: Sequence[int]
+    variants: Sequence[object] | None
+
+    def clashes(self, attempt: int, taken: Sequence[int]) -> bool:
+        """Whether an attempt cannot stand in a trace beside those taken."""
+        if self.variants is None:
+            return attempt in taken
+        return any(self.variants[attempt] == self.variants[t] for t in taken)
+
+    def one(self, draws: Draws, items: Sequence[int], taken: Sequence[int], lack: Reason) -> int:
+        """One of the items beside those taken; raises `Unfillable` (`lack`: there was none to begin with)."""
+        if not items:
+            raise Unfillable(lack)
+        free = [item for item in items if not self.clashes(item, taken)]
+        if not free:
+            raise Unfillable(lack if self.variants is None else Reason.TOO_FEW_VARIANTS)
+        return draws.one(free)
+
+    def others(self, draws: Draws, n: int, taken: Sequence[int]) -> list[int]:
+        """n attempts of any correctness, in random order, beside those taken; raises `Unfillable`."""
+        if n == 0:
+            return []
+        return self.some(draws, self.all, n, taken)
+
+    def some(self, draws: Draws, items: Sequence[int], n: int, taken: Sequence[int]) -> list[int]:
+        """n of the items beside those taken: with unique variants, n variants, then an attempt of each."""
+        free = [item for item in items if not self.clashes(item, taken)]
+        if self.variants is None:
+            if len(free) < n:
+                raise Unfillable(Reason.TOO_FEW_ATTEMPTS)
+            return draws.some(free, n)
+        groups = self.by_variant(free)
+        if len(groups) < n:
+            raise Unfillable(Reason.TOO_FEW_VARIANTS)
+        return [draws.one(group) for group in draws.some(groups, n)]
+
+    def by_variant(self, items: Sequence[int]) -> list[list[int]]:
+        """The items in groups of one prompt variant; each its own group where variants may repeat."""
+        groups: dict[object, list[int]] = {}
+        for item in items:
+            groups.setdefault(item if self.variants is None else self.variants[item], []).append(item)
+        return list(groups.values())
+
+
+class Recipe(NamedTuple):
+    """What stands in one trace, in order; positions in the pool.
+
+    `lead` is the kind of phrase that opens the text after the thinking, None if it opens with the closing phrase.
+    `restated` and `answer_of` count from 0 in `attempts`; `restated` None: no attempt is given again.
+    """
+
+    label: str
+    attempts: list[int]
+    answer_of: int
+    lead: Kind | None = None
+    restated: int | None = None
+    reflects: bool = True
+
+
+Slot = Callable[[Pool, Draws, int], Recipe]
+Planned = Iterator[Recipe | Unfillable]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """`longest`: attempts in the longest trace. `sampled`: a single trace draws its length from 2 to that."""
+
+    longest: int
+    sampled: bool = False
+
+
+def _then_correct(pool: Pool, draws: Draws, n: int) -> Recipe:
+    last = pool.one(draws, pool.correct, (), Reason.NO_CORRECT_ATTEMPT)
+    return Recipe(f"{n}C", [*pool.others(draws, n - 1, [last]), last], n - 1)
+
+
+def _then_incorrect(pool: Pool, draws: Draws, n: int) -> Recipe:
+    wrong = [i for i in pool.incorrect if not all(pool.clashes(c, [i]) for c in pool.correct)]
+    if pool.incorrect and not wrong:
+        raise Unfillable(Reason.TOO_FEW_VARIANTS)
+    last = pool.one(draws, wrong, (), Reason.NO_INCORRECT_ATTEMPT)
+    right = pool.one(draws, pool.correct, [last], Reason.NO_CORRECT_ATTEMPT)
+    before = draws.shuffled([right, *pool.others(draws, n - 2, [right, last])])
+    correct = set(pool.correct)
+    latest = max(i for i, attempt in enumerate(before) if attempt in correct)
+    return Recipe("*C*IC", [*before, last], latest, Kind.BACKTRACK, latest)
+
+
+def _then_two_correct(pool: Pool, draws: Draws, n: int) -> Recipe:
+    if len(pool.correct) < 2:
+        raise Unfillable(Reason.ONE_CORRECT_ATTEMPT)
+    two = pool.some(draws, pool.correct, 2, ())
+    return Recipe("*CC", [*pool.others(draws, n - 2, two), *two], n - 1, Kind.CONFIRMATION)
+
+
+def _any(pool: Pool, draws: Draws, n: int) -> Recipe:
+    last = draws.one(pool.all)
+    return Recipe("random", [*pool.others(draws, n - 1, [last]), last], n - 1)
+
+
+def _without_reflections(pool: Pool, draws: Draws, n: int) -> Recipe:
+    return _then_correct(pool, draws, n)._replace(label="no_reflection", reflects=False)
+
+
+def _fill(slot: Slot, pool: Pool, draws: Draws, n: int, longest: int) -> Recipe | Unfillable:
+    if not pool.correct:
+        return Unfillable(Reason.NO_CORRECT_ATTEMPT)
+    if len(pool.all) < longest:
+        return Unfillable(Reason.TOO_FEW_ATTEMPTS)
+    try:
+        return slot(pool, draws, n)
+    except Unfillable as skip:
+        return skip
+
+
+def _just_one(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
+    def plan(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
+        yield _fill(slot, pool, draws, 1, lengths.longest)
+
+    return plan
+
+
+def _longest(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
+    def plan(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
+        n = draws.between(2, lengths.longest) if lengths.sampled else lengths.longest
+        yield _fill(slot, pool, draws, n, lengths.longest)
+
+    return plan
+
+
+def _each(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
+    def plan(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
+        for n in range(1, lengths.longest + 1):
+            yield _fill(slot, pool, draws, n, lengths.longest)
+
+    return plan
+
+
+def _paper(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
+    """Algorithm 1 (paper, section 3.2): until no correct attempt is left, up to L of them and fewer incorrect ones."""
+    if not pool.correct:
+        yield Unfillable(Reason.NO_CORRECT_ATTEMPT)
+    right, wrong = list(pool.correct), list(pool.incorrect)
+    while right:
+        n = min(draws.between(1, lengths.longest), len(pool.by_variant(right)))
+        *some, last = pool.some(draws, right, n, ())
+        free = [w for w in wrong if not pool.clashes(w, [*some, last])]
+        n_wrong = min(draws.between(0, n - 1), len(pool.by_variant(free)))
+        mixed = draws.shuffled([*some, *pool.some(draws, free, n_wrong, ())])
+        yield Recipe("paper", [*mixed, last], len(mixed))
+        used = {*mixed, last}
+        right = [r for r in right if r not in used]
+        wrong = [w for w in wrong if w not in used]
+
+
+FORMATS: dict[str, Callable[[Pool, Draws, Lengths], Planned]] = {
+    "0C": _just_one(lambda *args: _then_correct(*args)._replace(label="0C")),
+    "*C": _longest(_then_correct),
+    "*C_full": _each(_then_correct),
+    "*C*IC": _longest(_then_incorrect),
+    "*CC": _longest(_then_two_correct),
+    "random": _each(_any),
+    "no_reflection": _each(_without_reflections),
+    "paper": _paper,
+}
+"""Formats by name. Each yields, for one question and one repeat, a recipe or a reason for each of its slots."""
+
+NEEDS_TWO_ATTEMPTS = frozenset({"*C*IC", "*CC"})
+"""Formats that cannot be made with a longest trace of 1."""

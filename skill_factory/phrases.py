@@ -1,0 +1,89 @@
+"""The phrase bank: what a trace says between the model's own texts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from skill_factory import markup
+from skill_factory.errors import PhraseError
+
+
+class Kind(StrEnum):
+    """Where a phrase may stand; the order is the order of phrase ids."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    GENERIC = "generic"
+    CLOSING = "closing"
+    BACKTRACK = "backtrack"
+    CONFIRMATION = "confirmation"
+
+
+@dataclass(frozen=True)
+class PhraseBank:
+    """Phrases by kind. A phrase id is the phrase's index in `texts`, all kinds one after the other."""
+
+    phrases: dict[Kind, tuple[str, ...]]
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """All phrases, in the order of their ids."""
+        return tuple(text for kind in Kind for text in self.phrases[kind])
+
+    def ids(self, *kinds: Kind) -> tuple[int, ...]:
+        """Ids of the phrases of these kinds."""
+        starts, start = {}, 0
+        for kind in Kind:
+            starts[kind] = start
+            start += len(self.phrases[kind])
+        return tuple(i for k in kinds for i in range(starts[k], starts[k] + len(self.phrases[k])))
+
+
+def load_phrases(path: Path | None = None) -> PhraseBank:
+    """The phrase bank in a YAML file; None is the one of the package.
+
+    Raises `PhraseError` for a file that is missing or no YAML, a kind that is unknown, missing or empty, and a
+    phrase that is no text, blank, longer than a line, there twice, or holds a tag or a chat token.
+    """
+    where = str(path) if path else "skill_factory/phrases.yaml"
+    try:
+        source = (path or files("skill_factory") / "phrases.yaml").read_text(encoding="utf-8")
+        content = yaml.safe_load(source)
+    except OSError as error:
+        raise PhraseError(f"{where}: cannot read the phrase file: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PhraseError(f"{where}: not a YAML file: {' '.join(str(error).split())}") from None
+    kinds = ", ".join(Kind)
+    if not isinstance(content, dict):
+        raise PhraseError(f"{where}: expected lists of phrases under the kinds {kinds}")
+    if unknown := [str(key) for key in content if key not in set(Kind)]:
+        raise PhraseError(f"{where}: unknown kind {unknown[0]!r}; the kinds are {kinds}")
+    return PhraseBank({kind: _checked(content.get(kind), kind, where) for kind in Kind})
+
+
+def _checked(phrases: object, kind: Kind, where: str) -> tuple[str, ...]:
+    if not isinstance(phrases, list) or not phrases:
+        raise PhraseError(f"{where}: {kind}: expected a list with at least one phrase")
+    seen: set[str] = set()
+    for number, phrase in enumerate(phrases, 1):
+        at = f"{where}: {kind}: phrase {number}"
+        if not isinstance(phrase, str):
+            raise PhraseError(f"{at} is {phrase!r}, not text; put it in quotes")
+        if not phrase.strip():
+            raise PhraseError(f"{at} is empty")
+        if "\n" in phrase:
+            raise PhraseError(f"{at} is longer than one line: {phrase!r}")
+        for pattern in (markup.ANY_TAG, *markup.CHAT_TOKENS):
+            if tag := re.search(pattern, phrase):
+                raise PhraseError(f"{at} holds the tag {tag[0]}; phrases hold no tags")
+        if phrase in seen:
+            raise PhraseError(f"{at} is there twice: {phrase!r}")
+        seen.add(phrase)
+    return tuple(phrases)

@@ -1,0 +1,317 @@
+"""Step 2 as a whole: an annotated dataset becomes an SFT folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+from xxhash import xxh3_128
+
+from skill_factory import __version__, card
+from skill_factory.arrays import offsets
+from skill_factory.config import CreateConfig
+from skill_factory.engines import ahead, cores, run
+from skill_factory.errors import NothingMadeError, OutputError
+from skill_factory.ledger import Ledger
+from skill_factory.markup import read
+from skill_factory.phrases import PhraseBank, load_phrases
+from skill_factory.pools import Choice, Spill, index, read_unit
+from skill_factory.sources import Source, find_source
+from skill_factory.store import new_folder, sha256
+from skill_factory.tables import PLAN, SFT
+from skill_factory.weaving import PlanSettings, plan, plan_table, weave
+
+PART_BYTES = 32 << 20
+"""About how much text is planned and woven at a time; it bounds a worker's memory."""
+
+SHARD_BYTES = 64 << 20
+"""Text of valid attempts behind one output file, which is what one worker makes."""
+
+MAX_PARTS = 4096
+
+MAX_SHARDS = 32
+"""A push of more than 50 files is no longer one commit (huggingface_hub 2.4)."""
+
+# Settings that say where and how a run goes, not what it makes.
+_NOT_CONTENT = {
+    *("input_dataset", "input_config", "input_split", "revision", "output_dataset"),
+    *("workers", "overwrite", "dry_run"),
+}
+
+
+@dataclass
+class Made:
+    """What a run made, or in a dry run would make.
+
+    `labels` counts traces; `notes` are for the user to read; `sample` is the text of a trace, None after a dry run.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    labels: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    sample: str | None = None
+
+
+def create(config: CreateConfig) -> Made:
+    """Run step 2. `config` names an input and, unless it is a dry run, a local folder as output.
+
+    Raises `SkillFactoryError`s. Whatever stops a run, even its death, the output folder is then not there, or as it was.
+    """
+    phrases = load_phrases(Path(config.phrases) if config.phrases else None)
+    source = find_source(config.input_dataset or "", config.input_config, config.input_split, config.revision)
+    if config.dry_run:
+        with _explained(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
+            return _create(config, phrases, source, Path(work), None)
+    target = Path(config.output_dataset or "")
+    with _explained(target), new_folder(target, config.overwrite) as folder:
+        return _create(config, phrases, source, folder.parent, folder)
+
+
+@contextmanager
+def _explained(target: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{target}: cannot be written: {error.strerror or error}. "
+            "Nothing was left there; once this is mended, the same command works."
+        ) from None
+
+
+def _create(config: CreateConfig, phrases: PhraseBank, source: Source, work: Path, folder: Path | None) -> Made:
+    parts = min(MAX_PARTS, 1 + source.size() // PART_BYTES)
+    found = _index(config, source, work / "spill.arrow", parts)
+    made = Made(found.ledger, notes=_missing_variants(config, found))
+    job = _Job(
+        spill=work / "spill.arrow",
+        parts=parts,
+        shards=min(parts, MAX_SHARDS, 1 + found.text_bytes // SHARD_BYTES),
+        settings=PlanSettings(
+            formats=config.formats,
+            lengths=config.lengths,
+            repeats=config.repeats,
+            unique_variants=config.unique_variants,
+            seed=config.seed,
+            phrases=phrases,
+        ),
+    )
+    if config.subsample:
+        last = _last_id(config, job, made)
+        job = replace(job, settings=replace(job.settings, last_id=last))
+    content, full = xxh3_128(), []
+    for number, shard in enumerate(_each_shard(config, "weave", job, work if folder else None)):
+        made.ledger.add(shard.ledger)
+        made.labels.update(shard.labels)
+        content.update(shard.digests)
+        made.sample = made.sample or shard.sample
+        full += [number] if shard.ledger.traces.kept else []
+    made.ledger.check()
+    if not made.ledger.traces.kept:
+        raise NothingMadeError("0 traces: the ledger says why", made.ledger.table())
+    if folder:
+        _join(work, full, folder)
+        _describe(folder, config, source, found, made, phrases, content.hexdigest())
+    return made
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Found:
+    """What the input held: its ledger, digest and prompt variants, and the size of the usable texts."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    digest: int = 0
+    variants: Counter[str | None] = field(default_factory=Counter)
+    text_bytes: int = 0
+
+
+def _index(config: CreateConfig, source: Source, path: Path, parts: int) -> _Found:
+    """Read the input once; what can be used is then in the spill at `path`, and all else in the ledger."""
+    choice = Choice(config.prompt_variants, config.drop_reflections_containing)
+    out = _Found()
+    bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
+    with bar, Spill(path, parts) as spill:
+        for batch, found in ahead(lambda batch: index(batch, config.columns, choice), source.batches(config.columns)):
+            spill.add(found.usable)
+            out.ledger.add(found.ledger)
+            out.digest = (out.digest + found.digest) % (1 << 128)
+            out.variants.update(found.variants)
+            bar.update(batch.table.num_rows)
+    out.text_bytes = spill.text_bytes
+    return out
+
+
+def _missing_variants(config: CreateConfig, found: _Found) -> list[str]:
+    there = ", ".join(sorted(map(str, found.variants)))
+    return [
+        f"no attempt has the prompt variant {name!r}; there are: {there}"
+        for name in config.prompt_variants or ()
+        if name not in found.variants
+    ]
+
+
+# -- planning and weaving ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs to know. The spill is cut into `parts`; neighbouring ones make one of the `shards`."""
+
+    spill: Path
+    parts: int
+    shards: int
+    settings: PlanSettings
+
+
+@dataclass
+class _Shard:
+    """What became of one shard. `ids` has its traces' ids; `sample` is the text of one, `digests` has 16 bytes for each."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    labels: Counter[str] = field(default_factory=Counter)
+    ids: list[str] = field(default_factory=list)
+    sample: str | None = None
+    digests: bytes = b""
+
+
+def _each_shard(config: CreateConfig, name: str, job: _Job, out: Path | None) -> Iterator[_Shard]:
+    results = run(partial(_do_shard, job, out), job.shards, config.workers or cores())
+    yield from tqdm(results, name, job.shards, unit=" shards", disable=None, leave=False)
+
+
+def _do_shard(job: _Job, out: Path | None, number: int) -> _Shard:
+    """Plan one shard and, where `out` is a folder, write its traces and its part of the plan there."""
+    shard = _Shard()
+    with ExitStack() as stack:
+        if out:
+            traces, plans = (
+                stack.enter_context(pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd"))
+                for name, schema in (("train", SFT), ("plan", PLAN))
+            )
+        for part in range(number * job.parts // job.shards, (number + 1) * job.parts // job.shards):
+            unit = read_unit(job.spill, part, job.parts)
+            planned, ledger = plan(unit, job.settings)
+            shard.ledger.add(ledger)
+            shard.labels.update(planned.labels)
+            shard.ids += planned.ids if job.settings.last_id is None and not out else []
+            if not out or not planned.ids:
+                continue
+            plans.write_table(plan_table(planned, unit))
+            for batch in weave(planned, unit, job.settings.phrases):
+                traces.write_batch(batch)
+                shard.digests += _digests(batch)
+                shard.sample = shard.sample or _sample(batch)
+    return shard
+
+
+def _digests(batch: pa.RecordBatch) -> bytes:
+    """16 bytes a trace that name its texts, label and id."""
+    texts = batch.column("conversations").flatten().field("content")
+    data, ends = memoryview(texts.buffers()[2]), offsets(texts)[::2].tolist()
+    asked = np.diff(offsets(texts))[::2].tolist()
+    out = []
+    for i, name in enumerate(zip(batch.column(1).to_pylist(), batch.column(2).to_pylist(), strict=True)):
+        digest = xxh3_128(f"{asked[i]} {name}".encode())
+        digest.update(data[ends[i] : ends[i + 1]])
+        out.append(digest.digest())
+    return b"".join(out)
+
+
+def _sample(batch: pa.RecordBatch) -> str:
+    """The shortest of a batch's first traces that try more than once, if there is one."""
+    texts = [turns[1]["content"] for turns in batch.column("conversations").slice(0, 20).to_pylist()]
+    return min(texts, key=lambda text: (len(read(text).attempts) < 2, len(text)))
+
+
+def _last_id(config: CreateConfig, job: _Job, made: Made) -> str | None:
+    """The largest id in the subsample; None if all traces are.
+
+    Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces' order.
+    """
+    ids, wanted = np.array([], "S32"), config.subsample or 0
+    for shard in _each_shard(config, "subsample", job, None):
+        ids = np.sort(np.concatenate([ids, np.array(shard.ids, "S32")]))[:wanted]
+    if len(ids) == wanted:
+        return bytes(ids[-1]).decode()
+    made.notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}")
+    return None
+
+
+# -- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _join(work: Path, full: list[int], folder: Path) -> None:
+    """Name the workers' files, leaving out empty shards, and join their parts of the plan."""
+    (folder / "sft_train").mkdir()
+    with pq.ParquetWriter(folder / "plan.parquet", PLAN, compression="zstd") as plans:
+        for place, number in enumerate(full):
+            name = f"train-{place:05}-of-{len(full):05}.parquet"
+            (work / f"train-{number}.parquet").rename(folder / "sft_train" / name)
+            with pq.ParquetFile(work / f"plan-{number}.parquet") as part:
+                for batch in part.iter_batches():
+                    plans.write_batch(batch)
+
+
+def _describe(
+    folder: Path,
+    config: CreateConfig,
+    source: Source,
+    found: _Found,
+    made: Made,
+    phrases: PhraseBank,
+    digest: str,
+) -> None:
+    """Write the card, the LLaMA-Factory entry and, last, the manifest."""
+    ledger = made.ledger
+    manifest: dict[str, Any] = {
+        "versions": {
+            "skill_factory": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("pyarrow", "numpy", "datasets", "huggingface_hub")},
+        },
+        "input": {
+            "name": source.name,
+            "config": source.config,
+            "split": source.split,
+            "revision": source.revision,
+            "rows": ledger.rows.read,
+            "files": source.rows,
+            "digest": f"{found.digest:032x}",
+        },
+        "settings": config.model_dump(mode="json", exclude=_NOT_CONTENT),
+        "counts": {
+            "traces": ledger.traces.kept,
+            "questions": ledger.questions.kept,
+            "labels": dict(sorted(made.labels.items())),
+        },
+        "ledger": ledger.as_dict(),
+        "output": {"digest": digest},
+        "phrases": phrases.texts,
+    }
+    _write(folder / "README.md", card.dataset_card(manifest, made.sample or "", ledger.table()))
+    _write(folder / "dataset_info.json", card.llama_factory_entry(folder.name))
+    manifest["output"]["files"] = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    _write(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,412 @@
+"""Index: from annotated rows to pools of valid attempts, partitioned by the digest of their question.
+
+`index` judges a batch of rows: it says of every row, attempt and reflection whether it can stand in a trace, or why
+not. `Spill` keeps what can, sorted by question digest in runs on disk, so that the attempts of a question can be
+brought together again a part at a time: memory is bounded and the order of rows does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_128, xxh3_128_digest
+
+from skill_factory import markup
+from skill_factory.arrays import Ints, Mask, digests, given, numbers, offsets, strings, view
+from skill_factory.errors import InputError
+from skill_factory.ledger import Ledger, Reason
+from skill_factory.sources import Batch
+from skill_factory.tables import USABLE, Columns
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the input may be used. `variants` None: all prompt variants. `without`: reflections that contain
+    one of these texts, in any case, are dropped."""
+
+    variants: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+
+
+@dataclass
+class Indexed:
+    """What `index` found in one batch or, added up, in all.
+
+    `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums the 128-bit digests of all attempts: it names the content of the
+    input, whatever the order of its rows. `variants` counts the attempts of each prompt variant.
+    """
+
+    usable: pa.RecordBatch
+    ledger: Ledger
+    digest: int
+    variants: Counter[str | None]
+
+
+def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
+    """Judge a batch of annotated rows.
+
+    Raises `InputError` for a row with several responses whose reflections are one flat list: nothing says whose they are.
+    """
+    ledger, batch = Ledger(), source.table
+    question = batch.column(columns.question)
+    response = _as_lists(batch.column(columns.response))
+    others = [_as_lists(batch.column(name)) for name in (columns.correctness, columns.extracted_answer)]
+    reflection = batch.column(columns.reflection)
+    nested = _depth(reflection.type) == 2
+    per_response = _as_lists(reflection) if nested else None
+
+    rows = _judge(
+        batch.num_rows,
+        (Reason.NO_QUESTION, _blank(question)),
+        (Reason.QUESTION_NOT_UNICODE, _not_unicode(question)),
+        (Reason.QUESTION_HOLDS_CHAT_TOKEN, _holds(question, *markup.CHAT_TOKENS)),
+        (Reason.NO_RESPONSE, response.lengths == 0),
+        (
+            Reason.LISTS_DIFFER_IN_LENGTH,
+            np.logical_or.reduce(
+                [
+                    lists.given & (lists.lengths != response.lengths)
+                    for lists in (*others, *([per_response] if per_response else []))
+                ]
+            ),
+        ),
+    )
+    ledger.rows.read = batch.num_rows
+    ledger.rows.kept = _count(rows, ledger.rows.losses)
+    kept = np.flatnonzero(rows == KEPT)
+    if not nested and (many := kept[response.lengths[kept] > 1]).size:
+        raise InputError(
+            f"{source.where}: row {source.file_row + int(many[0])} has {int(response.lengths[many[0]])} responses, but column "
+            f"{columns.reflection!r} is one flat list: make it a list of lists, one list for each response."
+        )
+
+    row, place = _expand(kept, response.lengths[kept])
+    text = _take(response.values, response.starts[row] + place)
+    correct, answer = (
+        _take(lists.values, lists.starts[row] + place, lists.given[row]) for lists in others
+    )
+    variant = _take(batch.column(columns.variant), row)
+    if per_response:
+        inner = _as_lists(per_response.values)
+        at = np.where(per_response.given[row], per_response.starts[row] + place, 0)
+        starts = inner.starts[at] if len(inner.starts) else np.zeros_like(at)
+        lengths = inner.lengths[at] if len(inner.lengths) else np.zeros_like(at)
+        lengths = np.where(per_response.given[row], lengths, 0)
+    else:
+        inner = _as_lists(reflection)
+        starts, lengths = inner.starts[row], inner.lengths[row]
+    owner, number = _expand(np.arange(len(row)), lengths)
+    reflections = _take(inner.values, starts[owner] + number)
+
+    known, seen = _question_ids(question)
+    question_ids = known[seen[row]] if len(known) else np.zeros((0, 16), np.uint8)
+    attempt_ids = _attempt_ids(question_ids, variant, correct, answer, text, reflections, lengths)
+
+    attempts = _judge(
+        len(row),
+        (Reason.PROMPT_VARIANT_NOT_CHOSEN, _not_chosen(variant, choice.variants)),
+        (Reason.UNDECIDED, ~given(correct)),
+        (Reason.BLANK, _blank(text)),
+        (Reason.NO_ANSWER, _blank(answer)),
+        (Reason.NOT_UNICODE, _not_unicode(text) | _not_unicode(answer) | _not_unicode(variant)),
+        (Reason.HOLDS_MARKUP, _breaks_attempt(text) | _holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS)),
+    )
+    truth = view(correct)
+    judged = _judge_reflections(reflections, attempts[owner] != KEPT, truth[owner], choice.without)
+    valid = judged == KEPT
+    counts = np.bincount(owner[valid], minlength=len(row))
+    attempts[(attempts == KEPT) & (counts == 0)] = _CODE[Reason.NO_VALID_REFLECTION]
+    ledger.attempts.read = len(row)
+    _count(attempts, ledger.attempts.losses)
+    ledger.reflections.read = len(owner)
+    _count(judged, ledger.reflections.losses)
+
+    usable = np.flatnonzero(attempts == KEPT)
+    usable = usable[np.argsort(question_ids.view(">u8")[usable, 0], kind="stable")]
+    held = np.cumsum(counts) - counts
+    shown = np.flatnonzero(valid)[np.add(*_expand(held[usable], counts[usable]))]
+    batch = pa.RecordBatch.from_arrays(
+        [
+            digests(question_ids[usable]),
+            digests(attempt_ids[usable]),
+            numbers(row[usable] + source.row),
+            numbers(place[usable].astype(np.int32)),
+            _take(question, row[usable]),
+            _take(variant, usable),
+            _take(correct, usable),
+            _take(text, usable),
+            _take(answer, usable),
+            _lists(counts[usable], _take(reflections, shown)),
+            _lists(counts[usable], numbers(number[shown].astype(np.int32))),
+        ],
+        schema=USABLE,
+    )
+    halves = attempt_ids.view(">u8").astype(np.uint64).sum(axis=0, dtype=np.uint64)
+    digest = (int(halves[0]) << 64) + int(halves[1]) if len(row) else 0
+    named = pc.value_counts(variant).to_pylist() if not _not_unicode(variant).any() else []
+    return Indexed(batch, ledger, digest, Counter({v["values"]: v["counts"] for v in named}))
+
+
+# -- judging ----------------------------------------------------------------------------------------------------------
+
+KEPT = -1
+_REASONS = list(Reason)
+_CODE = {reason: code for code, reason in enumerate(_REASONS)}
+Judged = npt.NDArray[np.int8]
+
+
+def _judge(size: int, *faults: tuple[Reason, Mask]) -> Judged:
+    """For each thing the code of the first reason that holds, or KEPT."""
+    out = np.full(size, KEPT, np.int8)
+    for reason, mask in reversed(faults):
+        out[mask] = _CODE[reason]
+    return out
+
+
+def _count(judged: Judged, losses: Counter[str]) -> int:
+    """Count the losses by reason; how many were kept."""
+    codes, counts = np.unique(judged, return_counts=True)
+    losses.update({_REASONS[c]: int(n) for c, n in zip(codes, counts, strict=True) if c != KEPT})
+    return int((judged == KEPT).sum())
+
+
+def _judge_reflections(texts: pa.Array, orphaned: Mask, truth: Mask, without: Sequence[str]) -> Judged:
+    tags = view(pc.count_substring_regex(texts, markup.VERDICT_TAG))
+    right = _holds(texts, markup.verdict_re2(markup.Verdict.CORRECT))
+    wrong = _holds(texts, markup.verdict_re2(markup.Verdict.INCORRECT))
+    filtered = np.zeros(len(texts), bool)
+    for word in without:
+        filtered |= view(pc.match_substring(texts, word, ignore_case=True))
+    return _judge(
+        len(texts),
+        (Reason.ATTEMPT_SET_ASIDE, orphaned),
+        (Reason.BLANK, _blank(texts)),
+        (Reason.NOT_UNICODE, _not_unicode(texts)),
+        (Reason.HOLDS_MARKUP, _holds(texts, markup.FOREIGN_IN_REFLECTION, *markup.CHAT_TOKENS)),
+        (Reason.SEVERAL_VERDICTS, tags > 2),
+        (Reason.NO_VERDICT, (tags < 2) | ~(right | wrong)),
+        (Reason.WRONG_VERDICT, right != truth),
+        (Reason.FILTERED_TEXT, filtered),
+    )
+
+
+def _breaks_attempt(texts: pa.Array) -> Mask:
+    out = _holds(texts, markup.FOREIGN_IN_ATTEMPT, *markup.CHAT_TOKENS)
+    tags = view(pc.count_substring_regex(texts, markup.ANSWER_TAG))
+    pair = _holds(texts, r"<answer>(?s:.*)</answer>")
+    # One pair is what a good attempt has, and two columns see it; the few others are looked at one by one.
+    for i in np.flatnonzero((tags != 0) & ~((tags == 2) & pair)):
+        out[i] |= not markup.answers_are_pairs(texts[i].as_buffer().to_pybytes().decode(errors="replace"))
+    return out
+
+
+def _not_chosen(variant: pa.Array, chosen: Sequence[str] | None) -> Mask:
+    if chosen is None:
+        return np.zeros(len(variant), bool)
+    return ~view(pc.is_in(variant, strings(chosen)))
+
+
+def _holds(texts: pa.Array, *patterns: str) -> Mask:
+    out = np.zeros(len(texts), bool)
+    for pattern in patterns:
+        out |= view(pc.match_substring_regex(texts, pattern))
+    return out
+
+
+def _blank(texts: pa.Array) -> Mask:
+    return ~_holds(texts, f"[^{markup.SPACE_RE2}]")
+
+
+def _not_unicode(texts: pa.Array) -> Mask:
+    """Texts that are no valid UTF-8: Parquet does not promise it, and JSON may escape half a surrogate pair."""
+    out = np.zeros(len(texts), bool)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        for i, text in enumerate(texts):
+            try:
+                text.as_py()
+            except UnicodeDecodeError:
+                out[i] = True
+    return out
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+class _Lists(NamedTuple):
+    """A column of lists: row i has `lengths[i]` of the `values` from `starts[i]`; not `given` where the list is null."""
+
+    values: pa.Array
+    starts: Ints
+    lengths: Ints
+    given: Mask
+
+
+def _depth(kind: pa.DataType) -> int:
+    return 1 + _depth(kind.value_type) if pa.types.is_list(kind) else 0
+
+
+def _as_lists(column: pa.Array) -> _Lists:
+    """A list column, or a plain one as lists of one."""
+    present = given(column)
+    if _depth(column.type) == 0:
+        return _Lists(column, np.arange(len(column)), present.astype(np.int64), present)
+    starts = offsets(column)[:-1].astype(np.int64)
+    lengths = view(pc.list_value_length(column)).astype(np.int64)
+    return _Lists(column.values, starts, lengths, present)
+
+
+def _expand(owners: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Each owner as often as its length says, and the count from 0 within it."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(owners, lengths), np.arange(int(lengths.sum())) - np.repeat(before, lengths)
+
+
+def _take(values: pa.Array, at: Ints, present: Mask | None = None) -> pa.Array:
+    """The values at these places, null where not `present`; a run of neighbours is not copied."""
+    if present is not None and not present.all():
+        return values.take(numbers(at, missing=~present))
+    if len(at) and at[-1] - at[0] == len(at) - 1 and (np.diff(at) == 1).all():
+        return values.slice(int(at[0]), len(at))
+    return values.take(numbers(at))
+
+
+def _lists(lengths: Ints, values: pa.Array) -> pa.ListArray:
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(numbers(ends), values)
+
+
+# -- digests ----------------------------------------------------------------------------------------------------------
+
+
+def _question_ids(question: pa.Array) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Digests of the different questions, and for each row which of them is its own."""
+    encoded = question.dictionary_encode()
+    texts = encoded.dictionary.cast(pa.binary())
+    ids = b"".join(xxh3_128_digest(text.as_py()) for text in texts)
+    indices = view(encoded.indices).astype(np.int64)
+    return np.frombuffer(ids, np.uint8).reshape(-1, 16), indices
+
+
+def _slices(texts: pa.Array) -> tuple[memoryview, list[int]]:
+    """The bytes under a string array and its offsets into them; a null is empty."""
+    data = texts.buffers()[2]
+    return memoryview(b"" if data is None else data), offsets(texts).tolist()
+
+
+def _attempt_ids(
+    question_ids: npt.NDArray[np.uint8],
+    variant: pa.Array,
+    correct: pa.Array,
+    answer: pa.Array,
+    text: pa.Array,
+    reflections: pa.Array,
+    lengths: Ints,
+) -> npt.NDArray[np.uint8]:
+    """128-bit digests of all that an attempt says; equal only for attempts with equal content."""
+    if not len(text):
+        return np.zeros((0, 16), np.uint8)
+    parts = [_slices(part) for part in (variant, answer, text)]
+    said, ends = _slices(reflections)
+    sizes = np.diff(ends).astype("<i4").tobytes()
+    decided = view(correct.cast(pa.int8()), missing=-1).astype("<i4")
+    heads = np.column_stack(
+        [question_ids.view("<i4"), decided, lengths.astype("<i4"), *(np.diff(at).astype("<i4") for _, at in parts)]
+    )
+    head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    out = []
+    for i in range(len(text)):
+        digest = xxh3_128(head[i * width : (i + 1) * width])
+        for data, at in parts:
+            digest.update(data[at[i] : at[i + 1]])
+        a, b = bounds[i], bounds[i + 1]
+        digest.update(sizes[4 * a : 4 * b])
+        digest.update(said[ends[a] : ends[b]])
+        out.append(digest.digest())
+    return np.frombuffer(b"".join(out), np.uint8).reshape(-1, 16)
+
+
+# -- the spill --------------------------------------------------------------------------------------------------------
+
+
+class Spill:
+    """Valid attempts on disk, cut into `parts` by ranges of their questions' digests. Use as a context manager.
+
+    An Arrow file; the batch that `add` takes becomes `parts` record batches in it, some of them empty, so that a part can be read
+    without the rest: a memory map would count the whole file as memory, as the kernel maps far around what is touched.
+    `text_bytes` is the size of all texts in it, in UTF-8; it does not depend on how they came in batches.
+    """
+
+    def __init__(self, path: Path, parts: int) -> None:
+        self.text_bytes = 0
+        self._writer = pa.ipc.new_file(str(path), USABLE)
+        self._starts = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._writer.close()
+
+    def add(self, usable: pa.RecordBatch) -> None:
+        """Take a batch as `index` makes it."""
+        if not usable.num_rows:
+            return
+        texts = [usable.column(name) for name in ("question", "attempt", "answer")]
+        for column in (*texts, usable.column("reflections").flatten()):
+            self.text_bytes += int(pc.sum(pc.binary_length(column)).as_py())
+        bounds = [*np.searchsorted(_keys(usable.column("question_id"))[:, 0], self._starts), usable.num_rows]
+        for start, stop in zip(bounds, bounds[1:], strict=False):
+            self._writer.write_batch(usable.slice(start, stop - start))
+
+
+def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
+    """Digests as two numbers each, which sort as the digests do; no copy."""
+    start, stop = ids.offset * 2, (ids.offset + len(ids)) * 2
+    return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
+
+
+class Unit(NamedTuple):
+    """All valid attempts of the questions in one part of a spill, and who belongs together.
+
+    Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the schema `USABLE`): in order of their
+    content's digest, so the order of the input's rows does not matter.
+    """
+
+    attempts: pa.Table
+    order: Ints
+    bounds: Ints
+
+
+def read_unit(spill: Path, part: int, parts: int) -> Unit:
+    """One part of a spill that was cut into `parts`."""
+    with pa.OSFile(str(spill)) as source:
+        reader = pa.ipc.open_file(source)
+        runs = [reader.get_batch(i) for i in range(part, reader.num_record_batches, parts)]
+    attempts = pa.Table.from_batches([run for run in runs if run.num_rows], USABLE)
+    if not attempts.num_rows:
+        return Unit(attempts, np.zeros(0, np.int64), np.zeros(1, np.int64))
+    asked, said = (
+        np.concatenate([_keys(chunk) for chunk in attempts[name].chunks]) for name in ("question_id", "attempt_id")
+    )
+    place = (view(attempts["response"]), view(attempts["row"]))
+    order = np.lexsort((*place, said[:, 1], said[:, 0], asked[:, 1], asked[:, 0]))
+    asked = asked[order]
+    starts = np.flatnonzero((asked[1:] != asked[:-1]).any(axis=1)) + 1
+    return Unit(attempts, order, np.concatenate([[0], starts, [len(order)]]))
+
+
+def questions(unit: Unit) -> Iterator[list[int]]:
+    """The rows of each question's attempts, in order of the questions' digests."""
+    order, bounds = unit.order.tolist(), unit.bounds.tolist()
+    for start, stop in zip(bounds, bounds[1:], strict=False):
+        yield order[start:stop]

@@ -1,0 +1,337 @@
+"""Annotated datasets in: local parquet and JSON files, folders of them, or the Hub, a batch at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.json as pj
+import pyarrow.parquet as pq
+
+from skill_factory.errors import ColumnError, InputError
+from skill_factory.tables import Columns, check_annotated
+
+BATCH_BYTES = 16 << 20
+"""About how much of an input is held decoded at a time."""
+
+MAX_BATCH_ROWS = 16_384
+_SUFFIX = re.compile(r"\.(parquet|jsonl|json|ndjson)(\.gz|\.bz2|\.zst|\.lz4)?$", re.IGNORECASE)
+# Files that tools lay beside the data, never data themselves.
+_NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
+_SPLIT = re.compile(r"^(train|test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
+_REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
+
+
+class Batch(NamedTuple):
+    """Rows of an input, their columns as `tables.check_annotated` types them.
+
+    `where` names the file; `file_row` is the first row's place in it and `row` its place in the whole input, from 0.
+    """
+
+    table: pa.RecordBatch
+    where: str
+    file_row: int
+    row: int
+
+
+@dataclass
+class Source:
+    """An annotated dataset, found but not yet read.
+
+    `files` is empty for a Hub dataset. `rows` fills as `batches` is read: for each file, or the Hub dataset, its name and number of rows.
+    """
+
+    name: str
+    files: tuple[Path, ...] = ()
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def batches(self, columns: Columns) -> Iterator[Batch]:
+        """All rows, in order, a batch at a time.
+
+        Raises `InputError` for what cannot be read, `ColumnError` for a missing or mistyped column.
+        """
+        total = 0
+        readers = [(str(path), _read_file(path, columns)) for path in self.files]
+        for where, reader in readers or [(self.name, _read_hub(self, columns))]:
+            count = 0
+            for table in reader:
+                yield Batch(table, where, count, total)
+                count, total = count + table.num_rows, total + table.num_rows
+            self.rows[where] = count
+        if total == 0:
+            raise InputError(f"{self.name}: the dataset has no rows")
+
+    def count(self) -> int | None:
+        """The number of rows if that is known without reading them (parquet), else None."""
+        if not self.files or any(_kind(path) != "parquet" for path in self.files):
+            return None
+        try:
+            return sum(pq.read_metadata(path).num_rows for path in self.files)
+        except (pa.ArrowInvalid, OSError):
+            return None  # reading will say what is wrong
+
+    def size(self) -> int:
+        """A rough guess of the bytes of text in it; 0 if there is no telling."""
+        return sum((3 if _kind(path) == "parquet" else 1) * path.stat().st_size for path in self.files)
+
+
+def find_source(name: str, config: str | None, split: str | None, revision: str | None) -> Source:
+    """What an input option names: a local path if there is one, else a dataset on the Hub.
+
+    A folder is read with all its files, or, where `config` or `split` is given, as `datasets.load_dataset` reads it.
+    Raises `InputError` for a path that does not exist or holds no data, and a folder with several splits.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return Source(name, (path,))
+    if path.is_dir():
+        if config or split:
+            return Source(str(path), (), config, split)
+        return Source(name, _data_files(path))
+    if looks_local(name) or not _REPO_ID.match(name) or _SUFFIX.search(name):
+        raise InputError(f"{name}: no such file or folder")
+    return Source(name, (), config, split or "train", revision)
+
+
+def looks_local(name: str) -> bool:
+    """Whether a dataset option is written as a path: ./x, ../x, /x, ~/x."""
+    return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name can be a Hub repository's: org/name, or a name alone."""
+    return _REPO_ID.match(name) is not None
+
+
+def _data_files(folder: Path) -> tuple[Path, ...]:
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if _SUFFIX.search(path.name)
+        and path.name not in _NOT_DATA
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not found:
+        raise InputError(f"{folder}: no parquet, jsonl or json file in this folder")
+    kinds = {_kind(path) for path in found}
+    if len(kinds) > 1:
+        raise InputError(f"{folder}: holds {' and '.join(sorted(kinds))} files; name one file or a folder of one kind")
+    splits = {match[1].lower() for path in found if (match := _SPLIT.match(path.name))}
+    if len(splits) > 1:
+        raise InputError(
+            f"{folder}: holds the splits {', '.join(sorted(splits))}; choose one with --input-split, or name its files' folder"
+        )
+    return tuple(found)
+
+
+def _kind(path: Path) -> str:
+    match = _SUFFIX.search(path.name)
+    return match[1].lower() if match else "parquet"
+
+
+def _read_file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        yield from (_read_parquet if _kind(path) == "parquet" else _read_json)(path, columns)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    try:
+        # Not buffered ahead: that holds a whole row group, and a file may be a single one.
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a parquet file ({_first_line(error)})") from None
+    with file:
+        types = check_annotated(file.schema_arrow, columns, str(path))
+        # A row group is decoded a few rows at a time: its size is the writer's choice, not ours.
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        bytes_a_row = max((g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0)
+        size = int(min(MAX_BATCH_ROWS, max(16, BATCH_BYTES / max(bytes_a_row, 1.0))))
+        try:
+            for batch in file.iter_batches(size, columns=types.names):
+                yield _typed(batch, types)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{path}: the parquet file is damaged ({_first_line(error)})") from None
+
+
+def _typed(batch: pa.RecordBatch, types: pa.Schema) -> pa.RecordBatch:
+    columns = [batch.column(batch.schema.get_field_index(f.name)).cast(f.type) for f in types]
+    return pa.RecordBatch.from_arrays(columns, schema=types)
+
+
+def _read_hub(source: Source, columns: Columns) -> Iterator[pa.RecordBatch]:
+    # Imported here: `datasets` takes 0.7 s to import, and local files do not need it.
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        found = datasets.load_dataset(
+            source.name, source.config, split=source.split or "train", revision=source.revision
+        )
+    except Exception as error:  # of four libraries' own trees, none of which has a common root
+        raise InputError(
+            f"{source.name}: no local file or folder, and not to be had from the Hub: {_first_line(error)}"
+        ) from None
+    found = found.with_format("arrow")
+    types = check_annotated(found.features.arrow_schema, columns, source.name)
+    for table in found.select_columns(types.names).iter(1024):
+        for batch in table.combine_chunks().to_batches():
+            yield _typed(batch, types)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    """JSON lines, or one array of objects; read by Arrow, and line by line where Arrow gives up."""
+    with pa.input_stream(str(path), compression="detect") as stream:
+        start = stream.read(1024)
+        if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+            yield from _read_json_array(path, start + stream.read(), columns)
+            return
+        types, line = None, 1
+        for chunk in _whole_lines(start, stream):
+            types = types or _json_types(path, _json_lines(path, chunk, 1), columns)
+            try:
+                table = pj.read_json(
+                    pa.BufferReader(chunk),
+                    pj.ReadOptions(use_threads=False, block_size=len(chunk) + 1),
+                    pj.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore"),
+                )
+            except (pa.ArrowInvalid, UnicodeDecodeError):
+                table = pa.Table.from_batches([_to_arrow(path, list(_json_lines(path, chunk, line)), types)])
+            if table.num_rows:
+                yield from table.combine_chunks().to_batches()
+            line += chunk.count(b"\n")
+
+
+def _whole_lines(rest: bytes, stream: pa.NativeFile) -> Iterator[bytes]:
+    while block := stream.read(BATCH_BYTES):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end]
+            rest = block[end:]
+        else:
+            rest += block
+    if rest.strip():
+        yield rest
+
+
+_Row = tuple[str, dict[str, Any]]
+"""An object and where it stands: "line 7" or "row 6"."""
+
+
+def _json_lines(path: Path, chunk: bytes, first_line: int) -> Iterator[_Row]:
+    for number, line in enumerate(chunk.split(b"\n"), first_line):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8-sig", "surrogateescape"))
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} is not JSON: {_first_line(error)}") from None
+        if not isinstance(value, dict):
+            raise InputError(f"{path}: line {number} is not a JSON object")
+        yield f"line {number}", value
+
+
+def _json_types(path: Path, rows: Iterable[_Row], columns: Columns) -> pa.Schema:
+    """Types of the columns, from the deepest value that some rows have for each."""
+    samples: dict[str, Any] = {}
+    for _, row in rows:
+        for name, value in row.items():
+            if samples.get(name) is None or _json_depth(value) > _json_depth(samples[name]):
+                samples[name] = value
+    fields = [pa.field(name, _json_type(value)) for name, value in samples.items()]
+    return check_annotated(pa.schema(fields), columns, str(path))
+
+
+def _json_depth(value: object) -> int:
+    if isinstance(value, list):
+        return 1 + max((_json_depth(item) for item in value), default=0)
+    return 0
+
+
+def _json_type(value: object) -> pa.DataType:
+    if isinstance(value, list):
+        inner = max((item for item in value if item is not None), key=_json_depth, default=None)
+        return pa.list_(_json_type(inner))
+    if isinstance(value, dict):
+        return pa.struct([])
+    return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(type(value), pa.null())
+
+
+def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[pa.RecordBatch]:
+    try:
+        values = json.loads(content.decode("utf-8-sig", "surrogateescape"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {_first_line(error)}") from None
+    rows = [(f"row {number}", value) for number, value in enumerate(values)]
+    for place, value in rows:
+        if not isinstance(value, dict):
+            raise InputError(f"{path}: {place} is not a JSON object")
+    types = _json_types(path, rows, columns)
+    for start in range(0, len(rows), 1024):
+        yield _to_arrow(path, rows[start : start + 1024], types)
+
+
+def _to_arrow(path: Path, rows: list[_Row], types: pa.Schema) -> pa.RecordBatch:
+    arrays = []
+    for column in types:
+        values = []
+        for place, row in rows:
+            value = row.get(column.name)
+            if not _json_fits(value, column.type):
+                raise ColumnError(
+                    f"{path}: {place}, column {column.name!r}: expected {column.type}, found {_json_type(value)}"
+                )
+            values.append(_as_bytes(value))
+        # Text goes in as bytes, so that what is no Unicode gets through to be counted; Arrow's strings refuse it.
+        arrays.append(_relabel(pa.array(values, _bytes_type(column.type)), column.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=types)
+
+
+def _json_fits(value: object, kind: pa.DataType) -> bool:
+    if value is None:
+        return True
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(_json_fits(item, kind.value_type) for item in value)
+    return isinstance(value, bool if pa.types.is_boolean(kind) else str)
+
+
+def _as_bytes(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, list):
+        return [_as_bytes(item) for item in value]
+    return value
+
+
+def _bytes_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_bytes_type(kind.value_type))
+    return pa.binary() if pa.types.is_string(kind) else kind
+
+
+def _relabel(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_list(kind):
+        values = _relabel(array.values, kind.value_type)
+        return pa.ListArray.from_arrays(array.offsets, values, mask=array.is_null())
+    return array.view(kind) if pa.types.is_string(kind) else array

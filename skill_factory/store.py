@@ -1,0 +1,98 @@
+"""SFT folders out: complete under their name, or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skill_factory.errors import OutputError
+
+
+@contextmanager
+def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` when the block ends well and vanishes when it does not.
+
+    It lies beside `path`, so that giving it its name is one rename. What killed runs left there is removed. Raises `OutputError` if `path` exists and may not be
+    replaced, or cannot be written.
+    """
+    path = Path(os.path.abspath(path.expanduser()))
+    if not overwrite:
+        _refuse_existing(path)
+    elif path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: is a file, not a folder; choose another output")
+    prefix = f".{path.name}.partial-"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent, prefix)
+        work = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        with _claimed(work):
+            folder = work / path.name
+            folder.mkdir()
+            yield folder
+            _give_name(folder, path, overwrite, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    if not overwrite:
+        _refuse_existing(path)
+    old = work / "replaced"
+    if path.exists():
+        path.rename(old)
+    try:
+        folder.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise OutputError(f"{path}: exists already; choose another output, or replace it with --overwrite")
+
+
+@contextmanager
+def _claimed(work: Path) -> Iterator[None]:
+    """Hold a lock that the system lets go when this process ends, however it ends."""
+    handle = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for work in parent.glob(f"{prefix}*"):
+        try:
+            handle = os.open(work / "lock", os.O_RDWR)
+        except OSError:
+            continue  # not ours, or made a moment ago
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(work, ignore_errors=True)
+        except BlockingIOError:
+            pass  # another run is at work in it
+        finally:
+            os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,174 @@
+"""The stages' tables: column names, Arrow types, and the check where a stranger's table enters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from skill_factory.errors import ColumnError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that step 2 reads; the defaults are the released reflection datasets'.
+
+    Any other column is left alone.
+    """
+
+    question: str = "question"
+    variant: str = "prompt_variant"
+    response: str = "model_responses__mutated_prompts"
+    correctness: str = "model_responses__mutated_prompts__eval_is_correct"
+    extracted_answer: str = "model_responses__mutated_prompts__eval_extracted_answers"
+    reflection: str = "model_responses__mutated_prompts_reflection"
+
+
+COLUMN_OPTIONS = {
+    "question": "--question-column",
+    "variant": "--variant-column",
+    "response": "--response-column",
+    "correctness": "--correctness-column",
+    "extracted_answer": "--extracted-answer-column",
+    "reflection": "--reflection-column",
+}
+"""Which option names which column."""
+
+# How many lists may stand around a value, and what the value is.
+_ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
+    "question": ((0,), pa.string()),
+    "variant": ((0,), pa.string()),
+    "response": ((0, 1), pa.string()),
+    "correctness": ((0, 1), pa.bool_()),
+    "extracted_answer": ((0, 1), pa.string()),
+    "reflection": ((0, 1, 2), pa.string()),
+}
+_KINDS = {0: "{}", 1: "list of {}", 2: "list of lists of {}"}
+
+
+USABLE = pa.schema(
+    [
+        pa.field("question_id", pa.binary(16), nullable=False),
+        pa.field("attempt_id", pa.binary(16), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("response", pa.int32(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("variant", pa.string()),
+        pa.field("correct", pa.bool_(), nullable=False),
+        pa.field("attempt", pa.string(), nullable=False),
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("reflections", pa.list_(pa.string()), nullable=False),
+        pa.field("reflection_numbers", pa.list_(pa.int32()), nullable=False),
+    ]
+)
+"""One row per valid attempt, the working table of step 2.
+
+`question_id` and `attempt_id` are digests of the content. `row` counts the input's rows from 0 over all files in
+order; `response` is the place in the row's list of responses. `reflections` are the valid ones only and
+`reflection_numbers` their places in the attempt's list.
+"""
+
+SFT = pa.schema(
+    [
+        pa.field(
+            "conversations",
+            pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])),
+        ),
+        pa.field("sft_template_type_idx", pa.string()),
+        pa.field("trace_id", pa.string()),
+    ]
+)
+"""The SFT dataset: a user turn and an assistant turn, the format label, and the trace's name in the plan."""
+
+PLAN = pa.schema(
+    [
+        pa.field("trace_id", pa.string()),
+        pa.field("question_id", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("repeat", pa.int32()),
+        pa.field("slot", pa.int32()),
+        pa.field(
+            "steps",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("row", pa.int64()),
+                        pa.field("response", pa.int32()),
+                        pa.field("correct", pa.bool_()),
+                        pa.field("reflection", pa.int32()),
+                        pa.field("glue", pa.int32()),
+                    ]
+                )
+            ),
+        ),
+        pa.field("lead", pa.int32()),
+        pa.field("restated", pa.int32()),
+        pa.field("closing", pa.int32()),
+        pa.field("answer_of", pa.int32()),
+    ]
+)
+"""One row per trace: where each of its texts comes from.
+
+A step is an attempt (`row` and `response` as in `USABLE`), whether it is `correct`, the place of its `reflection` in
+the input's list (null: none shown) and the phrase id of the `glue` after it (null after the last).
+`lead` and `closing` are phrase ids; `restated` and `answer_of` count the steps from 0: the attempt given again after a
+backtrack (null: none) and the one whose extracted answer ends the trace. Phrase texts stand in the manifest.
+"""
+
+
+def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schema:
+    """The types to read the annotated table's columns as: `schema` narrowed to plain strings, bools and lists.
+
+    Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option to set.
+    """
+    fields = []
+    for role, option in COLUMN_OPTIONS.items():
+        name = getattr(columns, role)
+        at = schema.get_all_field_indices(name)
+        if len(at) != 1:
+            problem = "is missing" if not at else "is there more than once"
+            raise ColumnError(
+                f"{where}: column {name!r} {problem}. Columns there are: {', '.join(schema.names) or 'none'}. "
+                f"Name the {role.replace('_', ' ')} column with {option}."
+            )
+        depths, leaf = _ACCEPTED[role]
+        found = schema.field(at[0]).type
+        depth, inner = _unwrap(found)
+        if depth not in depths or not _fits(inner, leaf):
+            expected = " or ".join(_KINDS[d].format(leaf) for d in depths)
+            raise ColumnError(
+                f"{where}: column {name!r} has the type {found}; expected {expected}. "
+                f"Name another {role.replace('_', ' ')} column with {option}."
+            )
+        for _ in range(depth):
+            leaf = pa.list_(leaf)
+        fields.append(pa.field(name, leaf))
+    return pa.schema(fields)
+
+
+def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:
+    depth = 0
+    while True:
+        if (
+            pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)
+            or pa.types.is_list_view(kind)
+            or pa.types.is_large_list_view(kind)
+        ):
+            kind, depth = kind.value_type, depth + 1
+        elif pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        else:
+            return depth, kind
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_boolean(wanted):
+        return pa.types.is_boolean(found)
+    return (
+        pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    )

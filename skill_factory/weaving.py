@@ -1,0 +1,342 @@
+"""Plan and weave: from pools to recipes with phrases, and from those to conversations.
+
+The plan is numbers only. Weaving looks every piece of a trace up in one array of texts, in the order of
+the traces, with a single `take`: as Arrow's strings lie one behind the other, the taken pieces are the traces, and
+only the offsets have to be thinned out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
+
+from skill_factory import markup
+from skill_factory.arrays import Ints, numbers, offsets, strings, view
+from skill_factory.errors import InputError
+from skill_factory.formats import FORMATS, Draws, Lengths, Pool, Unfillable
+from skill_factory.ledger import Ledger, Reason
+from skill_factory.phrases import Kind, PhraseBank
+from skill_factory.pools import Unit, questions
+from skill_factory.tables import PLAN, SFT
+
+WOVEN_BYTES = 48 << 20
+"""About how much text is woven at a time."""
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What the plan depends on besides the pools.
+
+    `repeats`: how often each format goes over a question. `unique_variants`: the attempts of a trace all
+    come from different prompt variants. `last_id`: traces with a larger id are not in the subsample; None: all are.
+    """
+
+    formats: tuple[str, ...]
+    lengths: Lengths
+    repeats: int
+    unique_variants: bool
+    seed: int
+    phrases: PhraseBank
+    last_id: str | None = None
+
+
+@dataclass
+class Plan:
+    """The traces of one unit, as columns; one item a trace unless said otherwise. -1: none.
+
+    `attempts` are rows of the unit's attempts; `reflections` count within an attempt's valid ones (-1: not shown); `glue` are phrase
+    ids. These three have one item a step, `steps` of them a trace.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    repeats: list[int] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    leads: list[int] = field(default_factory=list)
+    restated: list[int] = field(default_factory=list)
+    closings: list[int] = field(default_factory=list)
+    answers_of: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    reflections: list[int] = field(default_factory=list)
+    glue: list[int] = field(default_factory=list)
+
+
+def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
+    """Recipes for all questions of a unit, and what became of its questions, valid attempts and valid reflections.
+
+    Each question and format has its own draws, so a plan does not depend on what else is in the dataset.
+    """
+    out, ledger = Plan(), Ledger()
+    attempts = unit.attempts
+    correct = attempts["correct"].to_pylist()
+    shown = view(pc.list_value_length(attempts["reflections"]))
+    variants = attempts["variant"].to_pylist() if settings.unique_variants else None
+    asked = b"".join(attempts["question_id"].to_pylist())
+    bank = settings.phrases
+    glue_after = {
+        True: bank.ids(Kind.CORRECT, Kind.GENERIC),
+        False: bank.ids(Kind.INCORRECT, Kind.GENERIC),
+        None: bank.ids(Kind.GENERIC),
+    }
+    closings, leads = bank.ids(Kind.CLOSING), {kind: bank.ids(kind) for kind in (Kind.BACKTRACK, Kind.CONFIRMATION)}
+    choices = shown.tolist()
+    set_aside = []
+    for rows in questions(unit):
+        question = asked[16 * rows[0] : 16 * rows[0] + 16]
+        positions = range(len(rows))
+        pool = Pool(
+            positions,
+            [i for i in positions if correct[rows[i]]],
+            [i for i in positions if not correct[rows[i]]],
+            [variants[row] for row in rows] if variants else None,
+        )
+        before, first_lack = len(out.ids), None
+        for name in settings.formats:
+            prefix = f"{settings.seed}\0{name}\0".encode() + question
+            draws = Draws(xxh3_64_intdigest(prefix))
+            for repeat in range(settings.repeats):
+                for slot, recipe in enumerate(FORMATS[name](pool, draws, settings.lengths)):
+                    ledger.traces.read += 1
+                    if isinstance(recipe, Unfillable):
+                        ledger.traces.lose(f"{name}: {recipe.reason}")
+                        first_lack = first_lack or recipe.reason
+                        continue
+                    picked = [rows[i] for i in recipe.attempts]
+                    reflections = [draws.below(choices[row]) if recipe.reflects else -1 for row in picked]
+                    glue = [
+                        draws.one(glue_after[correct[row] if recipe.reflects else None]) for row in picked[:-1]
+                    ]
+                    closing = draws.one(closings)
+                    lead = -1 if recipe.lead is None else draws.one(leads[recipe.lead])
+                    trace_id = xxh3_128_hexdigest(prefix + b"\0%d\0%d" % (repeat, slot))
+                    if settings.last_id is not None and trace_id > settings.last_id:
+                        ledger.traces.lose(Reason.NOT_IN_SUBSAMPLE)
+                        first_lack = first_lack or Reason.NOT_IN_SUBSAMPLE
+                        continue
+                    out.ids.append(trace_id)
+                    out.formats.append(name)
+                    out.labels.append(recipe.label)
+                    out.repeats.append(repeat)
+                    out.slots.append(slot)
+                    out.steps.append(len(picked))
+                    out.leads.append(lead)
+                    out.restated.append(-1 if recipe.restated is None else recipe.restated)
+                    out.closings.append(closing)
+                    out.answers_of.append(recipe.answer_of)
+                    out.attempts += picked
+                    out.reflections += reflections
+                    out.glue += [*glue, -1]
+        ledger.questions.read += 1
+        if len(out.ids) == before:
+            ledger.questions.lose(first_lack or Reason.TOO_FEW_ATTEMPTS)
+            set_aside.append(rows)
+        else:
+            ledger.questions.kept += 1
+    ledger.traces.kept = len(out.ids)
+    _count_use(out, set_aside, shown, ledger)
+    return out, ledger
+
+
+def _count_use(made: Plan, set_aside: list[list[int]], shown: Ints, ledger: Ledger) -> None:
+    """Whether each valid attempt and reflection is in a trace, and if not, why."""
+    idle = np.array([row for rows in set_aside for row in rows], np.int64)
+    picked, reflections = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
+    used = len(np.unique(picked))
+    ledger.attempts.kept = used
+    ledger.attempts.lose(Reason.QUESTION_SET_ASIDE, len(idle))
+    ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - used)
+    starts = np.cumsum(shown) - shown
+    told = reflections >= 0
+    used = len(np.unique(starts[picked[told]] + reflections[told]))
+    ledger.reflections.kept = used
+    ledger.reflections.lose(Reason.QUESTION_SET_ASIDE, int(shown[idle].sum()))
+    ledger.reflections.lose(Reason.NOT_DRAWN, int(shown.sum() - shown[idle].sum()) - used)
+
+
+def plan_table(made: Plan, unit: Unit) -> pa.Table:
+    """The plan with the schema `tables.PLAN`: places in the unit become places in the input."""
+    attempts = unit.attempts
+    picked, told = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
+    listed = attempts["reflection_numbers"].combine_chunks()
+    lengths = view(pc.list_value_length(listed))
+    starts = np.cumsum(lengths) - lengths
+    shown = numbers(np.where(told >= 0, starts[picked] + told, 0), missing=told < 0)
+    first = np.cumsum(made.steps) - made.steps if made.steps else np.zeros(0, np.int64)
+    steps = pa.StructArray.from_arrays(
+        [
+            attempts["row"].combine_chunks().take(numbers(picked)),
+            attempts["response"].combine_chunks().take(numbers(picked)),
+            attempts["correct"].combine_chunks().take(numbers(picked)),
+            listed.flatten().take(shown),
+            _or_null(made.glue),
+        ],
+        fields=list(PLAN.field("steps").type.value_type),
+    )
+    ids = attempts["question_id"].combine_chunks().take(numbers(picked[first]))
+    return pa.Table.from_arrays(
+        [
+            strings(made.ids),
+            strings([i.hex() for i in ids.to_pylist()]),
+            strings(made.formats),
+            strings(made.labels),
+            numbers(np.array(made.repeats, np.int32)),
+            numbers(np.array(made.slots, np.int32)),
+            pa.ListArray.from_arrays(numbers(np.array([0, *np.cumsum(made.steps)], np.int32)), steps),
+            _or_null(made.leads),
+            _or_null(made.restated),
+            numbers(np.array(made.closings, np.int32)),
+            numbers(np.array(made.answers_of, np.int32)),
+        ],
+        schema=PLAN,
+    )
+
+
+def _or_null(some: Sequence[int]) -> pa.Array:
+    values = np.array(some, np.int32)
+    return numbers(values, missing=values < 0)
+
+
+# -- weave ------------------------------------------------------------------------------------------------------------
+
+# Texts that stand in every unit's array of texts before all others; NOTHING is what an absent piece is.
+_FIXED = (
+    "",
+    markup.THINK_OPEN,
+    markup.SAMPLE_OPEN,
+    markup.SAMPLE_CLOSE,
+    markup.REFLECT_OPEN,
+    markup.REFLECT_CLOSE,
+    markup.PHRASE_CLOSE,
+    markup.THINK_CLOSE,
+    markup.ANSWER_OPEN,
+    markup.ANSWER_CLOSE,
+    "user",
+    "assistant",
+)
+(
+    _NOTHING,
+    _THINK_OPEN,
+    _SAMPLE_OPEN,
+    _SAMPLE_CLOSE,
+    _REFLECT_OPEN,
+    _REFLECT_CLOSE,
+    _PHRASE_CLOSE,
+    _THINK_CLOSE,
+    _ANSWER_OPEN,
+    _ANSWER_CLOSE,
+    _USER,
+    _ASSISTANT,
+) = range(len(_FIXED))
+
+
+def weave(made: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatch]:
+    """The conversations of a plan, in its order, with the schema `tables.SFT`.
+
+    Raises `InputError` if the texts of one question and its neighbours do not fit an Arrow array (2 GB).
+    """
+    if not made.ids:
+        return
+    texts, pieces, bounds = _pieces(made, unit, phrases)
+    sizes = view(pc.binary_length(texts))[pieces]
+    ends = np.concatenate([[0], np.cumsum(sizes)])[bounds]
+    start, total = 0, len(made.ids)
+    while start < total:
+        stop = int(np.searchsorted(ends[::2], ends[2 * start] + WOVEN_BYTES, side="right")) - 1
+        stop = min(max(stop, start + 1), total)
+        turns = bounds[2 * start : 2 * stop + 1]
+        taken = texts.take(numbers(pieces[turns[0] : turns[-1]]))
+        ends_of_turns = offsets(taken)[turns - turns[0]]
+        content = pa.StringArray.from_buffers(len(turns) - 1, pa.py_buffer(ends_of_turns), taken.buffers()[2])
+        roles = strings(_FIXED).take(numbers(np.tile([_USER, _ASSISTANT], stop - start)))
+        messages = pa.StructArray.from_arrays([roles, content], names=["role", "content"])
+        conversations = pa.ListArray.from_arrays(numbers(np.arange(0, len(turns), 2, dtype=np.int32)), messages)
+        yield pa.RecordBatch.from_arrays(
+            [
+                conversations,
+                strings(made.labels[start:stop]),
+                strings(made.ids[start:stop]),
+            ],
+            schema=SFT,
+        )
+        start = stop
+
+
+def _pieces(made: Plan, unit: Unit, phrases: PhraseBank) -> tuple[pa.Array, Ints, Ints]:
+    """All texts, the pieces of all turns as places in them, and where each turn begins in the pieces."""
+    attempts = unit.attempts
+    n = attempts.num_rows
+    shown = view(pc.list_value_length(attempts["reflections"]))
+    parts = [
+        [strings([*_FIXED, *phrases.texts])],
+        attempts["question"].chunks,
+        attempts["attempt"].chunks,
+        attempts["answer"].chunks,
+        [chunk.flatten() for chunk in attempts["reflections"].chunks],
+    ]
+    try:
+        texts = pa.concat_arrays([chunk for part in parts for chunk in part])
+    except pa.ArrowInvalid:
+        raise InputError(
+            f"{unit.attempts.num_rows} attempts share a few questions and hold over 2 GB of text; "
+            "is the question column the right one? (--question-column)"
+        ) from None
+    phrase = len(_FIXED)
+    question = phrase + len(phrases.texts)
+    attempt, answer, reflection = question + n, question + 2 * n, question + 3 * n
+
+    steps = np.array(made.steps, np.int64)
+    first = np.cumsum(steps) - steps
+    picked, told, glue = (np.array(column, np.int64) for column in (made.attempts, made.reflections, made.glue))
+    leads, restated, closings, answers_of = (
+        np.array(column, np.int64) for column in (made.leads, made.restated, made.closings, made.answers_of)
+    )
+
+    def where(present: npt.NDArray[np.bool_], place: Ints | int) -> Ints:
+        return np.where(present, place, _NOTHING)
+
+    one = np.ones(len(steps), np.int64)
+    head = [question + picked[first], _THINK_OPEN * one]
+    step = [
+        np.full(len(picked), _SAMPLE_OPEN),
+        attempt + picked,
+        np.full(len(picked), _SAMPLE_CLOSE),
+        where(told >= 0, _REFLECT_OPEN),
+        where(told >= 0, reflection + (np.cumsum(shown) - shown)[picked] + told),
+        where(told >= 0, _REFLECT_CLOSE),
+        where(glue >= 0, phrase + glue),
+        where(glue >= 0, _PHRASE_CLOSE),
+    ]
+    tail = [
+        _THINK_CLOSE * one,
+        where(leads >= 0, phrase + leads),
+        where(leads >= 0, _PHRASE_CLOSE),
+        where(restated >= 0, attempt + picked[first + np.maximum(restated, 0)]),
+        where(restated >= 0, _PHRASE_CLOSE),
+        phrase + closings,
+        _ANSWER_OPEN * one,
+        answer + picked[first + answers_of],
+        _ANSWER_CLOSE * one,
+    ]
+    sizes = len(head) + len(step) * steps + len(tail)
+    starts = np.cumsum(sizes) - sizes
+    pieces = np.empty(int(sizes.sum()), np.int64)
+    for i, column in enumerate(head):
+        pieces[starts + i] = column
+    trace = np.repeat(np.arange(len(steps)), steps)
+    step_starts = starts[trace] + len(head) + len(step) * (np.arange(len(picked)) - first[trace])
+    for i, column in enumerate(step):
+        pieces[step_starts + i] = column
+    for i, column in enumerate(tail):
+        pieces[starts + sizes - len(tail) + i] = column
+    # A trace is two turns: the question is the first piece, all the rest is the answer.
+    turns = np.empty(2 * len(steps) + 1, np.int64)
+    turns[:-1:2], turns[1::2], turns[-1] = starts, starts + 1, len(pieces)
+    return texts, pieces, turns
