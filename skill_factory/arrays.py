@@ -1,7 +1,7 @@
 """Between NumPy and Arrow without pandas.
 
-`pa.array()` and `Array.to_numpy()` import pandas whenever it is installed: 0.25 s and 50 MB in every process (pyarrow 26).
-These do not, and copy nothing but text.
+`pa.array()` and `Array.to_numpy()` import pandas whenever it is installed: 0.25 s and 50 MB in
+every process (pyarrow 26). These do not, and copy nothing but text.
 """
 
 from __future__ import annotations
@@ -33,16 +33,21 @@ def strings(texts: Sequence[str]) -> pa.Array:
     """An Arrow string array."""
     encoded = [text.encode() for text in texts]
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+    return pa.StringArray.from_buffers(
+        len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))
+    )
 
 
 def digests(ids: npt.NDArray[np.uint8]) -> pa.Array:
     """An Arrow array of the rows of an (n, 16) array."""
-    return pa.Array.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))])
+    return pa.Array.from_buffers(
+        pa.binary(16), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))]
+    )
 
 
 def view(array: pa.Array | pa.ChunkedArray, missing: int = 0) -> npt.NDArray[Any]:
-    """A NumPy array of an Arrow array's numbers or bools, with `missing` for nulls; not to be written to."""
+    """A NumPy array of an Arrow array's numbers or bools, with `missing` for nulls; not to be
+    written to."""
     if isinstance(array, pa.ChunkedArray):
         parts = [view(chunk, missing) for chunk in array.chunks]
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -52,7 +57,11 @@ def view(array: pa.Array | pa.ChunkedArray, missing: int = 0) -> npt.NDArray[Any
     else:
         kind = np.dtype(f"i{array.type.bit_width // 8}")
         values = np.frombuffer(data or b"", kind)[array.offset : array.offset + len(array)]
-    return np.where(_bits(valid, array), values, values.dtype.type(missing)) if array.null_count else values
+    return (
+        np.where(_bits(valid, array), values, values.dtype.type(missing))
+        if array.null_count
+        else values
+    )
 
 
 def given(array: pa.Array) -> Mask:
@@ -64,11 +73,14 @@ def _bits(bitmap: pa.Buffer | None, array: pa.Array) -> Mask:
     start, stop = array.offset, array.offset + len(array)
     if bitmap is None:
         return np.zeros(len(array), bool)
-    return np.unpackbits(np.frombuffer(bitmap, np.uint8), count=stop, bitorder="little")[start:].view(bool)
+    return np.unpackbits(np.frombuffer(bitmap, np.uint8), count=stop, bitorder="little")[
+        start:
+    ].view(bool)
 
 
 def offsets(array: pa.Array) -> npt.NDArray[np.int32]:
-    """Where the items of a string, binary or list array begin in its data; one more than there are items."""
+    """Where the items of a string, binary or list array begin in its data; one more than there are
+    items."""
     buffer = array.buffers()[1]
     if buffer is None or not len(array):
         return np.zeros(len(array) + 1, np.int32)

@@ -15,19 +15,26 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str) -> str:
-    """README.md of an SFT folder; its header lets `load_dataset(FOLDER, "sft_train")` find the traces.
+    """README.md of an SFT folder; its header lets `load_dataset(FOLDER, "sft_train")` find the
+    traces.
 
     `sample` is the text of one trace, `ledger` the printed ledger.
     """
     traces = manifest["counts"]["traces"]
     header = {
-        "configs": [{"config_name": "sft_train", "data_files": [{"split": "train", "path": TRAIN_FILES}]}],
+        "configs": [
+            {"config_name": "sft_train", "data_files": [{"split": "train", "path": TRAIN_FILES}]}
+        ],
         "task_categories": ["text-generation"],
         "tags": ["skill-factory", "sft", "reasoning"],
         "size_categories": [next((name for limit, name in _SIZES if traces < limit), "1M<n<10M")],
     }
-    labels = "\n".join(f"| `{label}` | {count:,} |" for label, count in manifest["counts"]["labels"].items())
-    settings = yaml.safe_dump({"create": manifest["settings"]}, sort_keys=False, allow_unicode=True).strip()
+    labels = "\n".join(
+        f"| `{label}` | {count:,} |" for label, count in manifest["counts"]["labels"].items()
+    )
+    settings = yaml.safe_dump(
+        {"create": manifest["settings"]}, sort_keys=False, allow_unicode=True
+    ).strip()
     source = manifest["input"]
     return f"""---
 {yaml.safe_dump(header, sort_keys=False).strip()}
@@ -35,9 +42,10 @@ def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str) -> str:
 
 # SFT traces made of a model's own text
 
-{traces:,} traces over {manifest["counts"]["questions"]:,} questions. In each, a model tries, reflects on what it wrote, and tries
-again. All attempts and reflections are the model's own, rearranged with SkillFactory
-{manifest["versions"]["skill_factory"]} (the method of [arXiv 2512.04072](https://arxiv.org/abs/2512.04072)).
+    {traces:,} traces over {manifest["counts"]["questions"]:,} questions. In each, a model tries,
+    reflects on what it wrote, and tries again. All attempts and reflections are the model's own,
+    rearranged with SkillFactory {manifest["versions"]["skill_factory"]} (the method of [arXiv
+    2512.04072](https://arxiv.org/abs/2512.04072)).
 
 ```python
 from datasets import load_dataset
@@ -63,7 +71,8 @@ traces = load_dataset("PATH_OR_REPO", "sft_train", split="train")
 
 ## How it was made
 
-From `{source["name"]}`{f" (revision `{source['revision']}`)" if source["revision"] else ""}: {source["rows"]:,} rows with the content digest `{source["digest"]}`.
+    From `{source["name"]}`{f" (revision `{source['revision']}`)" if source["revision"] else ""}:
+    {source["rows"]:,} rows with the content digest `{source["digest"]}`.
 
 ```yaml
 {settings}

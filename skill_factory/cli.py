@@ -9,7 +9,10 @@ import click
 from skill_factory import __version__
 
 _VERBS = {
-    "create": ("skill_factory.sft_data_creation", "Make an SFT dataset from a reflection-annotated dataset."),
+    "create": (
+        "skill_factory.sft_data_creation",
+        "Make an SFT dataset from a reflection-annotated dataset.",
+    ),
 }
 
 

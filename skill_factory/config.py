@@ -19,7 +19,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class CreateConfig(BaseModel):
-    """Settings of step 2, the key `create` of a config file. Each is an option of `skill-factory create` too."""
+    """Settings of step 2, the key `create` of a config file. Each is an option of `skill-factory
+    create` too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -40,7 +41,8 @@ class CreateConfig(BaseModel):
     """How often each format goes over a question."""
     formats: Annotated[Texts, Field(min_length=1)] = ("*C_full",)
     sample_lengths: bool = False
-    """Formats with one trace a question draw its length from 2 to `attempts`, instead of taking `attempts`."""
+    """Formats with one trace a question draw its length from 2 to `attempts`, instead of taking
+    `attempts`."""
     unique_variants: bool = False
     """The attempts of one trace all come from different prompt variants."""
     prompt_variants: Texts | None = None
@@ -61,7 +63,7 @@ class CreateConfig(BaseModel):
     reflection_column: str = Columns.reflection
 
     workers: Count | None = None
-    """Processes that plan and weave; None: one for each core. The result does not depend on it."""
+    """Threads; None: one for each core, at most 4. The result does not depend on it."""
     overwrite: bool = False
     """Replace the output folder once the new one is whole."""
     dry_run: bool = False
@@ -70,15 +72,21 @@ class CreateConfig(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> CreateConfig:
         if unknown := [name for name in self.formats if name not in FORMATS]:
-            raise ValueError(f"formats: unknown format {unknown[0]!r}; the formats are {', '.join(FORMATS)}")
+            raise ValueError(
+                f"formats: unknown format {unknown[0]!r}; the formats are {', '.join(FORMATS)}"
+            )
         if len(set(self.formats)) < len(self.formats):
             raise ValueError("formats: a format is named twice; use repeats for more traces of it")
         if self.attempts < 2 and self.sample_lengths:
-            raise ValueError("sample_lengths: draws lengths from 2 to attempts, so attempts must be 2 or more")
+            raise ValueError(
+                "sample_lengths: draws lengths from 2 to attempts, so attempts must be 2 or more"
+            )
         if self.attempts < 2 and (short := NEEDS_TWO_ATTEMPTS.intersection(self.formats)):
             raise ValueError(f"formats: {min(short)} needs attempts to be 2 or more")
         if not all(word.strip() for word in self.drop_reflections_containing):
-            raise ValueError("drop_reflections_containing: a blank text would drop every reflection")
+            raise ValueError(
+                "drop_reflections_containing: a blank text would drop every reflection"
+            )
         return self
 
     @property
@@ -108,10 +116,11 @@ class RunConfig(BaseModel):
 
 
 def load_config(path: Path | None, flags: Mapping[str, Any]) -> CreateConfig:
-    """The settings of step 2: the defaults, under those of a config file (None: no file), under flags.
+    """The settings of step 2: the defaults, under those of a config file (None: no file), under
+    flags.
 
-    Raises `ConfigError` with the file's line for a key that is unknown or there twice and a value of the wrong type
-    or out of range, `OptionError` where it takes the flags to see the fault.
+    Raises `ConfigError` with the file's line for a key that is unknown or there twice and a value
+    of the wrong type or out of range, `OptionError` where it takes the flags to see the fault.
     """
     settings = load_config_file(path).model_dump(exclude_unset=True) if path else {}
     try:

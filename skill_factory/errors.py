@@ -7,7 +7,6 @@
     │   └── ColumnError         a column that is missing or of the wrong type
     ├── PhraseError             a phrase file
     ├── OutputError             a place that cannot be written
-    ├── EngineError             a worker that died
     └── NothingMadeError        all rows were set aside: 0 traces; carries the ledger
 
 What a model says is never an error: it is counted (`ledger`). A broken promise of our own
@@ -43,10 +42,6 @@ class PhraseError(SkillFactoryError):
 
 class OutputError(SkillFactoryError):
     """An output that exists already or cannot be written."""
-
-
-class EngineError(SkillFactoryError):
-    """A worker process that died, as when memory runs out."""
 
 
 class NothingMadeError(SkillFactoryError):

@@ -1,7 +1,8 @@
 """The formats: which attempts stand in a trace, and in what order (method, section "Formats").
 
-A format is a list of slots. A slot is a small pure function from one question's pool and a source of draws to a
-recipe; it raises `Unfillable` where the pool does not allow it. To add a format, write the slot and name it in `FORMATS`.
+A format is a list of slots. A slot is a small pure function from one question's pool and a source
+of draws to a recipe; it raises `Unfillable` where the pool does not allow it. To add a format,
+write the slot and name it in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Unfillable(Exception):
 
 @dataclass(frozen=True)
 class Pool:
-    """The valid attempts of one question, numbered from 0; `all` is `correct` and `incorrect` together.
+    """The valid attempts of one question, numbered from 0; `all` is `correct` and `incorrect`
+    together.
 
     `variants` has the attempts' prompt variants if those of one trace must differ, else None.
     """
@@ -79,7 +81,8 @@ class Pool:
         return any(self.variants[attempt] == self.variants[t] for t in taken)
 
     def one(self, draws: Draws, items: Sequence[int], taken: Sequence[int], lack: Reason) -> int:
-        """One of the items beside those taken; raises `Unfillable` (`lack`: there was none to begin with)."""
+        """One of the items beside those taken; raises `Unfillable` (`lack`: there was none to begin
+        with)."""
         if not items:
             raise Unfillable(lack)
         free = [item for item in items if not self.clashes(item, taken)]
@@ -88,13 +91,15 @@ class Pool:
         return draws.one(free)
 
     def others(self, draws: Draws, n: int, taken: Sequence[int]) -> list[int]:
-        """n attempts of any correctness, in random order, beside those taken; raises `Unfillable`."""
+        """n attempts of any correctness, in random order, beside those taken; raises
+        `Unfillable`."""
         if n == 0:
             return []
         return self.some(draws, self.all, n, taken)
 
     def some(self, draws: Draws, items: Sequence[int], n: int, taken: Sequence[int]) -> list[int]:
-        """n of the items beside those taken: with unique variants, n variants, then an attempt of each."""
+        """n of the items beside those taken: with unique variants, n variants, then an attempt of
+        each."""
         free = [item for item in items if not self.clashes(item, taken)]
         if self.variants is None:
             if len(free) < n:
@@ -106,18 +111,22 @@ class Pool:
         return [draws.one(group) for group in draws.some(groups, n)]
 
     def by_variant(self, items: Sequence[int]) -> list[list[int]]:
-        """The items in groups of one prompt variant; each its own group where variants may repeat."""
+        """The items in groups of one prompt variant; each its own group where variants may
+        repeat."""
         groups: dict[object, list[int]] = {}
         for item in items:
-            groups.setdefault(item if self.variants is None else self.variants[item], []).append(item)
+            groups.setdefault(item if self.variants is None else self.variants[item], []).append(
+                item
+            )
         return list(groups.values())
 
 
 class Recipe(NamedTuple):
     """What stands in one trace, in order; positions in the pool.
 
-    `lead` is the kind of phrase that opens the text after the thinking, None if it opens with the closing phrase.
-    `restated` and `answer_of` count from 0 in `attempts`; `restated` None: no attempt is given again.
+    `lead` is the kind of phrase that opens the text after the thinking, None if it opens with the
+    closing phrase. `restated` and `answer_of` count from 0 in `attempts`; `restated` None: no
+    attempt is given again.
     """
 
     label: str
@@ -134,7 +143,8 @@ Planned = Iterator[Recipe | Unfillable]
 
 @dataclass(frozen=True)
 class Lengths:
-    """`longest`: attempts in the longest trace. `sampled`: a single trace draws its length from 2 to that."""
+    """`longest`: attempts in the longest trace. `sampled`: a single trace draws its length from 2
+    to that."""
 
     longest: int
     sampled: bool = False
@@ -208,7 +218,8 @@ def _each(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
 
 
 def _paper(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
-    """Algorithm 1 (paper, section 3.2): until no correct attempt is left, up to L of them and fewer incorrect ones."""
+    """Algorithm 1 (paper, section 3.2): until no correct attempt is left, up to L of them and fewer
+    incorrect ones."""
     if not pool.correct:
         yield Unfillable(Reason.NO_CORRECT_ATTEMPT)
     right, wrong = list(pool.correct), list(pool.incorrect)
@@ -234,7 +245,8 @@ FORMATS: dict[str, Callable[[Pool, Draws, Lengths], Planned]] = {
     "no_reflection": _each(_without_reflections),
     "paper": _paper,
 }
-"""Formats by name. Each yields, for one question and one repeat, a recipe or a reason for each of its slots."""
+"""Formats by name. Each yields, for one question and one repeat, a recipe or a reason for each of
+its slots."""
 
 NEEDS_TWO_ATTEMPTS = frozenset({"*C*IC", "*CC"})
 """Formats that cannot be made with a longest trace of 1."""

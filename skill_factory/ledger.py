@@ -66,8 +66,9 @@ class Account:
 class Ledger:
     """One account for each kind of thing; all counts are of things, not of bytes.
 
-    A row is kept when it gives attempts. An attempt, a reflection and a question are kept when they are in a written
-    trace. A trace is read for every slot a format has for a question, and kept when it is written.
+    A row is kept when it gives attempts. An attempt, a reflection and a question are kept when they
+    are in a written trace. A trace is read for every slot a format has for a question, and kept
+    when it is written.
     """
 
     rows: Account = field(default_factory=Account)
@@ -90,7 +91,8 @@ class Ledger:
             account = getattr(self, kind.name)
             if account.read != account.kept + account.losses.total():
                 raise LedgerError(
-                    f"{kind.name}: {account.read} read, but {account.kept} kept and {dict(account.losses)} lost"
+                    f"{kind.name}: {account.read} read, but {account.kept} kept "
+                    f"and {dict(account.losses)} lost"
                 )
 
     def as_dict(self) -> dict[str, dict[str, object]]:
@@ -109,6 +111,10 @@ class Ledger:
             account = getattr(self, kind.name)
             lost = account.losses.total()
             lines.append(f"{kind.name:34}{account.read:12,}{account.kept:12,}{lost:12,}")
-            for reason, count in sorted(account.losses.items(), key=lambda item: (-item[1], item[0])):
-                lines.append(f"  {reason.replace('_', ' '):56}{count:12,}")
+            for reason, count in sorted(
+                account.losses.items(), key=lambda item: (-item[1], item[0])
+            ):
+                *of_format, words = reason.split(": ")
+                words = ": ".join([*of_format, words.replace("_", " ")])
+                lines.append(f"  {words:56}{count:12,}")
         return "\n".join(lines)

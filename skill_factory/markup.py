@@ -42,8 +42,9 @@ THINK_CLOSE = "</think>\n\n"
 ANSWER_OPEN = "\n\n<answer>\n"
 ANSWER_CLOSE = "\n</answer>"
 
-# The patterns below are read by Python's `re` and by Arrow's RE2 alike. Each begins with one literal
-# character: RE2 then jumps from one to the next (7 GB/s here), which an alternation would stop.
+# The patterns below are read by Python's `re` and by Arrow's RE2 alike. Each begins with one
+# literal character: RE2 then jumps from one to the next (7 GB/s here), which an alternation would
+# stop.
 
 ANY_TAG = r"</?(?:think|sample|reflect|verdict|answer)>"
 """Every tag of ours. No phrase and no final answer may hold one."""
@@ -59,13 +60,15 @@ CHAT_TOKENS = (
     r"|start_of_turn|end_of_turn|/?tool_call|/?tool_response|<SYS>|</SYS>)>",
     r"\[(?:/?INST|gMASK|/?SYSTEM_PROMPT|/?THINK|TOOL_CALLS|/?AVAILABLE_TOOLS|/?TOOL_RESULTS)\]",
 )
-"""Chat-template tokens: ChatML, Llama, Qwen, DeepSeek, Gemma, GLM, Mistral. A trainer's tokenizer turns
-them into real special tokens even in the middle of a text (measured with LLaMA-Factory 0.9.5)."""
+"""Chat-template tokens: ChatML, Llama, Qwen, DeepSeek, Gemma, GLM, Mistral. A trainer's tokenizer
+turns them into real special tokens even in the middle of a text (measured with LLaMA-Factory
+0.9.5)."""
 
 ANSWER_TAG = r"</?answer>"
 VERDICT_TAG = r"</?verdict>"
 SPACE_RE2 = r"\s\v\x1c-\x1f\x{85}\pZ"
-"""The inside of an RE2 character class for what Python calls white space; RE2's own ``\\s`` is ASCII only."""
+"""The inside of an RE2 character class for what Python calls white space; RE2's own ``\\s`` is
+ASCII only."""
 
 
 class Verdict(StrEnum):
@@ -76,7 +79,8 @@ class Verdict(StrEnum):
 
 
 def verdict_re2(verdict: Verdict) -> str:
-    """RE2 pattern of a verdict pair that says `verdict`: any case, surrounding white space ignored."""
+    """RE2 pattern of a verdict pair that says `verdict`: any case, surrounding white space
+    ignored."""
     return f"<verdict>[{SPACE_RE2}]*(?i:{verdict})[{SPACE_RE2}]*</verdict>"
 
 
@@ -88,7 +92,8 @@ _VERDICT_PAIR = re.compile(r"<verdict>\s*(?i:(correct|incorrect))\s*</verdict>")
 
 
 class Part(NamedTuple):
-    """A piece of a text with its place: ``source[start:end] == text`` (characters, end exclusive)."""
+    """A piece of a text with its place: ``source[start:end] == text`` (characters, end
+    exclusive)."""
 
     text: str
     start: int
@@ -143,8 +148,8 @@ class Step:
 class Trace:
     """The parts of a trace, in the order in which they are written.
 
-    `glue` has one phrase less than there are `steps`. `lead` is the backtrack or confirmation phrase;
-    `restated` the attempt that is given again in full after a backtrack.
+    `glue` has one phrase less than there are `steps`. `lead` is the backtrack or confirmation
+    phrase; `restated` the attempt that is given again in full after a backtrack.
     """
 
     steps: tuple[Step, ...]
@@ -158,9 +163,9 @@ class Trace:
 def write(trace: Trace) -> str:
     """The text of a trace; the texts in it are taken byte for byte.
 
-    Raises `ValueError` for a trace that could not be read back: no step, a wrong number of glue phrases, a phrase
-    that is empty or longer than a line, `restated` empty or without `lead`. Tags inside the texts
-    are not looked for: see `FOREIGN_IN_ATTEMPT`, `FOREIGN_IN_REFLECTION`.
+    Raises `ValueError` for a trace that could not be read back: no step, a wrong number of glue
+    phrases, a phrase that is empty or longer than a line, `restated` empty or without `lead`. Tags
+    inside the texts are not looked for: see `FOREIGN_IN_ATTEMPT`, `FOREIGN_IN_REFLECTION`.
     """
     if not trace.steps or len(trace.glue) != len(trace.steps) - 1:
         raise ValueError("a trace has at least one step, and one glue phrase between any two")
@@ -185,7 +190,8 @@ def write(trace: Trace) -> str:
 
 
 class ReflectionReading(NamedTuple):
-    """A reflection, its verdict (None: it has none), and the index of the attempt it is about (None: of none)."""
+    """A reflection, its verdict (None: it has none), and the index of the attempt it is about
+    (None: of none)."""
 
     part: Part
     verdict: VerdictReading | None
@@ -200,7 +206,8 @@ class Problem(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What `read` found, in the order of the text. A part that is missing is None or not in its tuple."""
+    """What `read` found, in the order of the text. A part that is missing is None or not in its
+    tuple."""
 
     attempts: tuple[Part, ...]
     reflections: tuple[ReflectionReading, ...]
@@ -231,8 +238,8 @@ def read(text: str) -> Reading:
     """Read a trace, or anything a model wrote in its place; never raises.
 
     What is there is returned even where the structure is broken (an unclosed block ends at the next
-    tag of its kind), and `problems` then says what is wrong. `read(write(t)).trace == t` for all texts without
-    tags of ours.
+    tag of its kind), and `problems` then says what is wrong. `read(write(t)).trace == t` for all
+    texts without tags of ours.
     """
     return _Reader(text).reading()
 
@@ -341,9 +348,7 @@ class _Reader:
         about = len(self.attempts) - 1 if last == "sample" else None
         if about is None:
             self._problem("a reflection without an attempt", start)
-        self.reflections.append(
-            ReflectionReading(part, read_verdict(part.text, part.start), about)
-        )
+        self.reflections.append(ReflectionReading(part, read_verdict(part.text, part.start), about))
 
     def _tags_inside(self, name: str, part: Part) -> None:
         foreign = "verdict" if name == "sample" else "answer"
@@ -353,9 +358,7 @@ class _Reader:
         if name == "sample" and not answers_are_pairs(part.text):
             self._problem("unpaired <answer> inside <sample>", part.start)
 
-    def _tail(
-        self, after: int
-    ) -> tuple[Part | None, Part | None, Part | None, Part | None]:
+    def _tail(self, after: int) -> tuple[Part | None, Part | None, Part | None, Part | None]:
         """Lead, restated attempt, closing phrase, final answer."""
         opening, closing = ANSWER_OPEN.strip(), ANSWER_CLOSE.strip()
         opened = self.text.rfind(opening, after)

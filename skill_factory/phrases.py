@@ -28,7 +28,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class PhraseBank:
-    """Phrases by kind. A phrase id is the phrase's index in `texts`, all kinds one after the other."""
+    """Phrases by kind. A phrase id is the phrase's index in `texts`, all kinds one after the
+    other."""
 
     phrases: dict[Kind, tuple[str, ...]]
 
@@ -49,8 +50,9 @@ class PhraseBank:
 def load_phrases(path: Path | None = None) -> PhraseBank:
     """The phrase bank in a YAML file; None is the one of the package.
 
-    Raises `PhraseError` for a file that is missing or no YAML, a kind that is unknown, missing or empty, and a
-    phrase that is no text, blank, longer than a line, there twice, or holds a tag or a chat token.
+    Raises `PhraseError` for a file that is missing or no YAML, a kind that is unknown, missing or
+    empty, and a phrase that is no text, blank, longer than a line, there twice, or holds a tag or a
+    chat token.
     """
     where = str(path) if path else "skill_factory/phrases.yaml"
     try:

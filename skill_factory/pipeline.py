@@ -23,9 +23,9 @@ from xxhash import xxh3_128
 from skill_factory import __version__, card
 from skill_factory.arrays import offsets
 from skill_factory.config import CreateConfig
-from skill_factory.engines import ahead, cores, run
+from skill_factory.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.errors import NothingMadeError, OutputError
-from skill_factory.ledger import Ledger
+from skill_factory.ledger import Ledger, Reason
 from skill_factory.markup import read
 from skill_factory.phrases import PhraseBank, load_phrases
 from skill_factory.pools import Choice, Spill, index, read_unit
@@ -56,7 +56,8 @@ _NOT_CONTENT = {
 class Made:
     """What a run made, or in a dry run would make.
 
-    `labels` counts traces; `notes` are for the user to read; `sample` is the text of a trace, None after a dry run.
+    `labels` counts traces; `notes` are for the user to read; `sample` is the text of a trace, None
+    after a dry run.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -68,12 +69,18 @@ class Made:
 def create(config: CreateConfig) -> Made:
     """Run step 2. `config` names an input and, unless it is a dry run, a local folder as output.
 
-    Raises `SkillFactoryError`s. Whatever stops a run, even its death, the output folder is then not there, or as it was.
+    Raises `SkillFactoryError`s. Whatever stops a run, even its death, the output folder is then not
+    there, or as it was.
     """
     phrases = load_phrases(Path(config.phrases) if config.phrases else None)
-    source = find_source(config.input_dataset or "", config.input_config, config.input_split, config.revision)
+    source = find_source(
+        config.input_dataset or "", config.input_config, config.input_split, config.revision
+    )
     if config.dry_run:
-        with _explained(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
+        with (
+            _explained(tempfile.gettempdir()),
+            tempfile.TemporaryDirectory(prefix="skill-factory-") as work,
+        ):
             return _create(config, phrases, source, Path(work), None)
     target = Path(config.output_dataset or "")
     with _explained(target), new_folder(target, config.overwrite) as folder:
@@ -91,68 +98,78 @@ def _explained(target: Path | str) -> Iterator[None]:
         ) from None
 
 
-def _create(config: CreateConfig, phrases: PhraseBank, source: Source, work: Path, folder: Path | None) -> Made:
+def _create(
+    config: CreateConfig, phrases: PhraseBank, source: Source, work: Path, folder: Path | None
+) -> Made:
+    """Step 2 with room to work in; `folder` None: nothing is woven."""
+    workers = config.workers or default_workers()
     parts = min(MAX_PARTS, 1 + source.size() // PART_BYTES)
-    found = _index(config, source, work / "spill.arrow", parts)
+    found = _index(config, source, work / "spill.arrow", parts, workers)
     made = Made(found.ledger, notes=_missing_variants(config, found))
-    job = _Job(
-        spill=work / "spill.arrow",
-        parts=parts,
-        shards=min(parts, MAX_SHARDS, 1 + found.text_bytes // SHARD_BYTES),
-        settings=PlanSettings(
-            formats=config.formats,
-            lengths=config.lengths,
-            repeats=config.repeats,
-            unique_variants=config.unique_variants,
-            seed=config.seed,
-            phrases=phrases,
-        ),
+    settings = PlanSettings(
+        formats=config.formats,
+        lengths=config.lengths,
+        repeats=config.repeats,
+        unique_variants=config.unique_variants,
+        seed=config.seed,
+        phrases=phrases,
     )
+    shards = min(parts, MAX_SHARDS, 1 + found.text_bytes // SHARD_BYTES)
+    job = _Job(work / "spill.arrow", parts, shards, settings, workers)
     if config.subsample:
-        last = _last_id(config, job, made)
-        job = replace(job, settings=replace(job.settings, last_id=last))
+        last = _last_id(job, config.subsample, made)
+        job = replace(job, settings=replace(settings, last_id=last))
     content, full = xxh3_128(), []
-    for number, shard in enumerate(_each_shard(config, "weave", job, work if folder else None)):
+    for number, shard in _each_shard("weave", job, work if folder else None):
         made.ledger.add(shard.ledger)
         made.labels.update(shard.labels)
-        content.update(shard.digests)
         made.sample = made.sample or shard.sample
+        content.update(shard.digests)
         full += [number] if shard.ledger.traces.kept else []
+    questions = made.ledger.questions
+    questions.lose(Reason.NO_VALID_ATTEMPT, found.questions - questions.read)
+    questions.read = found.questions
     made.ledger.check()
     if not made.ledger.traces.kept:
-        raise NothingMadeError("0 traces: the ledger says why", made.ledger.table())
+        raise NothingMadeError("0 traces; the table says why", made.ledger.table())
     if folder:
         _join(work, full, folder)
         _describe(folder, config, source, found, made, phrases, content.hexdigest())
     return made
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Found:
-    """What the input held: its ledger, digest and prompt variants, and the size of the usable texts."""
+    """What the input held: its ledger and digest, its questions and prompt variants, and the size
+    of the usable texts."""
 
     ledger: Ledger = field(default_factory=Ledger)
     digest: int = 0
+    questions: int = 0
     variants: Counter[str | None] = field(default_factory=Counter)
     text_bytes: int = 0
 
 
-def _index(config: CreateConfig, source: Source, path: Path, parts: int) -> _Found:
-    """Read the input once; what can be used is then in the spill at `path`, and all else in the ledger."""
+def _index(config: CreateConfig, source: Source, path: Path, parts: int, workers: int) -> _Found:
+    """Read the input once; what can be used is then in the spill at `path`, and all else in the
+    ledger."""
     choice = Choice(config.prompt_variants, config.drop_reflections_containing)
-    out = _Found()
+    out, asked = _Found(), np.array([], np.uint64)
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
     with bar, Spill(path, parts) as spill:
-        for batch, found in ahead(lambda batch: index(batch, config.columns, choice), source.batches(config.columns)):
+        batches = source.batches(config.columns)
+        task = partial(index, columns=config.columns, choice=choice)
+        for batch, found in in_order(task, batches, min(workers, MOST_USEFUL)):
             spill.add(found.usable)
             out.ledger.add(found.ledger)
             out.digest = (out.digest + found.digest) % (1 << 128)
             out.variants.update(found.variants)
+            asked = np.union1d(asked, found.asked)
             bar.update(batch.table.num_rows)
-    out.text_bytes = spill.text_bytes
+    out.questions, out.text_bytes = len(asked), spill.text_bytes
     return out
 
 
@@ -165,22 +182,25 @@ def _missing_variants(config: CreateConfig, found: _Found) -> list[str]:
     ]
 
 
-# -- planning and weaving ---------------------------------------------------------------------------------------------
+# -- planning and weaving -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker needs to know. The spill is cut into `parts`; neighbouring ones make one of the `shards`."""
+    """What is to be done. The spill is cut into `parts`; neighbouring ones make one of the
+    `shards`."""
 
     spill: Path
     parts: int
     shards: int
     settings: PlanSettings
+    workers: int
 
 
 @dataclass
 class _Shard:
-    """What became of one shard. `ids` has its traces' ids; `sample` is the text of one, `digests` has 16 bytes for each."""
+    """What became of one shard. `ids` has its traces' ids; `sample` is the text of one, `digests`
+    has 16 bytes for each."""
 
     ledger: Ledger = field(default_factory=Ledger)
     labels: Counter[str] = field(default_factory=Counter)
@@ -189,18 +209,21 @@ class _Shard:
     digests: bytes = b""
 
 
-def _each_shard(config: CreateConfig, name: str, job: _Job, out: Path | None) -> Iterator[_Shard]:
-    results = run(partial(_do_shard, job, out), job.shards, config.workers or cores())
-    yield from tqdm(results, name, job.shards, unit=" shards", disable=None, leave=False)
+def _each_shard(name: str, job: _Job, out: Path | None) -> Iterator[tuple[int, _Shard]]:
+    done = in_order(partial(_do_shard, job, out), range(job.shards), job.workers)
+    yield from tqdm(done, name, job.shards, unit=" shards", disable=None, leave=False)
 
 
 def _do_shard(job: _Job, out: Path | None, number: int) -> _Shard:
-    """Plan one shard and, where `out` is a folder, write its traces and its part of the plan there."""
+    """Plan one shard and, where `out` is a folder, write its traces and its part of the plan
+    there."""
     shard = _Shard()
     with ExitStack() as stack:
         if out:
             traces, plans = (
-                stack.enter_context(pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd"))
+                stack.enter_context(
+                    pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd")
+                )
                 for name, schema in (("train", SFT), ("plan", PLAN))
             )
         for part in range(number * job.parts // job.shards, (number + 1) * job.parts // job.shards):
@@ -225,7 +248,9 @@ def _digests(batch: pa.RecordBatch) -> bytes:
     data, ends = memoryview(texts.buffers()[2]), offsets(texts)[::2].tolist()
     asked = np.diff(offsets(texts))[::2].tolist()
     out = []
-    for i, name in enumerate(zip(batch.column(1).to_pylist(), batch.column(2).to_pylist(), strict=True)):
+    for i, name in enumerate(
+        zip(batch.column(1).to_pylist(), batch.column(2).to_pylist(), strict=True)
+    ):
         digest = xxh3_128(f"{asked[i]} {name}".encode())
         digest.update(data[ends[i] : ends[i + 1]])
         out.append(digest.digest())
@@ -234,25 +259,29 @@ def _digests(batch: pa.RecordBatch) -> bytes:
 
 def _sample(batch: pa.RecordBatch) -> str:
     """The shortest of a batch's first traces that try more than once, if there is one."""
-    texts = [turns[1]["content"] for turns in batch.column("conversations").slice(0, 20).to_pylist()]
+    rows = batch.column("conversations").slice(0, 20).to_pylist()
+    texts: list[str] = [turns[1]["content"] for turns in rows]
     return min(texts, key=lambda text: (len(read(text).attempts) < 2, len(text)))
 
 
-def _last_id(config: CreateConfig, job: _Job, made: Made) -> str | None:
-    """The largest id in the subsample; None if all traces are.
+def _last_id(job: _Job, wanted: int, made: Made) -> str | None:
+    """The largest id in a subsample of `wanted` traces; None if all traces are in it.
 
-    Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces' order.
+    Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces'
+    order.
     """
-    ids, wanted = np.array([], "S32"), config.subsample or 0
-    for shard in _each_shard(config, "subsample", job, None):
+    ids = np.array([], "S32")
+    for _, shard in _each_shard("subsample", job, None):
         ids = np.sort(np.concatenate([ids, np.array(shard.ids, "S32")]))[:wanted]
     if len(ids) == wanted:
         return bytes(ids[-1]).decode()
-    made.notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}")
+    made.notes.append(
+        f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}"
+    )
     return None
 
 
-# -- the folder -------------------------------------------------------------------------------------------------------
+# -- the folder -----------------------------------------------------------------------------------
 
 
 def _join(work: Path, full: list[int], folder: Path) -> None:
@@ -286,9 +315,7 @@ def _describe(
         },
         "input": {
             "name": source.name,
-            "config": source.config,
-            "split": source.split,
-            "revision": source.revision,
+            **source.origin,
             "rows": ledger.rows.read,
             "files": source.rows,
             "digest": f"{found.digest:032x}",

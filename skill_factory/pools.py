@@ -1,8 +1,10 @@
-"""Index: from annotated rows to pools of valid attempts, partitioned by the digest of their question.
+"""Index: from annotated rows to pools of valid attempts, partitioned by the digest of their
+question.
 
-`index` judges a batch of rows: it says of every row, attempt and reflection whether it can stand in a trace, or why
-not. `Spill` keeps what can, sorted by question digest in runs on disk, so that the attempts of a question can be
-brought together again a part at a time: memory is bounded and the order of rows does not matter.
+`index` judges a batch of rows: it says of every row, attempt and reflection whether it can stand in
+a trace, or why not. `Spill` keeps what can, sorted by question digest in runs on disk, so that the
+attempts of a question can be brought together again a part at a time: memory is bounded and the
+order of rows does not matter.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +29,11 @@ from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
 from skill_factory.tables import USABLE, Columns
 
+
 @dataclass(frozen=True)
 class Choice:
-    """What of the input may be used. `variants` None: all prompt variants. `without`: reflections that contain
-    one of these texts, in any case, are dropped."""
+    """What of the input may be used. `variants` None: all prompt variants. `without`: reflections
+    that contain one of these texts, in any case, are dropped."""
 
     variants: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
@@ -39,25 +43,31 @@ class Choice:
 class Indexed:
     """What `index` found in one batch or, added up, in all.
 
-    `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums the 128-bit digests of all attempts: it names the content of the
-    input, whatever the order of its rows. `variants` counts the attempts of each prompt variant.
+    `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums
+    the 128-bit digests of all attempts: it names the content of the input, whatever the order of
+    its rows. `asked` has 64 bits of the digest of each question that has an attempt, each once;
+    `variants` counts the attempts of each prompt variant.
     """
 
     usable: pa.RecordBatch
     ledger: Ledger
     digest: int
+    asked: npt.NDArray[np.uint64]
     variants: Counter[str | None]
 
 
 def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     """Judge a batch of annotated rows.
 
-    Raises `InputError` for a row with several responses whose reflections are one flat list: nothing says whose they are.
+    Raises `InputError` for a row with several responses whose reflections are one flat list:
+    nothing says whose they are.
     """
     ledger, batch = Ledger(), source.table
     question = batch.column(columns.question)
     response = _as_lists(batch.column(columns.response))
-    others = [_as_lists(batch.column(name)) for name in (columns.correctness, columns.extracted_answer)]
+    others = [
+        _as_lists(batch.column(name)) for name in (columns.correctness, columns.extracted_answer)
+    ]
     reflection = batch.column(columns.reflection)
     nested = _depth(reflection.type) == 2
     per_response = _as_lists(reflection) if nested else None
@@ -83,8 +93,9 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     kept = np.flatnonzero(rows == KEPT)
     if not nested and (many := kept[response.lengths[kept] > 1]).size:
         raise InputError(
-            f"{source.where}: row {source.file_row + int(many[0])} has {int(response.lengths[many[0]])} responses, but column "
-            f"{columns.reflection!r} is one flat list: make it a list of lists, one list for each response."
+            f"{source.where}: row {source.file_row + int(many[0])} has "
+            f"{int(response.lengths[many[0]])} responses, but column {columns.reflection!r} is one "
+            "flat list: make it a list of lists, one list for each response."
         )
 
     row, place = _expand(kept, response.lengths[kept])
@@ -116,7 +127,10 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
         (Reason.BLANK, _blank(text)),
         (Reason.NO_ANSWER, _blank(answer)),
         (Reason.NOT_UNICODE, _not_unicode(text) | _not_unicode(answer) | _not_unicode(variant)),
-        (Reason.HOLDS_MARKUP, _breaks_attempt(text) | _holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS)),
+        (
+            Reason.HOLDS_MARKUP,
+            _breaks_attempt(text) | _holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS),
+        ),
     )
     truth = view(correct)
     judged = _judge_reflections(reflections, attempts[owner] != KEPT, truth[owner], choice.without)
@@ -151,10 +165,11 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     halves = attempt_ids.view(">u8").astype(np.uint64).sum(axis=0, dtype=np.uint64)
     digest = (int(halves[0]) << 64) + int(halves[1]) if len(row) else 0
     named = pc.value_counts(variant).to_pylist() if not _not_unicode(variant).any() else []
-    return Indexed(batch, ledger, digest, Counter({v["values"]: v["counts"] for v in named}))
+    asked = np.unique(question_ids.view(">u8")[:, 0]).astype(np.uint64)
+    return Indexed(batch, ledger, digest, asked, Counter({v["values"]: v["counts"] for v in named}))
 
 
-# -- judging ----------------------------------------------------------------------------------------------------------
+# -- judging --------------------------------------------------------------------------------------
 
 KEPT = -1
 _REASONS = list(Reason)
@@ -177,8 +192,10 @@ def _count(judged: Judged, losses: Counter[str]) -> int:
     return int((judged == KEPT).sum())
 
 
-def _judge_reflections(texts: pa.Array, orphaned: Mask, truth: Mask, without: Sequence[str]) -> Judged:
-    tags = view(pc.count_substring_regex(texts, markup.VERDICT_TAG))
+def _judge_reflections(
+    texts: pa.Array, orphaned: Mask, truth: Mask, without: Sequence[str]
+) -> Judged:
+    several = _holds(texts, f"(?s){markup.VERDICT_TAG}.*{markup.VERDICT_TAG}.*{markup.VERDICT_TAG}")
     right = _holds(texts, markup.verdict_re2(markup.Verdict.CORRECT))
     wrong = _holds(texts, markup.verdict_re2(markup.Verdict.INCORRECT))
     filtered = np.zeros(len(texts), bool)
@@ -190,8 +207,8 @@ def _judge_reflections(texts: pa.Array, orphaned: Mask, truth: Mask, without: Se
         (Reason.BLANK, _blank(texts)),
         (Reason.NOT_UNICODE, _not_unicode(texts)),
         (Reason.HOLDS_MARKUP, _holds(texts, markup.FOREIGN_IN_REFLECTION, *markup.CHAT_TOKENS)),
-        (Reason.SEVERAL_VERDICTS, tags > 2),
-        (Reason.NO_VERDICT, (tags < 2) | ~(right | wrong)),
+        (Reason.SEVERAL_VERDICTS, several),
+        (Reason.NO_VERDICT, ~(right | wrong)),
         (Reason.WRONG_VERDICT, right != truth),
         (Reason.FILTERED_TEXT, filtered),
     )
@@ -201,9 +218,12 @@ def _breaks_attempt(texts: pa.Array) -> Mask:
     out = _holds(texts, markup.FOREIGN_IN_ATTEMPT, *markup.CHAT_TOKENS)
     tags = view(pc.count_substring_regex(texts, markup.ANSWER_TAG))
     pair = _holds(texts, r"<answer>(?s:.*)</answer>")
-    # One pair is what a good attempt has, and two columns see it; the few others are looked at one by one.
+    # One pair is what a good attempt has, and two columns see it; the few others are looked at one
+    # by one.
     for i in np.flatnonzero((tags != 0) & ~((tags == 2) & pair)):
-        out[i] |= not markup.answers_are_pairs(texts[i].as_buffer().to_pybytes().decode(errors="replace"))
+        out[i] |= not markup.answers_are_pairs(
+            texts[i].as_buffer().to_pybytes().decode(errors="replace")
+        )
     return out
 
 
@@ -225,7 +245,8 @@ def _blank(texts: pa.Array) -> Mask:
 
 
 def _not_unicode(texts: pa.Array) -> Mask:
-    """Texts that are no valid UTF-8: Parquet does not promise it, and JSON may escape half a surrogate pair."""
+    """Texts that are no valid UTF-8: Parquet does not promise it, and JSON may escape half a
+    surrogate pair."""
     out = np.zeros(len(texts), bool)
     try:
         texts.validate(full=True)
@@ -238,11 +259,12 @@ def _not_unicode(texts: pa.Array) -> Mask:
     return out
 
 
-# -- lists ------------------------------------------------------------------------------------------------------------
+# -- lists ----------------------------------------------------------------------------------------
 
 
 class _Lists(NamedTuple):
-    """A column of lists: row i has `lengths[i]` of the `values` from `starts[i]`; not `given` where the list is null."""
+    """A column of lists: row i has `lengths[i]` of the `values` from `starts[i]`; not `given` where
+    the list is null."""
 
     values: pa.Array
     starts: Ints
@@ -284,7 +306,7 @@ def _lists(lengths: Ints, values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(numbers(ends), values)
 
 
-# -- digests ----------------------------------------------------------------------------------------------------------
+# -- digests --------------------------------------------------------------------------------------
 
 
 def _question_ids(question: pa.Array) -> tuple[npt.NDArray[np.uint8], Ints]:
@@ -319,7 +341,12 @@ def _attempt_ids(
     sizes = np.diff(ends).astype("<i4").tobytes()
     decided = view(correct.cast(pa.int8()), missing=-1).astype("<i4")
     heads = np.column_stack(
-        [question_ids.view("<i4"), decided, lengths.astype("<i4"), *(np.diff(at).astype("<i4") for _, at in parts)]
+        [
+            question_ids.view("<i4"),
+            decided,
+            lengths.astype("<i4"),
+            *(np.diff(at).astype("<i4") for _, at in parts),
+        ]
     )
     head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
     bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
@@ -335,15 +362,17 @@ def _attempt_ids(
     return np.frombuffer(b"".join(out), np.uint8).reshape(-1, 16)
 
 
-# -- the spill --------------------------------------------------------------------------------------------------------
+# -- the spill ------------------------------------------------------------------------------------
 
 
 class Spill:
-    """Valid attempts on disk, cut into `parts` by ranges of their questions' digests. Use as a context manager.
+    """Valid attempts on disk, cut into `parts` by ranges of their questions' digests. Use as a
+    context manager.
 
-    An Arrow file; the batch that `add` takes becomes `parts` record batches in it, some of them empty, so that a part can be read
-    without the rest: a memory map would count the whole file as memory, as the kernel maps far around what is touched.
-    `text_bytes` is the size of all texts in it, in UTF-8; it does not depend on how they came in batches.
+    An Arrow file; the batch that `add` takes becomes `parts` record batches in it, some of them
+    empty, so that a part can be read without the rest: a memory map would count the whole file as
+    memory, as the kernel maps far around what is touched. `text_bytes` is the size of all texts in
+    it, in UTF-8; it does not depend on how they came in batches.
     """
 
     def __init__(self, path: Path, parts: int) -> None:
@@ -364,8 +393,11 @@ class Spill:
         texts = [usable.column(name) for name in ("question", "attempt", "answer")]
         for column in (*texts, usable.column("reflections").flatten()):
             self.text_bytes += int(pc.sum(pc.binary_length(column)).as_py())
-        bounds = [*np.searchsorted(_keys(usable.column("question_id"))[:, 0], self._starts), usable.num_rows]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        bounds = [
+            *np.searchsorted(_keys(usable.column("question_id"))[:, 0], self._starts),
+            usable.num_rows,
+        ]
+        for start, stop in pairwise(bounds):
             self._writer.write_batch(usable.slice(start, stop - start))
 
 
@@ -378,8 +410,9 @@ def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
 class Unit(NamedTuple):
     """All valid attempts of the questions in one part of a spill, and who belongs together.
 
-    Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the schema `USABLE`): in order of their
-    content's digest, so the order of the input's rows does not matter.
+    Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the
+    schema `USABLE`): in order of their content's digest, so the order of the input's rows does not
+    matter.
     """
 
     attempts: pa.Table
@@ -396,7 +429,8 @@ def read_unit(spill: Path, part: int, parts: int) -> Unit:
     if not attempts.num_rows:
         return Unit(attempts, np.zeros(0, np.int64), np.zeros(1, np.int64))
     asked, said = (
-        np.concatenate([_keys(chunk) for chunk in attempts[name].chunks]) for name in ("question_id", "attempt_id")
+        np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
+        for name in ("question_id", "attempt_id")
     )
     place = (view(attempts["response"]), view(attempts["row"]))
     order = np.lexsort((*place, said[:, 1], said[:, 0], asked[:, 1], asked[:, 0]))
@@ -408,5 +442,5 @@ def read_unit(spill: Path, part: int, parts: int) -> Unit:
 def questions(unit: Unit) -> Iterator[list[int]]:
     """The rows of each question's attempts, in order of the questions' digests."""
     order, bounds = unit.order.tolist(), unit.bounds.tolist()
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         yield order[start:stop]

@@ -12,12 +12,19 @@ from skill_factory.config import CreateConfig, load_config
 from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
 from skill_factory.formats import FORMATS
 
-# Options that take several values after one flag, as argparse's nargs="+" does; click has no such thing.
-_SEVERAL = {"--formats", "--prompt-variants", "--prompt_variants_to_use", "--drop-reflections-containing"}
+# Options that take several values after one flag, as argparse's nargs="+" does; click has no such
+# thing.
+_SEVERAL = {
+    "--formats",
+    "--prompt-variants",
+    "--prompt_variants_to_use",
+    "--drop-reflections-containing",
+}
 
 
 class _SeveralValues(click.Command):
-    """Reads `--formats A B` as `--formats A --formats B`. The command has no arguments that this could swallow."""
+    """Reads `--formats A B` as `--formats A --formats B`. The command has no arguments that this
+    could swallow."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
@@ -34,62 +41,167 @@ class _SeveralValues(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def _commas(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip()) or None
+def _commas(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    return (
+        tuple(part.strip() for value in values for part in value.split(",") if part.strip()) or None
+    )
 
 
 COUNT = click.IntRange(min=1)
 
 
-@click.command(cls=_SeveralValues, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("-i", "--input-dataset", "--input_reflection_dataset_name", "input_dataset", metavar="PATH|REPO",
-              help="Annotated dataset: a parquet, jsonl or json file, a folder of them, or a dataset on the Hub.")
-@click.option("-o", "--output-dataset", "--output_dataset_name", "output_dataset", metavar="PATH|REPO",
-              help="Where the SFT folder goes: a path such as ./out, or a Hub repository.")
-@click.option("-c", "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
-              help="YAML file with any of these settings under the key `create`; flags win.")
+@click.command(
+    cls=_SeveralValues,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option(
+    "-i",
+    "--input-dataset",
+    "--input_reflection_dataset_name",
+    "input_dataset",
+    metavar="PATH|REPO",
+    help="Annotated dataset: a parquet or JSON file, a folder of them, or a dataset on the Hub.",
+)
+@click.option(
+    "-o",
+    "--output-dataset",
+    "--output_dataset_name",
+    "output_dataset",
+    metavar="PATH|REPO",
+    help="Where the SFT folder goes: a path such as ./out, or a Hub repository.",
+)
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="YAML file with any of these settings under the key `create`; flags win.",
+)
 @click.option("--input-config", metavar="NAME", help="Config of a Hub dataset.")
 @click.option("--input-split", metavar="NAME", help="Split of the input dataset.")
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub dataset.")
-@click.option("--attempts", "--num_responses_ignore_correctness", "attempts", type=COUNT,
-              help="Attempts in the longest trace; a question needs as many valid ones.  [default: 5]")
-@click.option("--repeats", "--num_repeats_per_question", "repeats", type=COUNT,
-              help="How often each format goes over a question.  [default: 1]")
-@click.option("--formats", multiple=True, callback=_commas, metavar="NAME...",
-              help=f"Formats of the traces, one or several: {', '.join(FORMATS)}.  [default: *C_full]")
-@click.option("--sample-lengths", "--sampling_response_counts", "sample_lengths", is_flag=True, default=None,
-              help="Formats with one trace a question draw its length from 2 to --attempts.")
-@click.option("--unique-variants", "--force_unique_prompting_types", "unique_variants", is_flag=True, default=None,
-              help="The attempts of one trace all come from different prompt variants.")
-@click.option("--prompt-variants", "--prompt_variants_to_use", "prompt_variants", multiple=True, callback=_commas,
-              metavar="NAME...", help="Use attempts of these prompt variants only.  [default: all]")
-@click.option("--subsample", "--subsample_size", "subsample", type=COUNT, help="Keep so many traces, drawn from all.")
-@click.option("--drop-reflections-containing", multiple=True, metavar="TEXT...",
-              callback=lambda ctx, param, values: values or None,
-              help="Drop reflections that contain this text, in any case.")
-@click.option("--phrases", metavar="FILE", help="YAML file with other phrases between the attempts.")
+@click.option(
+    "--attempts",
+    "--num_responses_ignore_correctness",
+    "attempts",
+    type=COUNT,
+    help="Attempts in the longest trace; a question needs as many valid ones.  [default: 5]",
+)
+@click.option(
+    "--repeats",
+    "--num_repeats_per_question",
+    "repeats",
+    type=COUNT,
+    help="How often each format goes over a question.  [default: 1]",
+)
+@click.option(
+    "--formats",
+    multiple=True,
+    callback=_commas,
+    metavar="NAME...",
+    help=f"Formats of the traces, one or several: {', '.join(FORMATS)}.  [default: *C_full]",
+)
+@click.option(
+    "--sample-lengths",
+    "--sampling_response_counts",
+    "sample_lengths",
+    is_flag=True,
+    default=None,
+    help="Formats with one trace a question draw its length from 2 to --attempts.",
+)
+@click.option(
+    "--unique-variants",
+    "--force_unique_prompting_types",
+    "unique_variants",
+    is_flag=True,
+    default=None,
+    help="The attempts of one trace all come from different prompt variants.",
+)
+@click.option(
+    "--prompt-variants",
+    "--prompt_variants_to_use",
+    "prompt_variants",
+    multiple=True,
+    callback=_commas,
+    metavar="NAME...",
+    help="Use attempts of these prompt variants only.  [default: all]",
+)
+@click.option(
+    "--subsample",
+    "--subsample_size",
+    "subsample",
+    type=COUNT,
+    help="Keep so many traces, drawn from all.",
+)
+@click.option(
+    "--drop-reflections-containing",
+    multiple=True,
+    metavar="TEXT...",
+    callback=lambda ctx, param, values: values or None,
+    help="Drop reflections that contain this text, in any case.",
+)
+@click.option(
+    "--phrases", metavar="FILE", help="YAML file with other phrases between the attempts."
+)
 @click.option("--seed", type=int, help="[default: 0]")
 @click.option("--question-column", metavar="NAME", help="[default: question]")
 @click.option("--variant-column", metavar="NAME", help="[default: prompt_variant]")
-@click.option("--response-column", "--response_column", "response_column", metavar="NAME",
-              help="[default: model_responses__mutated_prompts]")
-@click.option("--correctness-column", "--responses_correctness_column", "correctness_column", metavar="NAME",
-              help="[default: model_responses__mutated_prompts__eval_is_correct]")
-@click.option("--extracted-answer-column", "--extracted_answer_column", "extracted_answer_column", metavar="NAME",
-              help="[default: model_responses__mutated_prompts__eval_extracted_answers]")
-@click.option("--reflection-column", "--reflection_column", "reflection_column", metavar="NAME",
-              help="[default: model_responses__mutated_prompts_reflection]")
-@click.option("--workers", type=COUNT, help="Processes that plan and weave; the result is the same.  [default: cores]")
-@click.option("--overwrite", is_flag=True, default=None, help="Replace the output folder once the new one is whole.")
-@click.option("--dry-run", is_flag=True, default=None, help="Say what would be made, write nothing.")
+@click.option(
+    "--response-column",
+    "--response_column",
+    "response_column",
+    metavar="NAME",
+    help="[default: model_responses__mutated_prompts]",
+)
+@click.option(
+    "--correctness-column",
+    "--responses_correctness_column",
+    "correctness_column",
+    metavar="NAME",
+    help="[default: model_responses__mutated_prompts__eval_is_correct]",
+)
+@click.option(
+    "--extracted-answer-column",
+    "--extracted_answer_column",
+    "extracted_answer_column",
+    metavar="NAME",
+    help="[default: model_responses__mutated_prompts__eval_extracted_answers]",
+)
+@click.option(
+    "--reflection-column",
+    "--reflection_column",
+    "reflection_column",
+    metavar="NAME",
+    help="[default: model_responses__mutated_prompts_reflection]",
+)
+@click.option(
+    "--workers",
+    type=COUNT,
+    help="Threads; the result is the same.  [default: cores, at most 4]",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=None,
+    help="Replace the output folder once the new one is whole.",
+)
+@click.option(
+    "--dry-run", is_flag=True, default=None, help="Say what would be made, write nothing."
+)
 def create(config_file: Path | None, **flags: Any) -> None:
     """Make an SFT dataset from a reflection-annotated dataset.
 
-    Attempts and reflections of the input become traces: try, reflect, try again, end right. What cannot be used is counted,
-    with its reason, in a table at the end and in the output's manifest.json.
+    Attempts and reflections of the input become traces: try, reflect, try again, end right. What
+    cannot be used is counted, with its reason, in a table at the end and in the output's
+    manifest.json.
     """
     try:
-        config = load_config(config_file, {name: value for name, value in flags.items() if value is not None})
+        config = load_config(
+            config_file, {name: value for name, value in flags.items() if value is not None}
+        )
         _check_places(config)
         from skill_factory import engines, pipeline  # heavy, and --help does not need them
 
@@ -125,9 +237,12 @@ def _check_places(config: CreateConfig) -> None:
     if not config.output_dataset:
         raise OptionError("no output dataset; name it with -o")
     output = config.output_dataset
-    if not (output.startswith(("./", "../", "/", "~")) or output in {".", ".."} or Path(output).is_dir()):
+    if not (
+        output.startswith(("./", "../", "/", "~")) or output in {".", ".."} or Path(output).is_dir()
+    ):
         raise OptionError(
-            f"-o {output} names a repository on the Hub, and pushing is not there yet; for a folder write ./{output}"
+            f"-o {output} names a repository on the Hub, and pushing is not there yet; "
+            f"for a folder write -o ./{output}"
         )
 
 

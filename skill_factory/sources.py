@@ -1,4 +1,5 @@
-"""Annotated datasets in: local parquet and JSON files, folders of them, or the Hub, a batch at a time."""
+"""Annotated datasets in: local parquet and JSON files, folders of them, or the Hub, a batch at a
+time."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.json as pj
@@ -23,7 +24,13 @@ BATCH_BYTES = 16 << 20
 MAX_BATCH_ROWS = 16_384
 _SUFFIX = re.compile(r"\.(parquet|jsonl|json|ndjson)(\.gz|\.bz2|\.zst|\.lz4)?$", re.IGNORECASE)
 # Files that tools lay beside the data, never data themselves.
-_NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
+_NOT_DATA = {
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "manifest.json",
+}
 _SPLIT = re.compile(r"^(train|test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
@@ -31,7 +38,8 @@ _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 class Batch(NamedTuple):
     """Rows of an input, their columns as `tables.check_annotated` types them.
 
-    `where` names the file; `file_row` is the first row's place in it and `row` its place in the whole input, from 0.
+    `where` names the file; `file_row` is the first row's place in it and `row` its place in the
+    whole input, from 0.
     """
 
     table: pa.RecordBatch
@@ -40,76 +48,141 @@ class Batch(NamedTuple):
     row: int
 
 
-@dataclass
-class Source:
+class Source(Protocol):
     """An annotated dataset, found but not yet read.
 
-    `files` is empty for a Hub dataset. `rows` fills as `batches` is read: for each file, or the Hub dataset, its name and number of rows.
+    `rows` fills as `batches` is read: the number of rows of each file, or of the one Hub dataset.
     """
 
     name: str
-    files: tuple[Path, ...] = ()
-    config: str | None = None
-    split: str | None = None
-    revision: str | None = None
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int]
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        """Config, split and commit of a dataset that `datasets` loaded; all None for plain
+        files."""
+
+    def count(self) -> int | None:
+        """The number of rows if that is known without reading them, else None."""
+
+    def size(self) -> int:
+        """A rough guess of the bytes of text in it."""
 
     def batches(self, columns: Columns) -> Iterator[Batch]:
         """All rows, in order, a batch at a time.
 
-        Raises `InputError` for what cannot be read, `ColumnError` for a missing or mistyped column.
+        Raises `InputError` for what cannot be read or is empty, `ColumnError` for a missing or
+        mistyped column.
         """
-        total = 0
-        readers = [(str(path), _read_file(path, columns)) for path in self.files]
-        for where, reader in readers or [(self.name, _read_hub(self, columns))]:
-            count = 0
-            for table in reader:
-                yield Batch(table, where, count, total)
-                count, total = count + table.num_rows, total + table.num_rows
-            self.rows[where] = count
-        if total == 0:
-            raise InputError(f"{self.name}: the dataset has no rows")
-
-    def count(self) -> int | None:
-        """The number of rows if that is known without reading them (parquet), else None."""
-        if not self.files or any(_kind(path) != "parquet" for path in self.files):
-            return None
-        try:
-            return sum(pq.read_metadata(path).num_rows for path in self.files)
-        except (pa.ArrowInvalid, OSError):
-            return None  # reading will say what is wrong
-
-    def size(self) -> int:
-        """A rough guess of the bytes of text in it; 0 if there is no telling."""
-        return sum((3 if _kind(path) == "parquet" else 1) * path.stat().st_size for path in self.files)
 
 
 def find_source(name: str, config: str | None, split: str | None, revision: str | None) -> Source:
     """What an input option names: a local path if there is one, else a dataset on the Hub.
 
-    A folder is read with all its files, or, where `config` or `split` is given, as `datasets.load_dataset` reads it.
-    Raises `InputError` for a path that does not exist or holds no data, and a folder with several splits.
+    A folder is read with all its files, or, where `config` or `split` is given, as
+    `datasets.load_dataset` reads it. Raises `InputError` for a path that does not exist or holds no
+    data, a folder with several splits, and a dataset that is not to be had.
     """
     path = Path(name).expanduser()
     if path.is_file():
-        return Source(name, (path,))
-    if path.is_dir():
-        if config or split:
-            return Source(str(path), (), config, split)
-        return Source(name, _data_files(path))
-    if looks_local(name) or not _REPO_ID.match(name) or _SUFFIX.search(name):
+        return _Files(name, (path,))
+    if path.is_dir() and not (config or split):
+        return _Files(name, _data_files(path))
+    if not path.is_dir() and (
+        looks_local(name) or not _REPO_ID.match(name) or _SUFFIX.search(name)
+    ):
         raise InputError(f"{name}: no such file or folder")
-    return Source(name, (), config, split or "train", revision)
+    return _load(str(path) if path.is_dir() else name, config, split or "train", revision)
+
+
+@dataclass
+class _Files:
+    name: str
+    files: tuple[Path, ...]
+    rows: dict[str, int] = field(default_factory=dict)
+    origin: dict[str, str | None] = field(
+        default_factory=lambda: dict.fromkeys(("config", "split", "revision"))
+    )
+
+    def count(self) -> int | None:
+        if any(_kind(path) != "parquet" for path in self.files):
+            return None
+        try:
+            return sum(int(pq.read_metadata(path).num_rows) for path in self.files)
+        except (pa.ArrowInvalid, OSError):
+            return None  # reading will say what is wrong
+
+    def size(self) -> int:
+        # Parquet and gzip shrink text to about a third.
+        return sum(
+            (1 if path.suffix in (".json", ".jsonl") else 3) * path.stat().st_size
+            for path in self.files
+        )
+
+    def batches(self, columns: Columns) -> Iterator[Batch]:
+        total = 0
+        for path in self.files:
+            count = 0
+            for table in _read_file(path, columns):
+                yield Batch(table, str(path), count, total + count)
+                count += table.num_rows
+            self.rows[str(path)] = count
+            total += count
+        if total == 0:
+            raise InputError(f"{self.name}: the dataset has no rows")
+
+
+@dataclass
+class _Loaded:
+    """A dataset from the Hub, or a folder read by the rules of `datasets`."""
+
+    name: str
+    origin: dict[str, str | None]
+    dataset: Any
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def count(self) -> int | None:
+        return len(self.dataset)
+
+    def size(self) -> int:
+        return int(self.dataset.data.nbytes)
+
+    def batches(self, columns: Columns) -> Iterator[Batch]:
+        if not len(self.dataset):
+            raise InputError(f"{self.name}: the dataset has no rows")
+        types = check_annotated(self.dataset.features.arrow_schema, columns, self.name)
+        size = max(16, min(MAX_BATCH_ROWS, BATCH_BYTES * len(self.dataset) // max(1, self.size())))
+        count = 0
+        for table in self.dataset.select_columns(types.names).with_format("arrow").iter(size):
+            for batch in table.combine_chunks().to_batches():
+                yield Batch(_typed(batch, types), self.name, count, count)
+                count += batch.num_rows
+        self.rows[self.name] = count
+
+
+def _load(name: str, config: str | None, split: str, revision: str | None) -> _Loaded:
+    # Imported here: `datasets` takes 0.7 s to import, and plain files do not need it.
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        found = datasets.load_dataset(name, config, split=split, revision=revision)
+    except Exception as error:  # of four libraries' own trees, which have no common root
+        raise InputError(f"{name}: cannot be loaded: {_first_line(error)}") from None
+    downloaded = "".join(found.info.download_checksums or {})
+    commit = re.search(r"@([0-9a-f]{40})/", downloaded)
+    origin = {
+        "config": found.info.config_name,
+        "split": split,
+        "revision": commit[1] if commit else revision,
+    }
+    return _Loaded(name, origin, found)
 
 
 def looks_local(name: str) -> bool:
     """Whether a dataset option is written as a path: ./x, ../x, /x, ~/x."""
     return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
-
-
-def is_repo_id(name: str) -> bool:
-    """Whether a name can be a Hub repository's: org/name, or a name alone."""
-    return _REPO_ID.match(name) is not None
 
 
 def _data_files(folder: Path) -> tuple[Path, ...]:
@@ -125,11 +198,15 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
         raise InputError(f"{folder}: no parquet, jsonl or json file in this folder")
     kinds = {_kind(path) for path in found}
     if len(kinds) > 1:
-        raise InputError(f"{folder}: holds {' and '.join(sorted(kinds))} files; name one file or a folder of one kind")
+        raise InputError(
+            f"{folder}: holds {' and '.join(sorted(kinds))} files; "
+            "name one file or a folder of one kind"
+        )
     splits = {match[1].lower() for path in found if (match := _SPLIT.match(path.name))}
     if len(splits) > 1:
         raise InputError(
-            f"{folder}: holds the splits {', '.join(sorted(splits))}; choose one with --input-split, or name its files' folder"
+            f"{folder}: holds the splits {', '.join(sorted(splits))}; "
+            "choose one with --input-split, or name a file"
         )
     return tuple(found)
 
@@ -158,13 +235,17 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         types = check_annotated(file.schema_arrow, columns, str(path))
         # A row group is decoded a few rows at a time: its size is the writer's choice, not ours.
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        bytes_a_row = max((g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0)
+        bytes_a_row = max(
+            (g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0
+        )
         size = int(min(MAX_BATCH_ROWS, max(16, BATCH_BYTES / max(bytes_a_row, 1.0))))
         try:
             for batch in file.iter_batches(size, columns=types.names):
                 yield _typed(batch, types)
         except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: the parquet file is damaged ({_first_line(error)})") from None
+            raise InputError(
+                f"{path}: the parquet file is damaged ({_first_line(error)})"
+            ) from None
 
 
 def _typed(batch: pa.RecordBatch, types: pa.Schema) -> pa.RecordBatch:
@@ -172,32 +253,11 @@ def _typed(batch: pa.RecordBatch, types: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=types)
 
 
-def _read_hub(source: Source, columns: Columns) -> Iterator[pa.RecordBatch]:
-    # Imported here: `datasets` takes 0.7 s to import, and local files do not need it.
-    import datasets
-
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
-        found = datasets.load_dataset(
-            source.name, source.config, split=source.split or "train", revision=source.revision
-        )
-    except Exception as error:  # of four libraries' own trees, none of which has a common root
-        raise InputError(
-            f"{source.name}: no local file or folder, and not to be had from the Hub: {_first_line(error)}"
-        ) from None
-    found = found.with_format("arrow")
-    types = check_annotated(found.features.arrow_schema, columns, source.name)
-    for table in found.select_columns(types.names).iter(1024):
-        for batch in table.combine_chunks().to_batches():
-            yield _typed(batch, types)
-
-
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-# -- JSON -------------------------------------------------------------------------------------------------------------
+# -- JSON -----------------------------------------------------------------------------------------
 
 
 def _read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -217,7 +277,9 @@ def _read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
                     pj.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore"),
                 )
             except (pa.ArrowInvalid, UnicodeDecodeError):
-                table = pa.Table.from_batches([_to_arrow(path, list(_json_lines(path, chunk, line)), types)])
+                table = pa.Table.from_batches(
+                    [_to_arrow(path, list(_json_lines(path, chunk, line)), types)]
+                )
             if table.num_rows:
                 yield from table.combine_chunks().to_batches()
             line += chunk.count(b"\n")
@@ -275,7 +337,9 @@ def _json_type(value: object) -> pa.DataType:
         return pa.list_(_json_type(inner))
     if isinstance(value, dict):
         return pa.struct([])
-    return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(type(value), pa.null())
+    return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(
+        type(value), pa.null()
+    )
 
 
 def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -300,10 +364,12 @@ def _to_arrow(path: Path, rows: list[_Row], types: pa.Schema) -> pa.RecordBatch:
             value = row.get(column.name)
             if not _json_fits(value, column.type):
                 raise ColumnError(
-                    f"{path}: {place}, column {column.name!r}: expected {column.type}, found {_json_type(value)}"
+                    f"{path}: {place}, column {column.name!r}: "
+                    f"expected {column.type}, found {_json_type(value)}"
                 )
             values.append(_as_bytes(value))
-        # Text goes in as bytes, so that what is no Unicode gets through to be counted; Arrow's strings refuse it.
+        # Text goes in as bytes, so that what is no Unicode gets through to be counted; Arrow's
+        # strings refuse it.
         arrays.append(_relabel(pa.array(values, _bytes_type(column.type)), column.type))
     return pa.RecordBatch.from_arrays(arrays, schema=types)
 

@@ -16,10 +16,11 @@ from skill_factory.errors import OutputError
 
 @contextmanager
 def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` when the block ends well and vanishes when it does not.
+    """A folder to fill, which takes the name `path` when the block ends well and vanishes when it
+    does not.
 
-    It lies beside `path`, so that giving it its name is one rename. What killed runs left there is removed. Raises `OutputError` if `path` exists and may not be
-    replaced, or cannot be written.
+    It lies beside `path`, so that giving it its name is one rename. What killed runs left there is
+    removed. Raises `OutputError` if `path` exists and may not be replaced, or cannot be written.
     """
     path = Path(os.path.abspath(path.expanduser()))
     if not overwrite:
@@ -63,7 +64,9 @@ def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
 
 def _refuse_existing(path: Path) -> None:
     if path.exists():
-        raise OutputError(f"{path}: exists already; choose another output, or replace it with --overwrite")
+        raise OutputError(
+            f"{path}: exists already; choose another output, or replace it with --overwrite"
+        )
 
 
 @contextmanager

@@ -63,9 +63,9 @@ USABLE = pa.schema(
 )
 """One row per valid attempt, the working table of step 2.
 
-`question_id` and `attempt_id` are digests of the content. `row` counts the input's rows from 0 over all files in
-order; `response` is the place in the row's list of responses. `reflections` are the valid ones only and
-`reflection_numbers` their places in the attempt's list.
+`question_id` and `attempt_id` are digests of the content. `row` counts the input's rows from 0 over
+all files in order; `response` is the place in the row's list of responses. `reflections` are the
+valid ones only and `reflection_numbers` their places in the attempt's list.
 """
 
 SFT = pa.schema(
@@ -78,7 +78,8 @@ SFT = pa.schema(
         pa.field("trace_id", pa.string()),
     ]
 )
-"""The SFT dataset: a user turn and an assistant turn, the format label, and the trace's name in the plan."""
+"""The SFT dataset: a user turn and an assistant turn, the format label, and the trace's name in the
+plan."""
 
 PLAN = pa.schema(
     [
@@ -110,17 +111,20 @@ PLAN = pa.schema(
 )
 """One row per trace: where each of its texts comes from.
 
-A step is an attempt (`row` and `response` as in `USABLE`), whether it is `correct`, the place of its `reflection` in
-the input's list (null: none shown) and the phrase id of the `glue` after it (null after the last).
-`lead` and `closing` are phrase ids; `restated` and `answer_of` count the steps from 0: the attempt given again after a
-backtrack (null: none) and the one whose extracted answer ends the trace. Phrase texts stand in the manifest.
+A step is an attempt (`row` and `response` as in `USABLE`), whether it is `correct`, the place of
+its `reflection` in the input's list (null: none shown) and the phrase id of the `glue` after it
+(null after the last). `lead` and `closing` are phrase ids; `restated` and `answer_of` count the
+steps from 0: the attempt given again after a backtrack (null: none) and the one whose extracted
+answer ends the trace. Phrase texts stand in the manifest.
 """
 
 
 def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schema:
-    """The types to read the annotated table's columns as: `schema` narrowed to plain strings, bools and lists.
+    """The types to read the annotated table's columns as: `schema` narrowed to plain strings, bools
+    and lists.
 
-    Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option to set.
+    Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option
+    to set.
     """
     fields = []
     for role, option in COLUMN_OPTIONS.items():
@@ -129,7 +133,8 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schem
         if len(at) != 1:
             problem = "is missing" if not at else "is there more than once"
             raise ColumnError(
-                f"{where}: column {name!r} {problem}. Columns there are: {', '.join(schema.names) or 'none'}. "
+                f"{where}: column {name!r} {problem}. "
+                f"Columns there are: {', '.join(schema.names) or 'none'}. "
                 f"Name the {role.replace('_', ' ')} column with {option}."
             )
         depths, leaf = _ACCEPTED[role]
@@ -168,7 +173,9 @@ def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_null(found):
         return True
     if pa.types.is_boolean(wanted):
-        return pa.types.is_boolean(found)
-    return (
-        pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+        return bool(pa.types.is_boolean(found))
+    return bool(
+        pa.types.is_string(found)
+        or pa.types.is_large_string(found)
+        or pa.types.is_string_view(found)
     )

@@ -1,14 +1,15 @@
 """Plan and weave: from pools to recipes with phrases, and from those to conversations.
 
-The plan is numbers only. Weaving looks every piece of a trace up in one array of texts, in the order of
-the traces, with a single `take`: as Arrow's strings lie one behind the other, the taken pieces are the traces, and
-only the offsets have to be thinned out.
+The plan is numbers only. Weaving looks every piece of a trace up in one array of texts, in the
+order of the traces, with a single `take`: as Arrow's strings lie one behind the other, the taken
+pieces are the traces, and only the offsets have to be thinned out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 from skill_factory import markup
 from skill_factory.arrays import Ints, numbers, offsets, strings, view
 from skill_factory.errors import InputError
-from skill_factory.formats import FORMATS, Draws, Lengths, Pool, Unfillable
+from skill_factory.formats import FORMATS, Draws, Lengths, Pool, Recipe, Unfillable
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.phrases import Kind, PhraseBank
 from skill_factory.pools import Unit, questions
@@ -33,8 +34,9 @@ WOVEN_BYTES = 48 << 20
 class PlanSettings:
     """What the plan depends on besides the pools.
 
-    `repeats`: how often each format goes over a question. `unique_variants`: the attempts of a trace all
-    come from different prompt variants. `last_id`: traces with a larger id are not in the subsample; None: all are.
+    `repeats`: how often each format goes over a question. `unique_variants`: the attempts of a
+    trace all come from different prompt variants. `last_id`: traces with a larger id are not in the
+    subsample; None: all are.
     """
 
     formats: tuple[str, ...]
@@ -50,8 +52,9 @@ class PlanSettings:
 class Plan:
     """The traces of one unit, as columns; one item a trace unless said otherwise. -1: none.
 
-    `attempts` are rows of the unit's attempts; `reflections` count within an attempt's valid ones (-1: not shown); `glue` are phrase
-    ids. These three have one item a step, `steps` of them a trace.
+    `attempts` are rows of the unit's attempts; `reflections` count within an attempt's valid ones
+    (-1: not shown); `glue` are phrase ids. These three have one item a step, `steps` of them a
+    trace.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -68,86 +71,131 @@ class Plan:
     reflections: list[int] = field(default_factory=list)
     glue: list[int] = field(default_factory=list)
 
+    def append(self, slot: _Slot, trace: _Dressed) -> None:
+        """Add a trace."""
+        recipe = trace.recipe
+        self.ids.append(slot.id)
+        self.formats.append(slot.format)
+        self.labels.append(recipe.label)
+        self.repeats.append(slot.repeat)
+        self.slots.append(slot.number)
+        self.steps.append(len(trace.attempts))
+        self.leads.append(trace.lead)
+        self.restated.append(-1 if recipe.restated is None else recipe.restated)
+        self.closings.append(trace.closing)
+        self.answers_of.append(recipe.answer_of)
+        self.attempts += trace.attempts
+        self.reflections += trace.reflections
+        self.glue += trace.glue
+
 
 def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
-    """Recipes for all questions of a unit, and what became of its questions, valid attempts and valid reflections.
+    """Recipes for all questions of a unit, and what became of what is in it.
 
-    Each question and format has its own draws, so a plan does not depend on what else is in the dataset.
+    Each question and format has its own draws, so that a trace does not depend on what else is in
+    the dataset.
     """
     out, ledger = Plan(), Ledger()
-    attempts = unit.attempts
-    correct = attempts["correct"].to_pylist()
-    shown = view(pc.list_value_length(attempts["reflections"]))
-    variants = attempts["variant"].to_pylist() if settings.unique_variants else None
-    asked = b"".join(attempts["question_id"].to_pylist())
-    bank = settings.phrases
-    glue_after = {
-        True: bank.ids(Kind.CORRECT, Kind.GENERIC),
-        False: bank.ids(Kind.INCORRECT, Kind.GENERIC),
-        None: bank.ids(Kind.GENERIC),
-    }
-    closings, leads = bank.ids(Kind.CLOSING), {kind: bank.ids(kind) for kind in (Kind.BACKTRACK, Kind.CONFIRMATION)}
-    choices = shown.tolist()
-    set_aside = []
+    correct = unit.attempts["correct"].to_pylist()
+    shown = view(pc.list_value_length(unit.attempts["reflections"]))
+    variants = unit.attempts["variant"].to_pylist() if settings.unique_variants else None
+    ids = unit.attempts["question_id"].to_pylist()
+    dress = _Dresser(settings.phrases, correct, shown.tolist())
+    set_aside: list[int] = []
     for rows in questions(unit):
-        question = asked[16 * rows[0] : 16 * rows[0] + 16]
-        positions = range(len(rows))
         pool = Pool(
-            positions,
-            [i for i in positions if correct[rows[i]]],
-            [i for i in positions if not correct[rows[i]]],
-            [variants[row] for row in rows] if variants else None,
+            all=range(len(rows)),
+            correct=[i for i, row in enumerate(rows) if correct[row]],
+            incorrect=[i for i, row in enumerate(rows) if not correct[row]],
+            variants=[variants[row] for row in rows] if variants else None,
         )
-        before, first_lack = len(out.ids), None
-        for name in settings.formats:
-            prefix = f"{settings.seed}\0{name}\0".encode() + question
-            draws = Draws(xxh3_64_intdigest(prefix))
-            for repeat in range(settings.repeats):
-                for slot, recipe in enumerate(FORMATS[name](pool, draws, settings.lengths)):
-                    ledger.traces.read += 1
-                    if isinstance(recipe, Unfillable):
-                        ledger.traces.lose(f"{name}: {recipe.reason}")
-                        first_lack = first_lack or recipe.reason
-                        continue
-                    picked = [rows[i] for i in recipe.attempts]
-                    reflections = [draws.below(choices[row]) if recipe.reflects else -1 for row in picked]
-                    glue = [
-                        draws.one(glue_after[correct[row] if recipe.reflects else None]) for row in picked[:-1]
-                    ]
-                    closing = draws.one(closings)
-                    lead = -1 if recipe.lead is None else draws.one(leads[recipe.lead])
-                    trace_id = xxh3_128_hexdigest(prefix + b"\0%d\0%d" % (repeat, slot))
-                    if settings.last_id is not None and trace_id > settings.last_id:
-                        ledger.traces.lose(Reason.NOT_IN_SUBSAMPLE)
-                        first_lack = first_lack or Reason.NOT_IN_SUBSAMPLE
-                        continue
-                    out.ids.append(trace_id)
-                    out.formats.append(name)
-                    out.labels.append(recipe.label)
-                    out.repeats.append(repeat)
-                    out.slots.append(slot)
-                    out.steps.append(len(picked))
-                    out.leads.append(lead)
-                    out.restated.append(-1 if recipe.restated is None else recipe.restated)
-                    out.closings.append(closing)
-                    out.answers_of.append(recipe.answer_of)
-                    out.attempts += picked
-                    out.reflections += reflections
-                    out.glue += [*glue, -1]
+        before, lacks = len(out.ids), []
+        for slot in _slots(pool, ids[rows[0]], settings):
+            ledger.traces.read += 1
+            if isinstance(slot.recipe, Unfillable):
+                lacks.append(slot.recipe.reason)
+                ledger.traces.lose(f"{slot.format}: {slot.recipe.reason}")
+                continue
+            # Dressed even if it is then dropped: the next slot's draws must not depend on that.
+            trace = dress(slot.recipe, rows, slot.draws)
+            if settings.last_id is not None and slot.id > settings.last_id:
+                lacks.append(Reason.NOT_IN_SUBSAMPLE)
+                ledger.traces.lose(Reason.NOT_IN_SUBSAMPLE)
+                continue
+            out.append(slot, trace)
         ledger.questions.read += 1
-        if len(out.ids) == before:
-            ledger.questions.lose(first_lack or Reason.TOO_FEW_ATTEMPTS)
-            set_aside.append(rows)
-        else:
+        if len(out.ids) > before:
             ledger.questions.kept += 1
+        else:
+            # The subsample is the least of reasons: without it there would have been a trace.
+            ledger.questions.lose(max(lacks, key=lambda lack: lack is Reason.NOT_IN_SUBSAMPLE))
+            set_aside += rows
     ledger.traces.kept = len(out.ids)
     _count_use(out, set_aside, shown, ledger)
     return out, ledger
 
 
-def _count_use(made: Plan, set_aside: list[list[int]], shown: Ints, ledger: Ledger) -> None:
+class _Slot(NamedTuple):
+    """A place for a trace, and what its format makes of it."""
+
+    id: str
+    format: str
+    repeat: int
+    number: int
+    recipe: Recipe | Unfillable
+    draws: Draws
+
+
+def _slots(pool: Pool, question_id: bytes, settings: PlanSettings) -> Iterator[_Slot]:
+    for name in settings.formats:
+        prefix = f"{settings.seed}\0{name}\0".encode() + question_id
+        draws = Draws(xxh3_64_intdigest(prefix))
+        for repeat in range(settings.repeats):
+            for number, recipe in enumerate(FORMATS[name](pool, draws, settings.lengths)):
+                trace_id = xxh3_128_hexdigest(prefix + b"\0%d\0%d" % (repeat, number))
+                yield _Slot(trace_id, name, repeat, number, recipe, draws)
+
+
+class _Dressed(NamedTuple):
+    """A recipe with rows for its attempts, and the reflections and phrases that go with them."""
+
+    recipe: Recipe
+    attempts: list[int]
+    reflections: list[int]
+    glue: list[int]
+    lead: int
+    closing: int
+
+
+class _Dresser:
+    """Gives recipes their reflections and phrases."""
+
+    def __init__(self, bank: PhraseBank, correct: list[bool], shown: list[int]) -> None:
+        self.correct = correct
+        self.shown = shown
+        self.after = {
+            True: bank.ids(Kind.CORRECT, Kind.GENERIC),
+            False: bank.ids(Kind.INCORRECT, Kind.GENERIC),
+            None: bank.ids(Kind.GENERIC),
+        }
+        self.phrases = {kind: bank.ids(kind) for kind in Kind}
+
+    def __call__(self, recipe: Recipe, rows: list[int], draws: Draws) -> _Dressed:
+        picked = [rows[i] for i in recipe.attempts]
+        after = [self.correct[row] if recipe.reflects else None for row in picked[:-1]]
+        return _Dressed(
+            recipe,
+            picked,
+            [draws.below(self.shown[row]) if recipe.reflects else -1 for row in picked],
+            [*[draws.one(self.after[kind]) for kind in after], -1],
+            -1 if recipe.lead is None else draws.one(self.phrases[recipe.lead]),
+            draws.one(self.phrases[Kind.CLOSING]),
+        )
+
+
+def _count_use(made: Plan, set_aside: list[int], shown: Ints, ledger: Ledger) -> None:
     """Whether each valid attempt and reflection is in a trace, and if not, why."""
-    idle = np.array([row for rows in set_aside for row in rows], np.int64)
+    idle = np.array(set_aside, np.int64)
     picked, reflections = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
     used = len(np.unique(picked))
     ledger.attempts.kept = used
@@ -189,7 +237,9 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
             strings(made.labels),
             numbers(np.array(made.repeats, np.int32)),
             numbers(np.array(made.slots, np.int32)),
-            pa.ListArray.from_arrays(numbers(np.array([0, *np.cumsum(made.steps)], np.int32)), steps),
+            pa.ListArray.from_arrays(
+                numbers(np.array([0, *np.cumsum(made.steps)], np.int32)), steps
+            ),
             _or_null(made.leads),
             _or_null(made.restated),
             numbers(np.array(made.closings, np.int32)),
@@ -204,9 +254,10 @@ def _or_null(some: Sequence[int]) -> pa.Array:
     return numbers(values, missing=values < 0)
 
 
-# -- weave ------------------------------------------------------------------------------------------------------------
+# -- weave ----------------------------------------------------------------------------------------
 
-# Texts that stand in every unit's array of texts before all others; NOTHING is what an absent piece is.
+# Texts that stand in every unit's array of texts before all others; NOTHING is what an absent piece
+# is.
 _FIXED = (
     "",
     markup.THINK_OPEN,
@@ -240,7 +291,8 @@ _FIXED = (
 def weave(made: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatch]:
     """The conversations of a plan, in its order, with the schema `tables.SFT`.
 
-    Raises `InputError` if the texts of one question and its neighbours do not fit an Arrow array (2 GB).
+    Raises `InputError` if the texts of one question and its neighbours do not fit an Arrow array (2
+    GB).
     """
     if not made.ids:
         return
@@ -254,10 +306,14 @@ def weave(made: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatc
         turns = bounds[2 * start : 2 * stop + 1]
         taken = texts.take(numbers(pieces[turns[0] : turns[-1]]))
         ends_of_turns = offsets(taken)[turns - turns[0]]
-        content = pa.StringArray.from_buffers(len(turns) - 1, pa.py_buffer(ends_of_turns), taken.buffers()[2])
+        content = pa.StringArray.from_buffers(
+            len(turns) - 1, pa.py_buffer(ends_of_turns), taken.buffers()[2]
+        )
         roles = strings(_FIXED).take(numbers(np.tile([_USER, _ASSISTANT], stop - start)))
         messages = pa.StructArray.from_arrays([roles, content], names=["role", "content"])
-        conversations = pa.ListArray.from_arrays(numbers(np.arange(0, len(turns), 2, dtype=np.int32)), messages)
+        conversations = pa.ListArray.from_arrays(
+            numbers(np.arange(0, len(turns), 2, dtype=np.int32)), messages
+        )
         yield pa.RecordBatch.from_arrays(
             [
                 conversations,
@@ -270,7 +326,8 @@ def weave(made: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatc
 
 
 def _pieces(made: Plan, unit: Unit, phrases: PhraseBank) -> tuple[pa.Array, Ints, Ints]:
-    """All texts, the pieces of all turns as places in them, and where each turn begins in the pieces."""
+    """All texts, the pieces of all turns as places in them, and where each turn begins in the
+    pieces."""
     attempts = unit.attempts
     n = attempts.num_rows
     shown = view(pc.list_value_length(attempts["reflections"]))
@@ -294,9 +351,12 @@ def _pieces(made: Plan, unit: Unit, phrases: PhraseBank) -> tuple[pa.Array, Ints
 
     steps = np.array(made.steps, np.int64)
     first = np.cumsum(steps) - steps
-    picked, told, glue = (np.array(column, np.int64) for column in (made.attempts, made.reflections, made.glue))
+    picked, told, glue = (
+        np.array(column, np.int64) for column in (made.attempts, made.reflections, made.glue)
+    )
     leads, restated, closings, answers_of = (
-        np.array(column, np.int64) for column in (made.leads, made.restated, made.closings, made.answers_of)
+        np.array(column, np.int64)
+        for column in (made.leads, made.restated, made.closings, made.answers_of)
     )
 
     def where(present: npt.NDArray[np.bool_], place: Ints | int) -> Ints:

@@ -1,10 +1,12 @@
-"""Speed and memory of `create` against the floor: a plain pyarrow read of its input and write of its output.
+"""Speed and memory of `create` against the floor: a plain pyarrow read of its input and write of
+its output.
 
     python tests/benchmarks/create.py [--questions 10000] [--folder DIR]
 
-Makes an input of QUESTIONS x 16 attempts x 3 reflections (about 45 KB of text a question), runs the whole command on it and on one
-twice the size, and prints ratios. Peak memory is the sum of the resident memory of the command and all its workers,
-sampled every 10 ms: pages that they share count once for each.
+Makes an input of QUESTIONS x 16 attempts x 3 reflections (about 45 KB of text a question), runs the
+whole command on it and on one twice the size, and prints ratios. Peak memory is the sum of the
+resident memory of the command and all its workers, sampled every 10 ms: pages that they share count
+once for each.
 """
 
 from __future__ import annotations
@@ -27,9 +29,12 @@ LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz0123456789+-*/=().,\n", np.u
 
 
 def make_input(path: Path, questions: int) -> int:
-    """Write the input; returns the bytes of text in it. Texts are cut from 64 MB of random words."""
+    """Write the input; returns the bytes of text in it. Texts are cut from 64 MB of random
+    words."""
     draw = np.random.default_rng(0)
-    vocabulary = ["".join(map(chr, draw.choice(LETTERS, draw.integers(1, 10)))) for _ in range(20_000)]
+    vocabulary = [
+        "".join(map(chr, draw.choice(LETTERS, draw.integers(1, 10)))) for _ in range(20_000)
+    ]
     chances = 1 / np.arange(1, len(vocabulary) + 1)
     pool = " ".join(draw.choice(vocabulary, 10_000_000, p=chances / chances.sum()))
     total = 0
@@ -58,7 +63,10 @@ def make_input(path: Path, questions: int) -> int:
                 question = f"Question {number}: " + cut(150, "")
                 for attempt in range(ATTEMPTS):
                     right, answer = bool(draw.random() < 0.5), str(draw.integers(1000))
-                    verdicts = ["Correct" if right == (draw.random() < 0.7) else "Incorrect" for _ in range(REFLECTIONS)]
+                    verdicts = [
+                        "Correct" if right == (draw.random() < 0.7) else "Incorrect"
+                        for _ in range(REFLECTIONS)
+                    ]
                     rows.append(
                         (
                             question,
@@ -70,7 +78,10 @@ def make_input(path: Path, questions: int) -> int:
                             [cut(540, f"\n<verdict>{verdict}</verdict>") for verdict in verdicts],
                         )
                     )
-            columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
+            columns = [
+                pa.array(column, kind)
+                for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)
+            ]
             writer.write_table(pa.table(columns, schema=schema))
     return total
 
@@ -101,7 +112,8 @@ table = pq.read_table(sys.argv[1]); del table
 
 
 def floor(source: Path, output: Path) -> float:
-    """Seconds for a process that reads the input, and one that writes the output again; the read of the output apart."""
+    """Seconds for a process that reads the input, and one that writes the output again; the read of
+    the output apart."""
     out = pq.read_table(output / "sft_train")
     start = time.perf_counter()
     pq.write_table(out, output.parent / "floor.parquet")
@@ -113,15 +125,29 @@ def floor(source: Path, output: Path) -> float:
 
 def create(source: Path, output: Path) -> tuple[float, float]:
     """Time and peak memory of the command as a user runs it."""
-    command = [sys.executable, "-m", "skill_factory", "create", "-i", str(source), "-o", str(output), "--overwrite"]
+    command = [
+        sys.executable,
+        "-m",
+        "skill_factory",
+        "create",
+        "-i",
+        str(source),
+        "-o",
+        str(output),
+        "--overwrite",
+    ]
     return measure(command)
 
 
 def main() -> None:
     """Print what the module's docstring says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--questions", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, help="where to work; kept, and inputs in it are used again")
+    parser.add_argument(
+        "--folder", type=Path, help="where to work; kept, and inputs in it are used again"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -130,7 +156,10 @@ def main() -> None:
         for questions in (options.questions, 2 * options.questions):
             source, output = folder / f"{questions}.parquet", folder / f"sft-{questions}"
             if not source.exists():
-                print(f"{questions:,} questions: {make_input(source, questions) / 1e6:.0f} MB of text", flush=True)
+                print(
+                    f"{questions:,} questions: {make_input(source, questions) / 1e6:.0f} MB",
+                    flush=True,
+                )
             create(source, output)  # warm the page cache
             times, memory = zip(*(create(source, output) for _ in range(3)), strict=True)
             floors = [floor(source, output) for _ in range(3)]

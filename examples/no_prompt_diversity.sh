@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Ablation "no prompt diversity": attempts of the variant `original` only.
+#   bash examples/no_prompt_diversity.sh -i DATASET -o FOLDER [OPTIONS]
+set -euo pipefail
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+exec bash "$here/reflection.sh" -i "$here/data/smollm2_arithmetic_reflections.parquet" \
+    --config "$here/../configs/no_prompt_diversity.yaml" -o ./outputs/no_prompt_diversity "$@"

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Ablation "no reflections".
+#   bash examples/no_reflections.sh -i DATASET -o FOLDER [OPTIONS]
+set -euo pipefail
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+exec bash "$here/reflection.sh" -i "$here/data/smollm2_arithmetic_reflections.parquet" \
+    --config "$here/../configs/no_reflections.yaml" -o ./outputs/no_reflections "$@"

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The paper's training data, as its release makes it.
+#   bash examples/release.sh -i DATASET -o FOLDER [OPTIONS]
+set -euo pipefail
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+exec bash "$here/reflection.sh" -i "$here/data/smollm2_arithmetic_reflections.parquet" \
+    --config "$here/../configs/release.yaml" -o ./outputs/release "$@"
