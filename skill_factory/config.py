@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from skill_factory.columns import Columns
 from skill_factory.errors import ConfigError, OptionError
 from skill_factory.formats import FORMATS, NEEDS_TWO_ATTEMPTS, Lengths
-from skill_factory.tables import Columns
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]

@@ -24,10 +24,11 @@ from xxhash import xxh3_128, xxh3_128_digest
 
 from skill_factory import markup
 from skill_factory.arrays import Ints, Mask, digests, given, numbers, offsets, strings, view
+from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
-from skill_factory.tables import USABLE, Columns
+from skill_factory.tables import USABLE
 
 
 @dataclass(frozen=True)

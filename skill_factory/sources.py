@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from skill_factory.columns import Columns
 from skill_factory.errors import ColumnError, InputError
-from skill_factory.tables import Columns, check_annotated
+from skill_factory.tables import check_annotated
 
 BATCH_BYTES = 16 << 20
 """About how much of an input is held decoded at a time."""

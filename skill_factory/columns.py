@@ -1,0 +1,31 @@
+"""Which columns of an annotated dataset are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that step 2 reads; the defaults are the released reflection datasets'.
+
+    Any other column is left alone.
+    """
+
+    question: str = "question"
+    variant: str = "prompt_variant"
+    response: str = "model_responses__mutated_prompts"
+    correctness: str = "model_responses__mutated_prompts__eval_is_correct"
+    extracted_answer: str = "model_responses__mutated_prompts__eval_extracted_answers"
+    reflection: str = "model_responses__mutated_prompts_reflection"
+
+
+COLUMN_OPTIONS = {
+    "question": "--question-column",
+    "variant": "--variant-column",
+    "response": "--response-column",
+    "correctness": "--correctness-column",
+    "extracted_answer": "--extracted-answer-column",
+    "reflection": "--reflection-column",
+}
+"""Which option names which column."""

@@ -1,0 +1,143 @@
+"""What the tests share: small real tables, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings
+
+# The first call of a test may import; the same examples every time keep the suite's word.
+settings.register_profile("ours", deadline=None, derandomize=True)
+settings.load_profile("ours")
+
+ROOT = Path(__file__).parent.parent
+BUNDLED = ROOT / "examples" / "data" / "smollm2_arithmetic_reflections.parquet"
+RESPONSE = "model_responses__mutated_prompts"
+CORRECT = f"{RESPONSE}__eval_is_correct"
+ANSWER = f"{RESPONSE}__eval_extracted_answers"
+REFLECTION = f"{RESPONSE}_reflection"
+VARIANTS = ["original", "plan_and_execute", "alternatively", "rephrase"]
+
+Row = dict[str, Any]
+
+SCHEMA = pa.schema(
+    {
+        "question": pa.string(),
+        "answer": pa.string(),
+        "prompt_variant": pa.string(),
+        RESPONSE: pa.list_(pa.string()),
+        CORRECT: pa.list_(pa.bool_()),
+        ANSWER: pa.list_(pa.string()),
+        REFLECTION: pa.list_(pa.string()),
+    }
+)
+
+
+def attempt(number: int, correct: bool, question: str = "What is 2 + 2?", **other: Any) -> Row:
+    """An annotated row whose three reflections judge truly; `other` replaces columns."""
+    verdict = "Correct" if correct else "Incorrect"
+    value = "4" if correct else str(number + 10)
+    return {
+        "question": question,
+        "answer": "4",
+        "prompt_variant": VARIANTS[number % 4],
+        RESPONSE: [f"Attempt {number}: it is {value}.\n<answer>{value}</answer>"],
+        CORRECT: [correct],
+        ANSWER: [value],
+        REFLECTION: [
+            f"Look {i} at attempt {number}.\n<verdict>{verdict}</verdict>" for i in range(3)
+        ],
+    } | other
+
+
+def attempts(correct: int, incorrect: int, question: str = "What is 2 + 2?") -> list[Row]:
+    """So many correct rows, then so many incorrect ones."""
+    total = range(correct + incorrect)
+    return [attempt(number, number < correct, question) for number in total]
+
+
+def write_rows(path: Path, rows: list[Row], schema: pa.Schema | None = SCHEMA) -> Path:
+    """Write rows as parquet or, by the name, as JSON lines."""
+    if path.suffix == ".jsonl":
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        path.write_text("".join(lines), encoding="utf-8", newline="")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    return path
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(
+    *arguments: str | Path,
+    module: str = "skill_factory.sft_data_creation",
+    cwd: Path | None = None,
+    **environment: str,
+) -> Outcome:
+    """Run a module of ours in a process of its own, as a user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def read_traces(folder: Path) -> list[Row]:
+    """The rows of an SFT folder's traces."""
+    rows: list[Row] = pq.read_table(folder / "sft_train").to_pylist()
+    return rows
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an SFT folder."""
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest
+
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Make an SFT folder in this process, with the command's options, and check its ledger."""
+    from click.testing import CliRunner
+
+    from skill_factory.sft_data_creation import create
+
+    count = 0
+
+    def made(rows: list[Row] | Path, *options: str | Path) -> Path:
+        nonlocal count
+        count += 1
+        source = rows if isinstance(rows, Path) else tmp_path / f"rows-{count}.parquet"
+        if not isinstance(rows, Path):
+            write_rows(source, rows)
+        folder = tmp_path / f"sft-{count}"
+        arguments = ["-i", str(source), "-o", str(folder), *map(str, options)]
+        result = CliRunner().invoke(create, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        for account in read_manifest(folder)["ledger"].values():
+            assert account["read"] == account["kept"] + sum(account["losses"].values())
+        return folder
+
+    return made
