@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -164,20 +165,31 @@ class _Loaded:
 def _load(name: str, config: str | None, split: str, revision: str | None) -> _Loaded:
     # Imported here: `datasets` takes 0.7 s to import, and plain files do not need it.
     import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
+        if not Path(name).is_dir():
+            # Asked first: it names the commit, and `datasets` serves its cache to any token.
+            with suppress(OfflineModeIsEnabled):
+                revision = HfApi().dataset_info(name, revision=revision).sha
         found = datasets.load_dataset(name, config, split=split, revision=revision)
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{name}: no local file or folder of this name, and no dataset on the Hub that you may "
+            "read; for a private one log in with `hf auth login` or set HF_TOKEN"
+        ) from None
+    except RevisionNotFoundError:
+        raise InputError(f"{name}: the dataset has no revision {revision!r}") from None
     except Exception as error:  # of four libraries' own trees, which have no common root
         raise InputError(f"{name}: cannot be loaded: {_first_line(error)}") from None
-    downloaded = "".join(found.info.download_checksums or {})
-    commit = re.search(r"@([0-9a-f]{40})/", downloaded)
-    origin = {
-        "config": found.info.config_name,
-        "split": split,
-        "revision": commit[1] if commit else revision,
-    }
+    origin = {"config": found.info.config_name, "split": split, "revision": revision}
     return _Loaded(name, origin, found)
 
 

@@ -1,0 +1,266 @@
+"""Bad input through the command line: one clear line, the right exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import (
+    ANSWER,
+    BUNDLED,
+    CORRECT,
+    REFLECTION,
+    RESPONSE,
+    Outcome,
+    Row,
+    attempts,
+    run,
+    write_rows,
+)
+
+GOOD = attempts(3, 3)
+
+
+def fails(tmp_path: Path, *options: object, code: int = 1) -> str:
+    """Run `create`, which must fail cleanly; returns its error."""
+    before = set(tmp_path.rglob("*"))
+    done: Outcome = run(*map(str, options), cwd=tmp_path)
+    assert done.code == code, done
+    assert "Traceback" not in done.err
+    assert set(tmp_path.rglob("*")) == before
+    return " ".join(done.err.split())
+
+
+def create_fails(tmp_path: Path, source: Path | str, *options: object, code: int = 1) -> str:
+    return fails(tmp_path, "-i", source, "-o", "./sft", *options, code=code)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    for name in ("./none.parquet", "none.parquet", "/no/such/folder", "a/b/c"):
+        assert f"{name}: no such file or folder" in create_fails(tmp_path, name)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    for name in ("empty.parquet", "empty.jsonl"):
+        (tmp_path / name).touch()
+        assert f"{name}: the file is empty" in create_fails(tmp_path, tmp_path / name)
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "none.parquet", [])
+    assert "none.parquet: the dataset has no rows" in create_fails(tmp_path, path)
+
+
+def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "text.parquet"
+    path.write_text("question,answer\n")
+    assert "text.parquet: not a parquet file" in create_fails(tmp_path, path)
+
+
+def test_a_parquet_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
+    content = BUNDLED.read_bytes()
+    cut, damaged = tmp_path / "cut.parquet", tmp_path / "damaged.parquet"
+    cut.write_bytes(content[:-1000])
+    assert "cut.parquet: not a parquet file" in create_fails(tmp_path, cut)
+    damaged.write_bytes(content[:5000] + b"\xff" * 5000 + content[10000:])
+    assert "damaged.parquet: " in create_fails(tmp_path, damaged)
+
+
+def test_a_folder_without_data(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "README.md").touch()
+    assert "no parquet, jsonl or json file" in create_fails(tmp_path, "./folder")
+
+
+def test_a_folder_with_two_kinds_or_several_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_rows(folder / "train-0.parquet", GOOD)
+    write_rows(folder / "test-0.parquet", GOOD)
+    error = create_fails(tmp_path, folder)
+    assert "holds the splits test, train" in error
+    assert "--input-split" in error
+    write_rows(folder / "more.jsonl", GOOD)
+    assert "holds jsonl and parquet files" in create_fails(tmp_path, folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "option"),
+    [
+        ("question", "--question-column"),
+        ("prompt_variant", "--variant-column"),
+        (RESPONSE, "--response-column"),
+        (CORRECT, "--correctness-column"),
+        (ANSWER, "--extracted-answer-column"),
+        (REFLECTION, "--reflection-column"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_missing_column(tmp_path: Path, column: str, option: str, suffix: str) -> None:
+    rows = [{key: value for key, value in row.items() if key != column} for row in GOOD]
+    path = write_rows(tmp_path / f"rows.{suffix}", rows, schema=None)
+    error = create_fails(tmp_path, path)
+    assert f"rows.{suffix}: column '{column}' is missing" in error
+    assert f"Columns there are: {', '.join(rows[0])}" in error
+    assert option in error
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("question", ["What?"], "list<element: string>"),
+        ("question", 4, "int64"),
+        (RESPONSE, [["4"]], "list<element: list<element: string>>"),
+        (RESPONSE, 4, "int64"),
+        (CORRECT, ["yes"], "list<element: string>"),
+        (CORRECT, 1.0, "double"),
+        (ANSWER, [4], "list<element: int64>"),
+        (REFLECTION, [True], "list<element: bool>"),
+        (REFLECTION, {"text": "x"}, "struct<text: string>"),
+    ],
+)
+def test_a_column_of_the_wrong_type(tmp_path: Path, column: str, value: object, found: str) -> None:
+    rows = [row | {column: value} for row in GOOD]
+    path = write_rows(tmp_path / "rows.parquet", rows, schema=None)
+    error = create_fails(tmp_path, path)
+    assert f"rows.parquet: column '{column}' has the type {found}; expected " in error
+    path = write_rows(tmp_path / "rows.jsonl", rows, schema=None)
+    assert f"rows.jsonl: column '{column}' has the type " in create_fails(tmp_path, path)
+
+
+def test_several_responses_with_a_flat_list_of_reflections(tmp_path: Path) -> None:
+    row: Row = GOOD[0] | {RESPONSE: ["a", "b"], CORRECT: [True, False], ANSWER: ["4", "5"]}
+    folder = tmp_path / "two"
+    folder.mkdir()
+    write_rows(folder / "a.parquet", GOOD)
+    write_rows(folder / "b.parquet", [*GOOD, row])
+    error = create_fails(tmp_path, folder)
+    assert "b.parquet: row 6 has 2 responses, but column" in error
+    assert "is one flat list" in error
+
+
+def test_json_lines_with_a_fault_name_the_line(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", GOOD)
+    good = path.read_text()
+    path.write_text(good + '{"question": "Why\n')
+    assert "rows.jsonl: line 7 is not JSON" in create_fails(tmp_path, path)
+    path.write_text(good + "[1, 2]\n")
+    assert "rows.jsonl: line 7 is not a JSON object" in create_fails(tmp_path, path)
+    path.write_text(good + json.dumps(GOOD[0] | {CORRECT: ["yes"]}) + "\n")
+    error = create_fails(tmp_path, path)
+    assert f"rows.jsonl: line 7, column '{CORRECT}': expected list<item: bool>" in error
+    path.write_text('[{"question": "Why?"}, 3]')
+    assert "rows.jsonl: row 1 is not a JSON object" in create_fails(tmp_path, path)
+    path.write_text('[{"question": "Why?"')
+    assert "rows.jsonl: not JSON" in create_fails(tmp_path, path)
+
+
+def test_no_usable_row_is_0_traces_with_the_ledger(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", attempts(0, 6))
+    done = run("-i", path, "-o", tmp_path / "sft")
+    assert done.code == 1
+    assert "Error: 0 traces" in done.err
+    assert "no correct attempt" in done.out
+    assert not (tmp_path / "sft").exists()
+    rows = [row | {"question": None} for row in GOOD]
+    path = write_rows(tmp_path / "rows.parquet", rows)
+    done = run("-i", path, "--dry-run")
+    assert (done.code, "no question" in done.out) == (1, True)
+
+
+def test_a_phrase_file_with_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "phrases.yaml").write_text("generic: [a]\n")
+    error = create_fails(tmp_path, BUNDLED, "--phrases", "phrases.yaml")
+    assert "phrases.yaml: correct: expected a list" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--attempts", "0"], "Invalid value for '--attempts'"),
+        (["--attempts", "many"], "Invalid value for '--attempts'"),
+        (["--repeats", "0"], "Invalid value for '--repeats'"),
+        (["--subsample", "0"], "Invalid value for '--subsample'"),
+        (["--workers", "0"], "Invalid value for '--workers'"),
+        (["--formats", "0C", "7C"], "unknown format '7C'; the formats are 0C, *C, *C_full, *C*IC"),
+        (["--formats", "0C", "0C"], "a format is named twice"),
+        (["--attempts", "1", "--formats", "*CC"], "*CC needs attempts to be 2 or more"),
+        (["--attempts", "1", "--sample-lengths"], "attempts must be 2 or more"),
+        (["--drop-reflections-containing", ""], "a blank text would drop every reflection"),
+        (["--no-such-option"], "No such option"),
+        (["stray"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_options_are_usage_errors(tmp_path: Path, options: list[str], problem: str) -> None:
+    assert problem in create_fails(tmp_path, BUNDLED, *options, code=2)
+
+
+def test_missing_input_or_output_is_a_usage_error(tmp_path: Path) -> None:
+    assert "no input dataset; name it with -i" in fails(tmp_path, "-o", "./sft", code=2)
+    assert "no output dataset; name it with -o" in fails(tmp_path, "-i", BUNDLED, code=2)
+
+
+def test_a_hub_output_says_that_it_cannot_be_yet(tmp_path: Path) -> None:
+    error = fails(tmp_path, "-i", BUNDLED, "-o", "org/name", code=2)
+    assert "-o org/name names a repository on the Hub, and pushing is not there yet" in error
+    assert "-o ./org/name" in error
+
+
+def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file: exists already" in fails(tmp_path, "-i", BUNDLED, "-o", "./file")
+    error = fails(tmp_path, "-i", BUNDLED, "-o", "./file", "--overwrite")
+    assert "file: is a file, not a folder" in error
+    assert "cannot be written" in fails(tmp_path, "-i", BUNDLED, "-o", "./file/sft")
+
+
+# -- config files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("create:\n  attempts: 5\n  atempts: 3\n", "line 3: create.atempts: unknown key"),
+        ("crate:\n  attempts: 5\n", "line 1: crate: unknown key; the keys are create"),
+        ("create:\n  # how many\n  attempts: '5'\n", "line 3: create.attempts: input should be a"),
+        ("create:\n  seed: 1.5\n", "line 2: create.seed: input should be a valid integer"),
+        ("create:\n  attempts: 0\n", "line 2: create.attempts: input should be greater than"),
+        ("create:\n  dry_run: 1\n", "line 2: create.dry_run: input should be a valid boolean"),
+        ("create:\n  formats: 0C\n", "line 2: create.formats: input should be a valid tuple"),
+        ("create:\n  formats:\n  - 0C\n  - 5\n", "line 4: create.formats.1: input should be a"),
+        ("create:\n  formats: [0C, 7C]\n", "line 2: formats: unknown format '7C'"),
+        ("create:\n  seed: 1\n  seed: 2\n", "line 3: the key create.seed is there twice"),
+        ("create: [unclosed\n", "not a YAML file"),
+        ("- create\n", "expected settings under a key"),
+        ("create: 5\n", "line 1: create: input should be"),
+    ],
+)
+def test_a_config_with_a_fault_names_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    error = create_fails(tmp_path, BUNDLED, "--config", "run.yaml")
+    assert f"run.yaml: {problem}" in error
+
+
+def test_a_missing_config(tmp_path: Path) -> None:
+    error = create_fails(tmp_path, BUNDLED, "--config", "none.yaml")
+    assert "none.yaml: cannot read the config: No such file" in error
+
+
+def test_flags_win_over_the_config(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(
+        f"create:\n  input_dataset: {BUNDLED}\n  attempts: 3\n  formats: ['0C', '*C']\n"
+        "  unique_variants: true\n  dry_run: true\n"
+    )
+    done = run("--config", "run.yaml", "--formats", "*C", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "3C " in done.out
+    assert "0C " not in done.out
+
+
+def test_columns_of_other_types_do_not_matter(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([row | {"metadata": {"a": [1.5]}, "answer": 4} for row in GOOD])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert run("-i", tmp_path / "rows.parquet", "-o", tmp_path / "sft").code == 0

@@ -1,0 +1,205 @@
+"""Where annotated datasets come from: files, folders, the Hub."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import BUNDLED, Make, Outcome, attempts, read_manifest, read_traces, run, write_rows
+from hub import Repo, commit, serve
+
+ROWS = [row for i in range(30) for row in attempts(3, 4, f"What is {i} + {i}?\u2028 好 \U0001f600")]
+
+
+@pytest.fixture
+def expected(make: Make) -> list[dict[str, object]]:
+    return read_traces(make(ROWS))
+
+
+def test_json_of_every_kind(make: Make, tmp_path: Path, expected: object) -> None:
+    lines = write_rows(tmp_path / "rows.jsonl", ROWS)
+    escaped = "\r\n\r\n".join(json.dumps(row) for row in ROWS)
+    kinds = {
+        "lines.json": lines.read_bytes(),
+        "lines.ndjson": lines.read_bytes().rstrip(),
+        "escaped.jsonl": b"\xef\xbb\xbf" + escaped.encode(),
+        "array.json": json.dumps(ROWS, indent=1).encode(),
+        "lines.jsonl.gz": gzip.compress(lines.read_bytes()),
+        "array.json.gz": gzip.compress(json.dumps(ROWS).encode()),
+    }
+    for name, content in kinds.items():
+        (tmp_path / name).write_bytes(content)
+        assert read_traces(make(tmp_path / name)) == expected, name
+
+
+def test_json_lines_longer_than_a_block(
+    make: Make, tmp_path: Path, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skill_factory import sources
+
+    monkeypatch.setattr(sources, "BATCH_BYTES", 300)
+    path = write_rows(tmp_path / "rows.jsonl", ROWS)
+    assert read_traces(make(path)) == expected
+
+
+def test_a_json_column_that_is_null_for_long(make: Make, tmp_path: Path) -> None:
+    rows = [row | {"prompt_variant": None} for row in ROWS[:100]] + ROWS[100:]
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    assert read_traces(make(path)) == read_traces(make(rows))
+
+
+def test_a_folder_is_all_its_data_and_nothing_else(
+    make: Make, tmp_path: Path, expected: object
+) -> None:
+    folder = tmp_path / "folder"
+    (folder / "data" / "deep").mkdir(parents=True)
+    (folder / ".cache").mkdir()
+    write_rows(folder / "data" / "train-00000.parquet", ROWS[:50])
+    write_rows(folder / "data" / "deep" / "train-00001.parquet", ROWS[50:])
+    write_rows(folder / ".cache" / "old.parquet", ROWS)
+    for name in ("dataset_info.json", "README.md", "manifest.json"):
+        (folder / name).write_text("{}")
+    made = make(folder)
+    assert read_traces(made) == expected
+    files = {str(folder / "data" / "deep" / "train-00001.parquet"): len(ROWS) - 50}
+    files[str(folder / "data" / "train-00000.parquet")] = 50
+    assert read_manifest(made)["input"]["files"] == files
+
+
+def test_rows_in_the_plan_count_over_all_files(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for piece in range(3):
+        write_rows(folder / f"{piece}.parquet", ROWS[piece * 70 : (piece + 1) * 70])
+    made = make(folder)
+    plans = pq.read_table(made / "plan.parquet").to_pylist()
+    for row, plan in zip(read_traces(made), plans, strict=True):
+        for step in plan["steps"]:
+            assert ROWS[step["row"]]["question"] == row["conversations"][0]["content"]
+
+
+def test_a_split_of_a_folder(make: Make, tmp_path: Path, expected: object) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_rows(folder / "train-0.parquet", ROWS)
+    write_rows(folder / "test-0.parquet", attempts(9, 9, "Other?"))
+    made = make(folder, "--input-split", "train")
+    assert read_traces(made) == expected
+    assert read_manifest(made)["input"]["split"] == "train"
+
+
+def test_one_large_row_group_is_read_in_pieces(
+    make: Make, tmp_path: Path, expected: object
+) -> None:
+    path = tmp_path / "one.parquet"
+    pq.write_table(pq.read_table(write_rows(tmp_path / "rows.parquet", ROWS)), path)
+    assert pq.ParquetFile(path).num_row_groups == 1
+    assert read_traces(make(path)) == expected
+
+
+# -- the Hub ---------------------------------------------------------------------------------------
+
+
+class Hub(NamedTuple):
+    """Runs `create` on a dataset of the test Hub; `commit` is that of org/public's main branch."""
+
+    load: Callable[..., Outcome]
+    commit: str
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    old = write_rows(tmp_path / "old.parquet", attempts(9, 9, "Old?")).read_bytes()
+    new = write_rows(tmp_path / "new.parquet", ROWS).read_bytes()
+    header = (
+        "---\nconfigs:\n- config_name: default\n  data_files: data/*\n"
+        "- config_name: other\n  data_files:\n  - split: held\n    path: other/*\n---\n"
+    )
+    files = {
+        "README.md": header.encode(),
+        "data/train-00000-of-00001.parquet": new,
+        "other/x.parquet": BUNDLED.read_bytes(),
+    }
+    before = {"README.md": header.encode(), "data/train-00000-of-00001.parquet": old}
+    before["other/x.parquet"] = BUNDLED.read_bytes()
+    repos = {
+        "org/public": Repo(files, tags={"v1": before}),
+        "org/private": Repo(files, token="hf_right"),
+    }
+
+    def loaded(name: str, *options: str | Path, token: str = "") -> Outcome:
+        with serve(repos) as address:
+            return run(
+                *options,
+                *("-i", name, "-o", str(tmp_path / "sft"), "--overwrite"),
+                HF_ENDPOINT=address,
+                HF_HOME=str(tmp_path / f"home-{len(list(tmp_path.iterdir()))}"),
+                HF_HUB_DISABLE_XET="1",
+                HF_TOKEN=token,
+            )
+
+    return Hub(loaded, commit(files))
+
+
+def test_a_dataset_on_the_hub(hub: Hub, tmp_path: Path, expected: object) -> None:
+    done = hub.load("org/public")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert read_traces(tmp_path / "sft") == expected
+    source = read_manifest(tmp_path / "sft")["input"]
+    assert source["name"] == "org/public"
+    assert source["split"] == "train"
+    assert source["revision"] == hub.commit
+
+
+def test_a_revision_and_a_config_of_a_dataset_on_the_hub(hub: Hub, tmp_path: Path) -> None:
+    done = hub.load("org/public", "--revision", "v1")
+    assert done.code == 0, done.err
+    assert {row["conversations"][0]["content"] for row in read_traces(tmp_path / "sft")} == {"Old?"}
+    done = hub.load("org/public", "--input-config", "other", "--input-split", "held")
+    assert done.code == 0, done.err
+    assert len(read_traces(tmp_path / "sft")) == 260
+
+
+def test_a_private_dataset_on_the_hub(hub: Hub, tmp_path: Path, expected: object) -> None:
+    done = hub.load("org/private", token="hf_right")
+    assert done.code == 0, done.err
+    assert read_traces(tmp_path / "sft") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [
+        ("org/none", [], "no local file or folder of this name, and no dataset on the Hub"),
+        ("org/private", [], "log in with `hf auth login` or set HF_TOKEN"),
+        ("org/public", ["--input-config", "third"], "third"),
+        ("org/public", ["--input-split", "third"], "third"),
+        ("org/public", ["--revision", "v9"], "has no revision 'v9'"),
+        ("org/public", ["--question-column", "q"], "column 'q' is missing"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_one_line(
+    hub: Hub, tmp_path: Path, name: str, options: list[str], problem: str
+) -> None:
+    done = hub.load(name, *options)
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1, done.err
+    assert done.err.startswith(f"Error: {name}: ")
+    assert problem in done.err
+    assert not (tmp_path / "sft").exists()
+
+
+def test_no_hub_at_all_is_one_line(tmp_path: Path) -> None:
+    done = run(
+        *("-i", "org/none", "-o", str(tmp_path / "sft")),
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.code == 1
+    assert done.err.startswith("Error: org/none: cannot be loaded: ")
+    assert "Traceback" not in done.err
