@@ -105,18 +105,16 @@ COUNT = click.IntRange(min=1)
     help=f"Formats of the traces, one or several: {', '.join(FORMATS)}.  [default: *C_full]",
 )
 @click.option(
-    "--sample-lengths",
+    "--sample-lengths/--no-sample-lengths",
     "--sampling_response_counts",
     "sample_lengths",
-    is_flag=True,
     default=None,
     help="Formats with one trace a question draw its length from 2 to --attempts.",
 )
 @click.option(
-    "--unique-variants",
+    "--unique-variants/--no-unique-variants",
     "--force_unique_prompting_types",
     "unique_variants",
-    is_flag=True,
     default=None,
     help="The attempts of one trace all come from different prompt variants.",
 )
@@ -183,14 +181,11 @@ COUNT = click.IntRange(min=1)
     help="Threads; the result is the same.  [default: cores, at most 4]",
 )
 @click.option(
-    "--overwrite",
-    is_flag=True,
+    "--overwrite/--no-overwrite",
     default=None,
     help="Replace the output folder once the new one is whole.",
 )
-@click.option(
-    "--dry-run", is_flag=True, default=None, help="Say what would be made, write nothing."
-)
+@click.option("--dry-run/--no-dry-run", default=None, help="Say what would be made, write nothing.")
 def create(config_file: Path | None, **flags: Any) -> None:
     """Make an SFT dataset from a reflection-annotated dataset.
 

@@ -1,0 +1,158 @@
+"""The README is true: its commands run, and it names every option, format, reason and module."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from conftest import BUNDLED, ROOT, read_traces
+
+from skill_factory.config import CreateConfig, load_config_file
+from skill_factory.formats import FORMATS
+from skill_factory.ledger import Reason
+from skill_factory.sft_data_creation import create
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+# These set up an environment of their own; the job that runs this test is the last of them.
+SET_UP = ("python3 -m venv", ". .venv", "pip install", "bash tests/run.sh")
+
+
+def commands() -> list[str]:
+    shell = "".join(code for kind, code in BLOCKS if kind == "bash").replace("\\\n", " ")
+    return [line for line in shell.splitlines() if line and not line.startswith(SET_UP)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with the user's annotated.parquet in it, in which each command runs once."""
+    place = tmp_path_factory.mktemp("readme")
+    for name in ("examples", "configs", "skill_factory", "requirements.txt"):
+        (place / name).symlink_to(ROOT / name)
+    shutil.copy(BUNDLED, place / "annotated.parquet")
+    return place
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_runs(place: Path, command: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=place,
+        env=os.environ | {"PATH": path, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "traces" in done.stdout
+
+
+def test_the_python_of_the_readme_runs(place: Path, tmp_path: Path) -> None:
+    (code,) = (code for kind, code in BLOCKS if kind == "python")
+    subprocess.run(
+        ["bash", "examples/reflection.sh", "-i", "annotated.parquet", "-o", "./sft", "--overwrite"],
+        cwd=place,
+        env=os.environ | {"PYTHON": sys.executable},
+        check=True,
+        capture_output=True,
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place,
+        env=os.environ | {"HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<think>\n<sample>")
+
+
+def test_the_trace_in_the_readme_is_made_of_the_bundled_data(place: Path) -> None:
+    traces = read_traces(place / "outputs" / "reflection")
+    shown = BLOCKS[0][1].rstrip("\n")
+    assert shown in [row["conversations"][1]["content"] for row in traces]
+
+
+def test_every_option_is_in_the_readme() -> None:
+    table = README.split("## Options")[1]
+    for option in create.params:
+        assert isinstance(option, click.Option)
+        for name in (*option.opts, *option.secondary_opts):
+            assert f"`{name}`" in table, name
+
+
+def test_every_option_but_config_is_a_config_key_and_back() -> None:
+    options = {option.name for option in create.params} - {"config_file"}
+    assert options == set(CreateConfig.model_fields)
+
+
+def test_defaults_in_the_help_are_the_defaults() -> None:
+    for option in create.params:
+        assert isinstance(option, click.Option)
+        said = re.search(r"\[default: ([^\]]+)\]", option.help or "")
+        default = (
+            CreateConfig.model_fields[option.name].default
+            if option.name in (CreateConfig.model_fields)
+            else None
+        )
+        if isinstance(default, tuple):
+            default = " ".join(default)
+        if said and said[1] not in ("all", "cores, at most 4"):
+            assert said[1] == str(default), option.name
+
+
+@pytest.mark.parametrize("names", [FORMATS, Reason], ids=["formats", "reasons"])
+def test_every_format_and_reason_is_in_the_readme(names: object) -> None:
+    for name in list(names):  # type: ignore[call-overload]
+        assert f"`{name}`" in README, name
+
+
+def test_every_module_is_in_the_readme() -> None:
+    tree = README.split("## The code")[1]
+    for path in (ROOT / "skill_factory").glob("*.py"):
+        if not path.stem.startswith("__"):
+            assert f"  {path.name} " in tree, path.name
+
+
+def test_the_modules_in_the_readme_stand_in_the_order_of_their_floors() -> None:
+    from test_floors import FLOOR_OF
+
+    names = re.findall(r"^  (\w+)\.py", README.split("## The code")[1], re.MULTILINE)
+    floors = [FLOOR_OF[name] for name in names]
+    assert floors == sorted(floors)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").iterdir()), ids=lambda path: path.stem)
+def test_every_config_is_valid_and_in_the_readme(path: Path) -> None:
+    settings = load_config_file(path)
+    assert f"(configs/{path.name})" in README
+    assert (ROOT / "examples" / f"{path.stem}.sh").exists()
+    written = yaml.safe_load(path.read_text())["create"]
+    assert settings.model_dump(mode="json", exclude_unset=True) == written
+
+
+def test_requirements_agree_with_pyproject() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == project["dependencies"]
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert "bash tests/run.sh\n" in README
+    assert "/../tests/run.sh" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_project_is_laid_out_as_promised() -> None:
+    for name in ("skill_factory", "examples", "tests", "configs", "requirements.txt", "LICENSE"):
+        assert (ROOT / name).exists()
