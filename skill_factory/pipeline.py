@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -158,6 +159,7 @@ def _index(config: CreateConfig, source: Source, path: Path, parts: int, workers
     ledger."""
     choice = Choice(config.prompt_variants, config.drop_reflections_containing)
     out, asked = _Found(), np.array([], np.uint64)
+    more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
     with bar, Spill(path, parts) as spill:
         batches = source.batches(config.columns)
@@ -167,9 +169,12 @@ def _index(config: CreateConfig, source: Source, path: Path, parts: int, workers
             out.ledger.add(found.ledger)
             out.digest = (out.digest + found.digest) % (1 << 128)
             out.variants.update(found.variants)
-            asked = np.union1d(asked, found.asked)
+            more.append(found.asked)
+            if sum(map(len, more)) > len(asked):  # so each is sorted only a few times
+                asked, more = np.unique(np.concatenate([asked, *more])), []
             bar.update(batch.table.num_rows)
-    out.questions, out.text_bytes = len(asked), spill.text_bytes
+    out.questions = len(np.unique(np.concatenate([asked, *more])))
+    out.text_bytes = spill.text_bytes
     return out
 
 

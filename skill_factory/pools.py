@@ -40,14 +40,13 @@ class Choice:
     without: tuple[str, ...] = ()
 
 
-@dataclass
-class Indexed:
-    """What `index` found in one batch or, added up, in all.
+class Indexed(NamedTuple):
+    """What `index` found in one batch.
 
     `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums
-    the 128-bit digests of all attempts: it names the content of the input, whatever the order of
-    its rows. `asked` has 64 bits of the digest of each question that has an attempt, each once;
-    `variants` counts the attempts of each prompt variant.
+    the 128-bit digests of all attempts: added up over all batches it names the content of the
+    input, whatever the order of its rows. `asked` has 64 bits of the digest of each question that
+    has an attempt, each once; `variants` counts the attempts of each prompt variant.
     """
 
     usable: pa.RecordBatch
@@ -63,111 +62,133 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     Raises `InputError` for a row with several responses whose reflections are one flat list:
     nothing says whose they are.
     """
-    ledger, batch = Ledger(), source.table
-    question = batch.column(columns.question)
+    ledger = Ledger()
+    found = _attempts(source, columns, ledger)
+    ids = _attempt_ids(found)
+    attempts = _judge_attempts(found, choice.variants)
+    truth = view(found.correct)[found.owner]
+    reflections = _judge_reflections(
+        found.reflections, attempts[found.owner] != KEPT, truth, choice.without
+    )
+    valid = reflections == KEPT
+    counts = np.bincount(found.owner[valid], minlength=len(attempts))
+    attempts[(attempts == KEPT) & (counts == 0)] = _CODE[Reason.NO_VALID_REFLECTION]
+    ledger.attempts.read = len(attempts)
+    _count(attempts, ledger.attempts.losses)
+    ledger.reflections.read = len(reflections)
+    _count(reflections, ledger.reflections.losses)
+    halves = ids.view(">u8").sum(axis=0, dtype=np.uint64)
+    return Indexed(
+        _usable(found, ids, np.flatnonzero(attempts == KEPT), valid, counts),
+        ledger,
+        (int(halves[0]) << 64) + int(halves[1]),
+        np.unique(found.question_ids.view(">u8")[:, 0]).astype(np.uint64),
+        _variants(found.variant),
+    )
+
+
+class _Attempts(NamedTuple):
+    """All attempts of a batch, one item each; reflection i is about attempt `owner[i]`, in whose
+    list it stands at `number[i]`; an attempt has `told` of them."""
+
+    row: Ints
+    response: Ints
+    question: pa.Array
+    question_ids: npt.NDArray[np.uint8]
+    variant: pa.Array
+    text: pa.Array
+    correct: pa.Array
+    answer: pa.Array
+    reflections: pa.Array
+    told: Ints
+    owner: Ints
+    number: Ints
+
+
+def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
+    """Rows as attempts; rows that give none go to the ledger."""
+    batch = source.table
+    question, variant = batch.column(columns.question), batch.column(columns.variant)
     response = _as_lists(batch.column(columns.response))
-    others = [
-        _as_lists(batch.column(name)) for name in (columns.correctness, columns.extracted_answer)
-    ]
+    correct = _as_lists(batch.column(columns.correctness))
+    answer = _as_lists(batch.column(columns.extracted_answer))
     reflection = batch.column(columns.reflection)
     nested = _depth(reflection.type) == 2
-    per_response = _as_lists(reflection) if nested else None
-
+    per_row = _as_lists(reflection)
     rows = _judge(
         batch.num_rows,
         (Reason.NO_QUESTION, _blank(question)),
         (Reason.QUESTION_NOT_UNICODE, _not_unicode(question)),
         (Reason.QUESTION_HOLDS_CHAT_TOKEN, _holds(question, *markup.CHAT_TOKENS)),
         (Reason.NO_RESPONSE, response.lengths == 0),
-        (
-            Reason.LISTS_DIFFER_IN_LENGTH,
-            np.logical_or.reduce(
-                [
-                    lists.given & (lists.lengths != response.lengths)
-                    for lists in (*others, *([per_response] if per_response else []))
-                ]
-            ),
-        ),
+        (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, correct)),
+        (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, answer)),
+        (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, per_row) & nested),
     )
     ledger.rows.read = batch.num_rows
     ledger.rows.kept = _count(rows, ledger.rows.losses)
     kept = np.flatnonzero(rows == KEPT)
-    if not nested and (many := kept[response.lengths[kept] > 1]).size:
+    if not nested and (several := kept[response.lengths[kept] > 1]).size:
+        first = int(several[0])
         raise InputError(
-            f"{source.where}: row {source.file_row + int(many[0])} has "
-            f"{int(response.lengths[many[0]])} responses, but column {columns.reflection!r} is one "
-            "flat list: make it a list of lists, one list for each response."
+            f"{source.where}: row {source.file_row + first} has {int(response.lengths[first])} "
+            f"responses, but column {columns.reflection!r} is one flat list: make it a list of "
+            "lists, one list for each response."
         )
 
     row, place = _expand(kept, response.lengths[kept])
-    text = _take(response.values, response.starts[row] + place)
-    correct, answer = (
-        _take(lists.values, lists.starts[row] + place, lists.given[row]) for lists in others
+    lists = _as_lists(per_row.values) if nested else per_row
+    at = per_row.starts[row] + place if nested else row
+    listed = per_row.given[row] if nested else np.ones(len(row), bool)
+    told = _at(lists.lengths, at, listed)
+    owner, number = _expand(np.arange(len(row)), told)
+    known, which = _question_ids(question)
+    return _Attempts(
+        row + source.row,
+        place,
+        _take(question, row),
+        known[which[row]],
+        _take(variant, row),
+        _take(response.values, response.starts[row] + place),
+        _take(correct.values, correct.starts[row] + place, correct.given[row]),
+        _take(answer.values, answer.starts[row] + place, answer.given[row]),
+        _take(lists.values, _at(lists.starts, at, listed)[owner] + number),
+        told,
+        owner,
+        number,
     )
-    variant = _take(batch.column(columns.variant), row)
-    if per_response:
-        inner = _as_lists(per_response.values)
-        at = np.where(per_response.given[row], per_response.starts[row] + place, 0)
-        starts = inner.starts[at] if len(inner.starts) else np.zeros_like(at)
-        lengths = inner.lengths[at] if len(inner.lengths) else np.zeros_like(at)
-        lengths = np.where(per_response.given[row], lengths, 0)
-    else:
-        inner = _as_lists(reflection)
-        starts, lengths = inner.starts[row], inner.lengths[row]
-    owner, number = _expand(np.arange(len(row)), lengths)
-    reflections = _take(inner.values, starts[owner] + number)
 
-    known, seen = _question_ids(question)
-    question_ids = known[seen[row]] if len(known) else np.zeros((0, 16), np.uint8)
-    attempt_ids = _attempt_ids(question_ids, variant, correct, answer, text, reflections, lengths)
 
-    attempts = _judge(
-        len(row),
-        (Reason.PROMPT_VARIANT_NOT_CHOSEN, _not_chosen(variant, choice.variants)),
-        (Reason.UNDECIDED, ~given(correct)),
-        (Reason.BLANK, _blank(text)),
-        (Reason.NO_ANSWER, _blank(answer)),
-        (Reason.NOT_UNICODE, _not_unicode(text) | _not_unicode(answer) | _not_unicode(variant)),
-        (
-            Reason.HOLDS_MARKUP,
-            _breaks_attempt(text) | _holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS),
-        ),
-    )
-    truth = view(correct)
-    judged = _judge_reflections(reflections, attempts[owner] != KEPT, truth[owner], choice.without)
-    valid = judged == KEPT
-    counts = np.bincount(owner[valid], minlength=len(row))
-    attempts[(attempts == KEPT) & (counts == 0)] = _CODE[Reason.NO_VALID_REFLECTION]
-    ledger.attempts.read = len(row)
-    _count(attempts, ledger.attempts.losses)
-    ledger.reflections.read = len(owner)
-    _count(judged, ledger.reflections.losses)
-
-    usable = np.flatnonzero(attempts == KEPT)
-    usable = usable[np.argsort(question_ids.view(">u8")[usable, 0], kind="stable")]
-    held = np.cumsum(counts) - counts
-    shown = np.flatnonzero(valid)[np.add(*_expand(held[usable], counts[usable]))]
-    batch = pa.RecordBatch.from_arrays(
+def _usable(
+    found: _Attempts, ids: npt.NDArray[np.uint8], kept: Ints, valid: Mask, counts: Ints
+) -> pa.RecordBatch:
+    """The kept attempts with their valid reflections, `counts` of them, sorted by question."""
+    kept = kept[np.argsort(found.question_ids.view(">u8")[kept, 0], kind="stable")]
+    before = np.cumsum(counts) - counts
+    shown = np.flatnonzero(valid)[np.add(*_expand(before[kept], counts[kept]))]
+    ends = numbers(np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int32))
+    return pa.RecordBatch.from_arrays(
         [
-            digests(question_ids[usable]),
-            digests(attempt_ids[usable]),
-            numbers(row[usable] + source.row),
-            numbers(place[usable].astype(np.int32)),
-            _take(question, row[usable]),
-            _take(variant, usable),
-            _take(correct, usable),
-            _take(text, usable),
-            _take(answer, usable),
-            _lists(counts[usable], _take(reflections, shown)),
-            _lists(counts[usable], numbers(number[shown].astype(np.int32))),
+            digests(found.question_ids[kept]),
+            digests(ids[kept]),
+            numbers(found.row[kept]),
+            numbers(found.response[kept].astype(np.int32)),
+            _take(found.question, kept),
+            _take(found.variant, kept),
+            _take(found.correct, kept),
+            _take(found.text, kept),
+            _take(found.answer, kept),
+            pa.ListArray.from_arrays(ends, _take(found.reflections, shown)),
+            pa.ListArray.from_arrays(ends, numbers(found.number[shown].astype(np.int32))),
         ],
         schema=USABLE,
     )
-    halves = attempt_ids.view(">u8").astype(np.uint64).sum(axis=0, dtype=np.uint64)
-    digest = (int(halves[0]) << 64) + int(halves[1]) if len(row) else 0
-    named = pc.value_counts(variant).to_pylist() if not _not_unicode(variant).any() else []
-    asked = np.unique(question_ids.view(">u8")[:, 0]).astype(np.uint64)
-    return Indexed(batch, ledger, digest, asked, Counter({v["values"]: v["counts"] for v in named}))
+
+
+def _variants(variant: pa.Array) -> Counter[str | None]:
+    if _not_unicode(variant).any():  # those attempts are lost, and a name must be printed
+        return Counter()
+    return Counter({v["values"]: v["counts"] for v in pc.value_counts(variant).to_pylist()})
 
 
 # -- judging --------------------------------------------------------------------------------------
@@ -191,6 +212,20 @@ def _count(judged: Judged, losses: Counter[str]) -> int:
     codes, counts = np.unique(judged, return_counts=True)
     losses.update({_REASONS[c]: int(n) for c, n in zip(codes, counts, strict=True) if c != KEPT})
     return int((judged == KEPT).sum())
+
+
+def _judge_attempts(found: _Attempts, chosen: Sequence[str] | None) -> Judged:
+    text, answer, variant = found.text, found.answer, found.variant
+    return _judge(
+        len(text),
+        (Reason.PROMPT_VARIANT_NOT_CHOSEN, _not_chosen(variant, chosen)),
+        (Reason.UNDECIDED, ~given(found.correct)),
+        (Reason.BLANK, _blank(text)),
+        (Reason.NO_ANSWER, _blank(answer)),
+        (Reason.NOT_UNICODE, _not_unicode(text) | _not_unicode(answer) | _not_unicode(variant)),
+        (Reason.HOLDS_MARKUP, _breaks_attempt(text)),
+        (Reason.HOLDS_MARKUP, _holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS)),
+    )
 
 
 def _judge_reflections(
@@ -302,9 +337,17 @@ def _take(values: pa.Array, at: Ints, present: Mask | None = None) -> pa.Array:
     return values.take(numbers(at))
 
 
-def _lists(lengths: Ints, values: pa.Array) -> pa.ListArray:
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(numbers(ends), values)
+def _differ(one: _Lists, other: _Lists) -> Mask:
+    """Where another list is there, but not of the same length."""
+    unequal: Mask = other.given & (one.lengths != other.lengths)
+    return unequal
+
+
+def _at(values: Ints, at: Ints, present: Mask) -> Ints:
+    """The values at these places; 0 where not `present`."""
+    out = np.zeros(len(at), np.int64)
+    out[present] = values[at[present]]
+    return out
 
 
 # -- digests --------------------------------------------------------------------------------------
@@ -325,34 +368,26 @@ def _slices(texts: pa.Array) -> tuple[memoryview, list[int]]:
     return memoryview(b"" if data is None else data), offsets(texts).tolist()
 
 
-def _attempt_ids(
-    question_ids: npt.NDArray[np.uint8],
-    variant: pa.Array,
-    correct: pa.Array,
-    answer: pa.Array,
-    text: pa.Array,
-    reflections: pa.Array,
-    lengths: Ints,
-) -> npt.NDArray[np.uint8]:
+def _attempt_ids(found: _Attempts) -> npt.NDArray[np.uint8]:
     """128-bit digests of all that an attempt says; equal only for attempts with equal content."""
-    if not len(text):
+    if not len(found.text):
         return np.zeros((0, 16), np.uint8)
-    parts = [_slices(part) for part in (variant, answer, text)]
-    said, ends = _slices(reflections)
+    parts = [_slices(part) for part in (found.variant, found.answer, found.text)]
+    said, ends = _slices(found.reflections)
     sizes = np.diff(ends).astype("<i4").tobytes()
-    decided = view(correct.cast(pa.int8()), missing=-1).astype("<i4")
+    decided = view(found.correct.cast(pa.int8()), missing=-1).astype("<i4")
     heads = np.column_stack(
         [
-            question_ids.view("<i4"),
+            found.question_ids.view("<i4"),
             decided,
-            lengths.astype("<i4"),
+            found.told.astype("<i4"),
             *(np.diff(at).astype("<i4") for _, at in parts),
         ]
     )
     head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
-    bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    bounds = np.concatenate([[0], np.cumsum(found.told)]).tolist()
     out = []
-    for i in range(len(text)):
+    for i in range(len(found.text)):
         digest = xxh3_128(head[i * width : (i + 1) * width])
         for data, at in parts:
             digest.update(data[at[i] : at[i + 1]])

@@ -11,6 +11,7 @@ import click
 from skill_factory.config import CreateConfig, load_config
 from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
 from skill_factory.formats import FORMATS
+from skill_factory.store import looks_local
 
 # Options that take several values after one flag, as argparse's nargs="+" does; click has no such
 # thing.
@@ -232,9 +233,7 @@ def _check_places(config: CreateConfig) -> None:
     if not config.output_dataset:
         raise OptionError("no output dataset; name it with -o")
     output = config.output_dataset
-    if not (
-        output.startswith(("./", "../", "/", "~")) or output in {".", ".."} or Path(output).is_dir()
-    ):
+    if not (looks_local(output) or Path(output).is_dir()):
         raise OptionError(
             f"-o {output} names a repository on the Hub, and pushing is not there yet; "
             f"for a folder write -o ./{output}"

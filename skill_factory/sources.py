@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.columns import Columns
 from skill_factory.errors import ColumnError, InputError
+from skill_factory.store import looks_local
 from skill_factory.tables import check_annotated
 
 BATCH_BYTES = 16 << 20
@@ -191,11 +192,6 @@ def _load(name: str, config: str | None, split: str, revision: str | None) -> _L
         raise InputError(f"{name}: cannot be loaded: {_first_line(error)}") from None
     origin = {"config": found.info.config_name, "split": split, "revision": revision}
     return _Loaded(name, origin, found)
-
-
-def looks_local(name: str) -> bool:
-    """Whether a dataset option is written as a path: ./x, ../x, /x, ~/x."""
-    return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
 
 
 def _data_files(folder: Path) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""SFT folders out: complete under their name, or absent."""
+"""Where datasets lie: paths by their spelling, and SFT folders that are complete or absent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skill_factory.errors import OutputError
+
+
+def looks_local(name: str) -> bool:
+    """Whether a dataset option is written as a path: ./x, ../x, /x, ~/x."""
+    return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
 
 
 @contextmanager
