@@ -10,9 +10,18 @@ set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-needs='import click, datasets, numpy, pyarrow, pydantic, tqdm, xxhash, yaml'
 
-ready() { "$1" -c "$needs" >/dev/null 2>&1; }
+# Whether a Python has all requirements, in the versions asked for.
+ready() {
+    "$1" - "$root/requirements.txt" >/dev/null 2>&1 <<'CHECK'
+import sys
+from importlib.metadata import version
+from packaging.requirements import Requirement
+
+lines = [line for line in open(sys.argv[1]) if line[0] not in "#\n"]
+sys.exit(not all(r.specifier.contains(version(r.name)) for r in map(Requirement, lines)))
+CHECK
+}
 
 python=${PYTHON:-python3}
 if ! ready "$python"; then

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -27,25 +29,40 @@ def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str) -> str:
         ],
         "task_categories": ["text-generation"],
         "tags": ["skill-factory", "sft", "reasoning"],
-        "size_categories": [next((name for limit, name in _SIZES if traces < limit), "1M<n<10M")],
+        "size_categories": [next((name for size, name in _SIZES if traces < size), "1M<n<10M")],
     }
-    labels = "\n".join(
-        f"| `{label}` | {count:,} |" for label, count in manifest["counts"]["labels"].items()
-    )
-    settings = yaml.safe_dump(
-        {"create": manifest["settings"]}, sort_keys=False, allow_unicode=True
-    ).strip()
     source = manifest["input"]
-    return f"""---
-{yaml.safe_dump(header, sort_keys=False).strip()}
+    revision = f" at commit `{source['revision']}`" if source["revision"] else ""
+    return _CARD.format(
+        header=yaml.safe_dump(header, sort_keys=False).strip(),
+        traces=traces,
+        questions=manifest["counts"]["questions"],
+        version=manifest["versions"]["skill_factory"],
+        labels="\n".join(f"| `{k}` | {n:,} |" for k, n in manifest["counts"]["labels"].items()),
+        # Longer than any fence in the trace, which could else end it.
+        fence="`" * (1 + max(map(len, re.findall("`+", f"``` {sample}")))),
+        sample=sample,
+        source=source["name"] if source["revision"] else PurePath(source["name"]).name,
+        revision=revision,
+        rows=source["rows"],
+        digest=source["digest"],
+        settings=yaml.safe_dump(
+            {"create": manifest["settings"]}, sort_keys=False, allow_unicode=True
+        ).strip(),
+        ledger=ledger,
+    )
+
+
+_CARD = """\
+---
+{header}
 ---
 
 # SFT traces made of a model's own text
 
-    {traces:,} traces over {manifest["counts"]["questions"]:,} questions. In each, a model tries,
-    reflects on what it wrote, and tries again. All attempts and reflections are the model's own,
-    rearranged with SkillFactory {manifest["versions"]["skill_factory"]} (the method of [arXiv
-    2512.04072](https://arxiv.org/abs/2512.04072)).
+{traces:,} traces over {questions:,} questions, each made of attempts at the question and of
+reflections on them: all the model's own, rearranged with SkillFactory {version}, by the method of
+[arXiv 2512.04072](https://arxiv.org/abs/2512.04072).
 
 ```python
 from datasets import load_dataset
@@ -53,26 +70,25 @@ from datasets import load_dataset
 traces = load_dataset("PATH_OR_REPO", "sft_train", split="train")
 ```
 
-| format | traces |
+| label | traces |
 |---|---|
 {labels}
 
 ## Columns
 
 - `conversations`: a `user` turn, the question, and an `assistant` turn, the trace.
-- `sft_template_type_idx`: the format.
-- `trace_id`: the trace's row in `plan.parquet`, which says where each of its texts comes from.
+- `sft_template_type_idx`: the label.
+- `trace_id`: names the trace in `plan.parquet`, which says where each of its texts comes from.
 
 ## One trace
 
-````text
+{fence}text
 {sample}
-````
+{fence}
 
 ## How it was made
 
-    From `{source["name"]}`{f" (revision `{source['revision']}`)" if source["revision"] else ""}:
-    {source["rows"]:,} rows with the content digest `{source["digest"]}`.
+From `{source}`{revision}: {rows:,} rows, with the content digest `{digest}`.
 
 ```yaml
 {settings}

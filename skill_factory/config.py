@@ -45,7 +45,7 @@ class CreateConfig(BaseModel):
     `attempts`."""
     unique_variants: bool = False
     """The attempts of one trace all come from different prompt variants."""
-    prompt_variants: Texts | None = None
+    prompt_variants: Annotated[Texts, Field(min_length=1)] | None = None
     """Use attempts of these prompt variants only; None: of all."""
     subsample: Count | None = None
     """Keep so many traces, drawn from all; None: keep all."""
@@ -138,7 +138,10 @@ def load_config_file(path: Path) -> CreateConfig:
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+        hint = "; put names with a * in quotes" if "alias" in str(error) else ""
+        raise ConfigError(
+            f"{path}: not a YAML file{hint}: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected settings under a key such as 'create:'")
     try:
@@ -158,7 +161,17 @@ def _message(fault: ErrorDetails) -> tuple[tuple[str, ...], str]:
     if fault["type"] == "extra_forbidden":
         known = RunConfig.model_fields if len(key) == 1 else CreateConfig.model_fields
         return key, f"{'.'.join(key)}: unknown key; the keys are {', '.join(known)}"
-    return key, f"{'.'.join(key)}: {fault['msg'].lower()}, not {fault['input']!r}"
+    expected = _EXPECTED.get(fault["type"]) or fault["msg"].lower()
+    return key, f"{'.'.join(key)}: {expected}, not {fault['input']!r}"
+
+
+_EXPECTED = {
+    "tuple_type": "expected a list",
+    "string_type": "expected text",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "model_type": "expected settings, each on a line of its own",
+}
 
 
 def _lines(node: yaml.Node, where: str, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:

@@ -7,7 +7,7 @@
     │   └── ColumnError         a column that is missing or of the wrong type
     ├── PhraseError             a phrase file
     ├── OutputError             a place that cannot be written
-    └── NothingMadeError        all rows were set aside: 0 traces; carries the ledger
+    └── NothingMadeError        all rows were set aside: 0 traces; carries the reasons
 
 What a model says is never an error: it is counted (`ledger`). A broken promise of our own
 code (`LedgerError`) is no `SkillFactoryError`: it deserves its traceback.
@@ -45,11 +45,11 @@ class OutputError(SkillFactoryError):
 
 
 class NothingMadeError(SkillFactoryError):
-    """No trace could be made; `ledger` is the printed table that says why."""
+    """No trace could be made; `reasons` is the printed ledger, with the run's notes."""
 
-    def __init__(self, message: str, ledger: str) -> None:
+    def __init__(self, message: str, reasons: str) -> None:
         super().__init__(message)
-        self.ledger = ledger
+        self.reasons = reasons
 
 
 class LedgerError(AssertionError):

@@ -248,5 +248,8 @@ FORMATS: dict[str, Callable[[Pool, Draws, Lengths], Planned]] = {
 """Formats by name. Each yields, for one question and one repeat, a recipe or a reason for each of
 its slots."""
 
+SAMPLED_FORMATS = frozenset({"*C", "*C*IC", "*CC"})
+"""Formats whose lengths can be sampled."""
+
 NEEDS_TWO_ATTEMPTS = frozenset({"*C*IC", "*CC"})
 """Formats that cannot be made with a longest trace of 1."""

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     NOT_UNICODE = "not_unicode"
     HOLDS_MARKUP = "holds_markup"
     NO_VALID_REFLECTION = "no_valid_reflection"
+    DUPLICATE = "duplicate"
     # reflections
     ATTEMPT_SET_ASIDE = "attempt_set_aside"
     NO_VERDICT = "no_verdict"
@@ -114,7 +115,5 @@ class Ledger:
             for reason, count in sorted(
                 account.losses.items(), key=lambda item: (-item[1], item[0])
             ):
-                *of_format, words = reason.split(": ")
-                words = ": ".join([*of_format, words.replace("_", " ")])
-                lines.append(f"  {words:56}{count:12,}")
+                lines.append(f"  {reason:56}{count:12,}")
         return "\n".join(lines)

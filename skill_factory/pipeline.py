@@ -26,9 +26,10 @@ from skill_factory.arrays import offsets
 from skill_factory.config import CreateConfig
 from skill_factory.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.errors import NothingMadeError, OutputError
+from skill_factory.formats import SAMPLED_FORMATS
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.markup import read
-from skill_factory.phrases import PhraseBank, load_phrases
+from skill_factory.phrases import Kind, PhraseBank, load_phrases
 from skill_factory.pools import Choice, Spill, index, read_unit
 from skill_factory.sources import Source, find_source
 from skill_factory.store import new_folder, sha256
@@ -65,6 +66,12 @@ class Made:
     labels: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     sample: str | None = None
+
+    def told(self) -> str:
+        """All of it for a person, as lines of text."""
+        lines = [self.ledger.table(), "", f"{'label':34}{'traces':>12}"]
+        lines += [f"{label:34}{count:12,}" for label, count in sorted(self.labels.items())]
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
 def create(config: CreateConfig) -> Made:
@@ -106,7 +113,7 @@ def _create(
     workers = config.workers or default_workers()
     parts = min(MAX_PARTS, 1 + source.size() // PART_BYTES)
     found = _index(config, source, work / "spill.arrow", parts, workers)
-    made = Made(found.ledger, notes=_missing_variants(config, found))
+    made = Made(found.ledger, notes=_notes(config, found))
     settings = PlanSettings(
         formats=config.formats,
         lengths=config.lengths,
@@ -132,7 +139,7 @@ def _create(
     questions.read = found.questions
     made.ledger.check()
     if not made.ledger.traces.kept:
-        raise NothingMadeError("0 traces; the table says why", made.ledger.table())
+        raise NothingMadeError("0 traces; the table says why", made.told())
     if folder:
         _join(work, full, folder)
         _describe(folder, config, source, found, made, phrases, content.hexdigest())
@@ -178,13 +185,20 @@ def _index(config: CreateConfig, source: Source, path: Path, parts: int, workers
     return out
 
 
-def _missing_variants(config: CreateConfig, found: _Found) -> list[str]:
+def _notes(config: CreateConfig, found: _Found) -> list[str]:
+    """Settings without effect: most likely not what the user meant."""
     there = ", ".join(sorted(map(str, found.variants)))
-    return [
+    notes = [
         f"no attempt has the prompt variant {name!r}; there are: {there}"
         for name in config.prompt_variants or ()
         if name not in found.variants
     ]
+    words = config.drop_reflections_containing
+    if words and not found.ledger.reflections.losses[Reason.FILTERED_TEXT]:
+        notes.append(f"no valid reflection contains {' or '.join(map(repr, words))}")
+    if config.sample_lengths and not SAMPLED_FORMATS.intersection(config.formats):
+        notes.append(f"sample_lengths has no effect on the formats {', '.join(config.formats)}")
+    return notes
 
 
 # -- planning and weaving -------------------------------------------------------------------------
@@ -333,7 +347,7 @@ def _describe(
         },
         "ledger": ledger.as_dict(),
         "output": {"digest": digest},
-        "phrases": phrases.texts,
+        "phrases": {kind.value: phrases.phrases[kind] for kind in Kind},
     }
     _write(folder / "README.md", card.dataset_card(manifest, made.sample or "", ledger.table()))
     _write(folder / "dataset_info.json", card.llama_factory_entry(folder.name))

@@ -77,11 +77,10 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     _count(attempts, ledger.attempts.losses)
     ledger.reflections.read = len(reflections)
     _count(reflections, ledger.reflections.losses)
-    halves = ids.view(">u8").sum(axis=0, dtype=np.uint64)
     return Indexed(
         _usable(found, ids, np.flatnonzero(attempts == KEPT), valid, counts),
         ledger,
-        (int(halves[0]) << 64) + int(halves[1]),
+        _sum(ids),
         np.unique(found.question_ids.view(">u8")[:, 0]).astype(np.uint64),
         _variants(found.variant),
     )
@@ -183,6 +182,14 @@ def _usable(
         ],
         schema=USABLE,
     )
+
+
+def _sum(ids: npt.NDArray[np.uint8]) -> int:
+    """The sum of 128-bit numbers, by quarters: those cannot overflow."""
+    total = 0
+    for quarter in ids.view(">u4").sum(axis=0, dtype=np.uint64):
+        total = (total << 32) + int(quarter)
+    return total
 
 
 def _variants(variant: pa.Array) -> Counter[str | None]:
@@ -448,12 +455,13 @@ class Unit(NamedTuple):
 
     Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the
     schema `USABLE`): in order of their content's digest, so the order of the input's rows does not
-    matter.
+    matter. `duplicates` are the rows of attempts that say in all what another one says.
     """
 
     attempts: pa.Table
     order: Ints
     bounds: Ints
+    duplicates: Ints
 
 
 def read_unit(spill: Path, part: int, parts: int) -> Unit:
@@ -463,16 +471,20 @@ def read_unit(spill: Path, part: int, parts: int) -> Unit:
         runs = [reader.get_batch(i) for i in range(part, reader.num_record_batches, parts)]
     attempts = pa.Table.from_batches([run for run in runs if run.num_rows], USABLE)
     if not attempts.num_rows:
-        return Unit(attempts, np.zeros(0, np.int64), np.zeros(1, np.int64))
+        nothing = np.zeros(0, np.int64)
+        return Unit(attempts, nothing, np.zeros(1, np.int64), nothing)
     asked, said = (
         np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
         for name in ("question_id", "attempt_id")
     )
     place = (view(attempts["response"]), view(attempts["row"]))
     order = np.lexsort((*place, said[:, 1], said[:, 0], asked[:, 1], asked[:, 0]))
+    again = np.zeros(len(order), bool)
+    again[1:] = (said[order[1:]] == said[order[:-1]]).all(axis=1)
+    duplicates, order = order[again], order[~again]
     asked = asked[order]
     starts = np.flatnonzero((asked[1:] != asked[:-1]).any(axis=1)) + 1
-    return Unit(attempts, order, np.concatenate([[0], starts, [len(order)]]))
+    return Unit(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
 
 
 def questions(unit: Unit) -> Iterator[list[int]]:

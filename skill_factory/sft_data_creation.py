@@ -32,7 +32,8 @@ class _SeveralValues(click.Command):
         flag, values = "", 0
         for arg in args:
             if arg.startswith("-") and arg != "-":
-                flag, values = arg, 0
+                flag, value, _ = arg.partition("=")
+                values = 1 if value else 0
                 spread.append(arg)
                 continue
             if flag in _SEVERAL and values:
@@ -70,8 +71,8 @@ COUNT = click.IntRange(min=1)
     "--output-dataset",
     "--output_dataset_name",
     "output_dataset",
-    metavar="PATH|REPO",
-    help="Where the SFT folder goes: a path such as ./out, or a Hub repository.",
+    metavar="PATH",
+    help="Where the SFT folder goes, written as a path: ./sft.",
 )
 @click.option(
     "-c",
@@ -140,7 +141,7 @@ COUNT = click.IntRange(min=1)
     multiple=True,
     metavar="TEXT...",
     callback=lambda ctx, param, values: values or None,
-    help="Drop reflections that contain this text, in any case.",
+    help="Drop reflections that contain one of these texts, in any case; commas belong to a text.",
 )
 @click.option(
     "--phrases", metavar="FILE", help="YAML file with other phrases between the attempts."
@@ -206,19 +207,14 @@ def create(config_file: Path | None, **flags: Any) -> None:
     except OptionError as error:
         raise click.UsageError(str(error)) from None
     except NothingMadeError as error:
-        click.echo(error.ledger)
+        click.echo(error.reasons)
         raise click.ClickException(str(error)) from None
     except SkillFactoryError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Stopped; nothing was left half-made.", err=True)
         sys.exit(130)
-    click.echo(made.ledger.table())
-    click.echo("\nformat" + " " * 28 + f"{'traces':>12}")
-    for label, count in sorted(made.labels.items()):
-        click.echo(f"{label:34}{count:12,}")
-    for note in made.notes:
-        click.echo(f"Note: {note}")
+    click.echo(made.told())
     if config.dry_run:
         click.echo("\nDry run: nothing was written.")
     else:
@@ -235,8 +231,8 @@ def _check_places(config: CreateConfig) -> None:
     output = config.output_dataset
     if not (looks_local(output) or Path(output).is_dir()):
         raise OptionError(
-            f"-o {output} names a repository on the Hub, and pushing is not there yet; "
-            f"for a folder write -o ./{output}"
+            f"-o {output}: for a folder write -o ./{output}; a name without ./ is a repository on "
+            "the Hub, and pushing there is not possible yet"
         )
 
 

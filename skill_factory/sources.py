@@ -34,7 +34,8 @@ _NOT_DATA = {
     "state.json",
     "manifest.json",
 }
-_SPLIT = re.compile(r"^(train|test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
+# As `datasets` finds splits: a word of the path, between characters that are no letters or digits.
+_SPLIT = re.compile(r"(?<![a-z0-9])(train|test|val|dev|eval)(?:id|idation|ing)?(?![a-z0-9])", re.I)
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
@@ -83,19 +84,27 @@ def find_source(name: str, config: str | None, split: str | None, revision: str 
     """What an input option names: a local path if there is one, else a dataset on the Hub.
 
     A folder is read with all its files, or, where `config` or `split` is given, as
-    `datasets.load_dataset` reads it. Raises `InputError` for a path that does not exist or holds no
-    data, a folder with several splits, and a dataset that is not to be had.
+    `datasets.load_dataset` reads it; one of `Dataset.save_to_disk` as that. Raises `InputError` for
+    a path that does not exist or holds no data, a folder with several splits, options that a path
+    has no use for, and a dataset that is not to be had.
     """
     path = Path(name).expanduser()
+    if path.exists() and revision:
+        raise InputError(f"{name}: --revision is for datasets on the Hub, and this is a local path")
     if path.is_file():
+        if config or split:
+            raise InputError(f"{name}: a file has no configs and splits to choose from")
+        if not _SUFFIX.search(name):
+            raise InputError(f"{name}: expected a .parquet, .jsonl or .json file (or .jsonl.gz)")
         return _Files(name, (path,))
-    if path.is_dir() and not (config or split):
+    if path.is_dir():
+        saved = (path / "state.json").exists() or (path / "dataset_dict.json").exists()
+        if config or split or saved:
+            return _load(path, config, split, None)
         return _Files(name, _data_files(path))
-    if not path.is_dir() and (
-        looks_local(name) or not _REPO_ID.match(name) or _SUFFIX.search(name)
-    ):
+    if looks_local(name) or not _REPO_ID.match(name) or _SUFFIX.search(name):
         raise InputError(f"{name}: no such file or folder")
-    return _load(str(path) if path.is_dir() else name, config, split or "train", revision)
+    return _load(name, config, split, revision)
 
 
 @dataclass
@@ -163,7 +172,7 @@ class _Loaded:
         self.rows[self.name] = count
 
 
-def _load(name: str, config: str | None, split: str, revision: str | None) -> _Loaded:
+def _load(name: str | Path, config: str | None, split: str | None, revision: str | None) -> _Loaded:
     # Imported here: `datasets` takes 0.7 s to import, and plain files do not need it.
     import datasets
     from huggingface_hub import HfApi
@@ -175,23 +184,30 @@ def _load(name: str, config: str | None, split: str, revision: str | None) -> _L
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    nowhere = "" if isinstance(name, Path) else "no local file or folder of this name, and "
     try:
-        if not Path(name).is_dir():
+        if isinstance(name, Path) and ((name / "state.json").exists()):
+            found = datasets.load_from_disk(str(name))
+        elif isinstance(name, Path) and (name / "dataset_dict.json").exists():
+            found = datasets.load_from_disk(str(name))[split or "train"]
+        elif isinstance(name, Path):
+            found = datasets.load_dataset(str(name), config, split=split or "train")
+        else:
             # Asked first: it names the commit, and `datasets` serves its cache to any token.
             with suppress(OfflineModeIsEnabled):
                 revision = HfApi().dataset_info(name, revision=revision).sha
-        found = datasets.load_dataset(name, config, split=split, revision=revision)
+            found = datasets.load_dataset(name, config, split=split or "train", revision=revision)
     except RepositoryNotFoundError:
         raise InputError(
-            f"{name}: no local file or folder of this name, and no dataset on the Hub that you may "
-            "read; for a private one log in with `hf auth login` or set HF_TOKEN"
+            f"{name}: {nowhere}no dataset on the Hub that you may read; "
+            "for a private one log in with `hf auth login` or set HF_TOKEN"
         ) from None
     except RevisionNotFoundError:
         raise InputError(f"{name}: the dataset has no revision {revision!r}") from None
     except Exception as error:  # of four libraries' own trees, which have no common root
-        raise InputError(f"{name}: cannot be loaded: {_first_line(error)}") from None
-    origin = {"config": found.info.config_name, "split": split, "revision": revision}
-    return _Loaded(name, origin, found)
+        raise InputError(f"{name}: {nowhere}cannot be loaded: {_first_line(error)}") from None
+    origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
+    return _Loaded(str(name), origin, found)
 
 
 def _data_files(folder: Path) -> tuple[Path, ...]:
@@ -211,7 +227,8 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
             f"{folder}: holds {' and '.join(sorted(kinds))} files; "
             "name one file or a folder of one kind"
         )
-    splits = {match[1].lower() for path in found if (match := _SPLIT.match(path.name))}
+    inside = (str(path.relative_to(folder)).lower() for path in found)
+    splits = {word for path in inside for word in _SPLIT.findall(path)}
     if len(splits) > 1:
         raise InputError(
             f"{folder}: holds the splits {', '.join(sorted(splits))}; "

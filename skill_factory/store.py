@@ -21,17 +21,14 @@ def looks_local(name: str) -> bool:
 
 @contextmanager
 def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` when the block ends well and vanishes when it
-    does not.
+    """A folder to fill, which takes the name `path` when the block ends well, and else vanishes.
 
-    It lies beside `path`, so that giving it its name is one rename. What killed runs left there is
-    removed. Raises `OutputError` if `path` exists and may not be replaced, or cannot be written.
+    It lies beside `path`, so that giving it its name is one rename; what killed runs left there is
+    removed. An empty folder may be at `path`. Raises `OutputError` if anything else is, unless
+    `overwrite` is set and it is an SFT folder; and if it cannot be written.
     """
-    path = Path(os.path.abspath(path.expanduser()))
-    if not overwrite:
-        _refuse_existing(path)
-    elif path.exists() and not path.is_dir():
-        raise OutputError(f"{path}: is a file, not a folder; choose another output")
+    path = path.expanduser().resolve()
+    _refuse(path, overwrite)
     prefix = f".{path.name}.partial-"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,13 +46,25 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _refuse(path: Path, overwrite: bool) -> None:
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir():
+        raise OutputError(f"{path}: is a file, not a folder; choose another output")
+    if not overwrite:
+        raise OutputError(
+            f"{path}: exists already; choose another output, or replace it with --overwrite"
+        )
+    if not (path / "manifest.json").is_file() or not (path / "sft_train").is_dir():
+        raise OutputError(f"{path}: is no SFT folder, so it is not replaced; choose another output")
+
+
 def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-    if not overwrite:
-        _refuse_existing(path)
+    _refuse(path, overwrite)  # once more: it may have come while we worked
     old = work / "replaced"
     if path.exists():
         path.rename(old)
@@ -65,13 +74,6 @@ def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
         if old.exists():
             old.rename(path)
         raise
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise OutputError(
-            f"{path}: exists already; choose another output, or replace it with --overwrite"
-        )
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
             ledger.questions.lose(max(lacks, key=lambda lack: lack is Reason.NOT_IN_SUBSAMPLE))
             set_aside += rows
     ledger.traces.kept = len(out.ids)
-    _count_use(out, set_aside, shown, ledger)
+    _count_use(out, set_aside, unit.duplicates, shown, ledger)
     return out, ledger
 
 
@@ -193,20 +193,25 @@ class _Dresser:
         )
 
 
-def _count_use(made: Plan, set_aside: list[int], shown: Ints, ledger: Ledger) -> None:
+def _count_use(
+    made: Plan, set_aside: list[int], duplicates: Ints, shown: Ints, ledger: Ledger
+) -> None:
     """Whether each valid attempt and reflection is in a trace, and if not, why."""
     idle = np.array(set_aside, np.int64)
     picked, reflections = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
     used = len(np.unique(picked))
     ledger.attempts.kept = used
     ledger.attempts.lose(Reason.QUESTION_SET_ASIDE, len(idle))
-    ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - used)
+    ledger.attempts.lose(Reason.DUPLICATE, len(duplicates))
+    ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - len(duplicates) - used)
     starts = np.cumsum(shown) - shown
     told = reflections >= 0
     used = len(np.unique(starts[picked[told]] + reflections[told]))
     ledger.reflections.kept = used
+    waiting = int(shown.sum() - shown[idle].sum() - shown[duplicates].sum())
     ledger.reflections.lose(Reason.QUESTION_SET_ASIDE, int(shown[idle].sum()))
-    ledger.reflections.lose(Reason.NOT_DRAWN, int(shown.sum() - shown[idle].sum()) - used)
+    ledger.reflections.lose(Reason.ATTEMPT_SET_ASIDE, int(shown[duplicates].sum()))
+    ledger.reflections.lose(Reason.NOT_DRAWN, waiting - used)
 
 
 def plan_table(made: Plan, unit: Unit) -> pa.Table:

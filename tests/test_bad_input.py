@@ -69,6 +69,36 @@ def test_a_parquet_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
     assert "damaged.parquet: " in create_fails(tmp_path, damaged)
 
 
+def test_options_that_a_local_path_has_no_use_for(tmp_path: Path) -> None:
+    assert "--revision is for datasets on the Hub" in create_fails(
+        tmp_path, BUNDLED, "--revision", "main"
+    )
+    for option in ("--input-config", "--input-split"):
+        error = create_fails(tmp_path, BUNDLED, option, "train")
+        assert "a file has no configs and splits" in error
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("question\n")
+    error = create_fails(tmp_path, "rows.csv")
+    assert "rows.csv: expected a .parquet, .jsonl or .json file" in error
+
+
+def test_splits_are_found_anywhere_in_the_paths(tmp_path: Path) -> None:
+    for names in (("default/train/0", "default/test/0"), ("my_train", "my-validation")):
+        folder = tmp_path / names[0].replace("/", "-")
+        for name in names:
+            path = folder / f"{name}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_rows(path, GOOD)
+        assert "holds the splits" in create_fails(tmp_path, folder)
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for name in ("training-0", "train_1", "trainer", "latest", "evaluated"):
+        write_rows(folder / f"{name}.parquet", GOOD)
+    assert run("-i", folder, "-o", tmp_path / "sft").code == 0
+
+
 def test_a_folder_without_data(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "README.md").touch()
@@ -163,12 +193,12 @@ def test_no_usable_row_is_0_traces_with_the_ledger(tmp_path: Path) -> None:
     done = run("-i", path, "-o", tmp_path / "sft")
     assert done.code == 1
     assert "Error: 0 traces" in done.err
-    assert "no correct attempt" in done.out
+    assert "no_correct_attempt" in done.out
     assert not (tmp_path / "sft").exists()
     rows = [row | {"question": None} for row in GOOD]
     path = write_rows(tmp_path / "rows.parquet", rows)
     done = run("-i", path, "--dry-run")
-    assert (done.code, "no question" in done.out) == (1, True)
+    assert (done.code, "no_question" in done.out) == (1, True)
 
 
 def test_a_phrase_file_with_a_fault(tmp_path: Path) -> None:
@@ -205,13 +235,13 @@ def test_missing_input_or_output_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_hub_output_says_that_it_cannot_be_yet(tmp_path: Path) -> None:
     error = fails(tmp_path, "-i", BUNDLED, "-o", "org/name", code=2)
-    assert "-o org/name names a repository on the Hub, and pushing is not there yet" in error
-    assert "-o ./org/name" in error
+    assert "-o org/name: for a folder write -o ./org/name; a name without ./ is a repo" in error
+    assert "pushing there is not possible yet" in error
 
 
 def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "file: exists already" in fails(tmp_path, "-i", BUNDLED, "-o", "./file")
+    assert "file: is a file, not a folder" in fails(tmp_path, "-i", BUNDLED, "-o", "./file")
     error = fails(tmp_path, "-i", BUNDLED, "-o", "./file", "--overwrite")
     assert "file: is a file, not a folder" in error
     assert "cannot be written" in fails(tmp_path, "-i", BUNDLED, "-o", "./file/sft")
@@ -225,17 +255,22 @@ def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
     [
         ("create:\n  attempts: 5\n  atempts: 3\n", "line 3: create.atempts: unknown key"),
         ("crate:\n  attempts: 5\n", "line 1: crate: unknown key; the keys are create"),
-        ("create:\n  # how many\n  attempts: '5'\n", "line 3: create.attempts: input should be a"),
-        ("create:\n  seed: 1.5\n", "line 2: create.seed: input should be a valid integer"),
+        (
+            "create:\n  # how many\n  attempts: '5'\n",
+            "line 3: create.attempts: expected a whole",
+        ),
+        ("create:\n  seed: 1.5\n", "line 2: create.seed: expected a whole number, not 1.5"),
         ("create:\n  attempts: 0\n", "line 2: create.attempts: input should be greater than"),
-        ("create:\n  dry_run: 1\n", "line 2: create.dry_run: input should be a valid boolean"),
-        ("create:\n  formats: 0C\n", "line 2: create.formats: input should be a valid tuple"),
-        ("create:\n  formats:\n  - 0C\n  - 5\n", "line 4: create.formats.1: input should be a"),
+        ("create:\n  dry_run: 1\n", "line 2: create.dry_run: expected true or false, not 1"),
+        ("create:\n  formats: 0C\n", "line 2: create.formats: expected a list, not '0C'"),
+        ("create:\n  formats:\n  - 0C\n  - 5\n", "line 4: create.formats.1: expected text, not 5"),
         ("create:\n  formats: [0C, 7C]\n", "line 2: formats: unknown format '7C'"),
         ("create:\n  seed: 1\n  seed: 2\n", "line 3: the key create.seed is there twice"),
         ("create: [unclosed\n", "not a YAML file"),
+        ("create:\n  formats: [*C]\n", "not a YAML file; put names with a * in quotes"),
+        ("create:\n  prompt_variants: []\n", "line 2: create.prompt_variants: tuple should have"),
         ("- create\n", "expected settings under a key"),
-        ("create: 5\n", "line 1: create: input should be"),
+        ("create: 5\n", "line 1: create: expected settings"),
     ],
 )
 def test_a_config_with_a_fault_names_its_line(tmp_path: Path, text: str, problem: str) -> None:

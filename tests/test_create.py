@@ -67,7 +67,7 @@ def rebuilt(plan: Row, source: list[Row], phrases: list[str]) -> Trace:
 
 def test_the_plan_and_the_input_give_every_trace(bundled: Path) -> None:
     source = pq.read_table(BUNDLED).to_pylist()
-    phrases = read_manifest(bundled)["phrases"]
+    phrases = [text for texts in read_manifest(bundled)["phrases"].values() for text in texts]
     plans = pq.read_table(bundled / "plan.parquet").to_pylist()
     traces = read_traces(bundled)
     assert [row["trace_id"] for row in traces] == [row["trace_id"] for row in plans]
@@ -241,7 +241,7 @@ def input_digest(folder: Path) -> str:
     return str(read_manifest(folder)["input"]["digest"])
 
 
-@pytest.mark.parametrize("pieces", [2, 7])
+@pytest.mark.parametrize("pieces", [2, 3, 7])
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_the_number_of_files_does_not_matter(
     make: Make, many: Path, tmp_path: Path, pieces: int, suffix: str
@@ -251,7 +251,9 @@ def test_the_number_of_files_does_not_matter(
     folder.mkdir()
     for piece in range(pieces):
         write_rows(folder / f"{piece}{suffix}", rows[piece::pieces])
-    assert content(make(folder, *ALL_FORMATS)) == content(make(many, *ALL_FORMATS))
+    made, expected = make(folder, *ALL_FORMATS), make(many, *ALL_FORMATS)
+    assert content(made) == content(expected)
+    assert input_digest(made) == input_digest(expected)
 
 
 def test_workers_parts_and_shards_do_not_matter(
@@ -302,6 +304,7 @@ def test_a_trace_does_not_depend_on_the_other_questions_and_formats(make: Make, 
         ["--formats", "0C,*C,*CC"],
         ["--formats", "0C", "--formats", "*C", "*CC"],
         ["--formats=0C,*C", "--formats", "*CC"],
+        ["--formats=0C", "*C", "*CC"],
     ],
 )
 def test_formats_in_every_spelling(make: Make, spelling: list[str]) -> None:
@@ -390,6 +393,21 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, many: Path) -> None
     assert dry.out.replace("Dry run: nothing was written.", "") == re.sub("SFT.*", "", wet.out)
 
 
+def test_settings_without_effect_are_noted(tmp_path: Path) -> None:
+    done = run(
+        *("-i", BUNDLED, "--dry-run", "--sample-lengths", "--prompt-variants", "orignal,original"),
+        *("--drop-reflections-containing", "Zzz", "--attempts", "2"),
+    )
+    assert (
+        "Note: no attempt has the prompt variant 'orignal'; there are: altern" in done.out
+    )
+    assert "Note: no valid reflection contains 'Zzz'" in done.out
+    assert "Note: sample_lengths has no effect on the formats *C_full" in done.out
+    failed = run("-i", BUNDLED, "--dry-run", "--prompt-variants", "orignal")
+    assert failed.code == 1
+    assert "Note: no attempt has the prompt variant 'orignal'" in failed.out
+
+
 def test_a_pipe_sees_no_progress_bar(tmp_path: Path) -> None:
     assert run("-i", BUNDLED, "-o", tmp_path / "sft").err == ""
 
@@ -431,6 +449,25 @@ def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert not (folder / "mine.txt").exists()
     assert read_manifest(folder)["settings"]["seed"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["sft"]
+
+
+def test_only_an_sft_folder_is_ever_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("keep")
+    for output in (mine, tmp_path, tmp_path / "mine" / "..", Path(".")):
+        done = run("-i", BUNDLED, "-o", f"{output}/", "--overwrite", cwd=mine)
+        assert done.code == 1
+        assert "is no SFT folder, so it is not replaced" in done.err
+    assert (mine / "thesis.txt").read_text() == "keep"
+
+
+def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert run("-i", BUNDLED, "-o", tmp_path / "link").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert read_manifest(tmp_path / "real")["counts"]["traces"] == 260
 
 
 def test_a_failed_run_leaves_the_old_folder(tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ def test_what_looks_odd_but_is_fine_is_used(make: Make, change: Row) -> None:
     assert len(read_traces(make(rows))) == 5
 
 
+def test_an_attempt_that_is_there_twice_is_used_once(make: Make) -> None:
+    once, twice = make(GOOD, "--repeats", "9"), make([*GOOD, *GOOD[::-1]], "--repeats", "9")
+    assert read_traces(once) == read_traces(twice)
+    assert ledger(twice)["attempts"]["losses"] == {"duplicate": 6}
+    assert ledger(twice)["reflections"]["losses"]["attempt_set_aside"] == 18
+
+
 def test_undecided_is_not_incorrect(make: Make) -> None:
     rows = [*attempts(5, 0), attempt(5, False) | {CORRECT: [None]}]
     folder = make(rows, "--formats", "*C*IC,*C_full")
