@@ -135,9 +135,11 @@ def load_config_file(path: Path) -> CreateConfig:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
         lines = _lines(root, str(path)) if root else {}
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if isinstance(content, dict):  # a key with nothing under it, or all of that commented out
+            content = {key: {} if value is None else value for key, value in content.items()}
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         hint = "; put names with a * in quotes" if "alias" in str(error) else ""
         raise ConfigError(
             f"{path}: not a YAML file{hint}: {' '.join(str(error).split())}"

@@ -30,12 +30,22 @@ def default_workers() -> int:
 def in_order(task: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[tuple[S, T]]:
     """Each item with `task(item)`, in the items' order, while up to `workers` threads work ahead.
 
-    Items are taken as they are needed, so that few are in memory. The first exception in a task is
-    raised when its turn comes.
+    Items are taken as they are needed, so that few are in memory. The first exception, of a task
+    or of the items, is raised when its turn comes; tasks that have not begun are then dropped.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[S, Future[T]]] = deque()
-        for item in items:
+    waiting: deque[tuple[S, Future[T]]] = deque()
+    source = iter(items)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        failure: Exception | None = None
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
             waiting.append((item, pool.submit(task, item)))
             if len(waiting) > workers:
                 first, result = waiting.popleft()
@@ -43,6 +53,10 @@ def in_order(task: Callable[[S], T], items: Iterable[S], workers: int) -> Iterat
         while waiting:
             first, result = waiting.popleft()
             yield first, result.result()
+        if failure:
+            raise failure
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def save_memory() -> None:

@@ -21,11 +21,11 @@ class Reason(StrEnum):
     QUESTION_HOLDS_CHAT_TOKEN = "question_holds_chat_token"
     NO_RESPONSE = "no_response"
     LISTS_DIFFER_IN_LENGTH = "lists_differ_in_length"
-    # attempts, and reflections from BLANK on
+    # attempts; blank, not Unicode and holding markup are reasons for reflections too
     PROMPT_VARIANT_NOT_CHOSEN = "prompt_variant_not_chosen"
     UNDECIDED = "undecided"
-    NO_ANSWER = "no_answer"
     BLANK = "blank"
+    NO_ANSWER = "no_answer"
     NOT_UNICODE = "not_unicode"
     HOLDS_MARKUP = "holds_markup"
     NO_VALID_REFLECTION = "no_valid_reflection"

@@ -56,11 +56,15 @@ FOREIGN_IN_REFLECTION = r"</?(?:think|sample|reflect|answer)>"
 """Tags that break a reflection; its own ``<verdict>`` pair may stay."""
 
 CHAT_TOKENS = (
-    r"<(?:\|[^\s<>|]+\|?|[^\s<>|]+\||｜[^<>\s]+｜|/?s|bos|eos|pad|unk|sop|eop"
-    r"|start_of_turn|end_of_turn|/?tool_call|/?tool_response|<SYS>|</SYS>)>",
-    r"\[(?:/?INST|gMASK|/?SYSTEM_PROMPT|/?THINK|TOOL_CALLS|/?AVAILABLE_TOOLS|/?TOOL_RESULTS)\]",
+    r"<(?:\|[^\s<>|]+\|?|[^\s<>|]+\||｜[^<>\s]+｜|/?s|<SYS>|</SYS>"
+    r"|(?i:bos|eos|pad|unk|eot|eod|sop|eop|mask|cls|sep|bos_token|eos_token|pad_token|im_start|im_end)"
+    r"|(?:start|end)_of_\w+|fim_\w+|repo_name|file_sep|extra_id_\d+|unused_?\d+|reserved_\w+"
+    r"|/?tool_call|/?tool_response)>",
+    r"\[(?:/?INST|[gs]?MASK|PAD|CLS|SEP|UNK|BOS|EOS|IMG|IMG_BREAK|IMG_END|/?SYSTEM_PROMPT|/?THINK"
+    r"|ARGS|CALL_ID|/?TOOL_[A-Z_]+|/?AVAILABLE_TOOLS|UNUSED_TOKEN_\d+)\]",
 )
-"""Chat-template tokens: ChatML, Llama, Qwen, DeepSeek, Gemma, GLM, Mistral. A trainer's tokenizer
+"""Special tokens of ChatML, Llama, Qwen, DeepSeek, Gemma, GLM, Mistral, StarCoder, T5, InternLM and
+others, by their shapes: which of them a tokenizer has is not known here. A trainer's tokenizer
 turns them into real special tokens even in the middle of a text (measured with LLaMA-Factory
 0.9.5)."""
 
@@ -78,17 +82,23 @@ class Verdict(StrEnum):
     INCORRECT = "Incorrect"
 
 
+def _any_case(word: str) -> str:
+    """Spelt out, as the engines' own ways differ in what they take for an I."""
+    return "".join(f"[{letter.upper()}{letter.lower()}]" for letter in word)
+
+
 def verdict_re2(verdict: Verdict) -> str:
-    """RE2 pattern of a verdict pair that says `verdict`: any case, surrounding white space
-    ignored."""
-    return f"<verdict>[{SPACE_RE2}]*(?i:{verdict})[{SPACE_RE2}]*</verdict>"
+    """RE2 pattern of a verdict pair that says `verdict`, in any case, with white space around."""
+    return f"<verdict>[{SPACE_RE2}]*{_any_case(verdict)}[{SPACE_RE2}]*</verdict>"
 
 
 _TAG = re.compile(r"<(/?)(think|sample|reflect|verdict|answer)>")
 _BLOCK = re.compile(r"<(/?)(sample|reflect)>")
 _ANSWER = re.compile(ANSWER_TAG)
 _VERDICT = re.compile(VERDICT_TAG)
-_VERDICT_PAIR = re.compile(r"<verdict>\s*(?i:(correct|incorrect))\s*</verdict>")
+_VERDICT_PAIR = re.compile(
+    rf"<verdict>\s*({_any_case(Verdict.CORRECT)}|{_any_case(Verdict.INCORRECT)})\s*</verdict>"
+)
 
 
 class Part(NamedTuple):
@@ -114,8 +124,16 @@ def answers_are_pairs(text: str) -> bool:
     >>> answers_are_pairs("<answer>4</answer>"), answers_are_pairs("so <answer>4")
     (True, False)
     """
-    tags = _ANSWER.findall(text)
-    return tags == ["<answer>", "</answer>"] * (len(tags) // 2)
+    return _are_pairs(_ANSWER.findall(text))
+
+
+def _are_pairs(tags: list[str]) -> bool:
+    """Whether tags of one name open and close in turns."""
+    opening, closing = tags[::2], tags[1::2]
+    return len(opening) == len(closing) and not any(
+        one.startswith("</") or not other.startswith("</")
+        for one, other in zip(opening, closing, strict=True)
+    )
 
 
 def read_verdict(reflection: str, offset: int = 0) -> VerdictReading | None:
@@ -256,6 +274,9 @@ class _Reader:
         start, end, after = self._thinking()
         self._blocks(start, end)
         lead, restated, closing, answer = self._tail(after)
+        for part in (*self.glue, lead, closing, answer):
+            if part and (tag := _TAG.search(part.text)):
+                self._problem(f"{tag[0]} where no tag belongs", part.start + tag.start())
         return Reading(
             tuple(self.attempts),
             tuple(self.reflections),
@@ -337,7 +358,10 @@ class _Reader:
         elif len(gap) < 3:
             self._problem("no glue phrase between two attempts", start)
         else:
-            self.glue.append(self._inner(start, end))
+            glue = self._inner(start, end)
+            if "\n" in glue.text:
+                self._problem("a glue phrase of several lines", start)
+            self.glue.append(glue)
 
     def _block(self, name: str, start: int, end: int, last: str | None) -> None:
         part = self._inner(start, end)
@@ -355,8 +379,9 @@ class _Reader:
         for tag in _TAG.finditer(part.text):
             if tag[2] == foreign:
                 self._problem(f"<{foreign}> inside <{name}>", part.start + tag.start())
-        if name == "sample" and not answers_are_pairs(part.text):
-            self._problem("unpaired <answer> inside <sample>", part.start)
+        own = _ANSWER if name == "sample" else _VERDICT
+        if not _are_pairs(own.findall(part.text)):
+            self._problem(f"unpaired {own.pattern} inside <{name}>", part.start)
 
     def _tail(self, after: int) -> tuple[Part | None, Part | None, Part | None, Part | None]:
         """Lead, restated attempt, closing phrase, final answer."""
@@ -388,6 +413,8 @@ class _Reader:
         restated = None if first == last else self._part(first + 1, last)
         if not lead.text or not closing.text:
             self._problem("an empty phrase after </think>", start)
-        if restated and restated.text not in {a.text for a in self.attempts}:
+        if restated and not restated.text:
+            self._problem("an empty attempt given again", restated.start)
+        elif restated and restated.text not in {a.text for a in self.attempts}:
             self._problem("the attempt given again is none of those before", restated.start)
         return lead, restated, closing

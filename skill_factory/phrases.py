@@ -60,32 +60,34 @@ def load_phrases(path: Path | None = None) -> PhraseBank:
         content = yaml.safe_load(source)
     except OSError as error:
         raise PhraseError(f"{where}: cannot read the phrase file: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PhraseError(f"{where}: not a YAML file: {' '.join(str(error).split())}") from None
     kinds = ", ".join(Kind)
     if not isinstance(content, dict):
         raise PhraseError(f"{where}: expected lists of phrases under the kinds {kinds}")
     if unknown := [str(key) for key in content if key not in set(Kind)]:
         raise PhraseError(f"{where}: unknown kind {unknown[0]!r}; the kinds are {kinds}")
-    return PhraseBank({kind: _checked(content.get(kind), kind, where) for kind in Kind})
+    seen: set[str] = set()
+    return PhraseBank({kind: _checked(content.get(kind), kind, where, seen) for kind in Kind})
 
 
-def _checked(phrases: object, kind: Kind, where: str) -> tuple[str, ...]:
+def _checked(phrases: object, kind: Kind, where: str, seen: set[str]) -> tuple[str, ...]:
     if not isinstance(phrases, list) or not phrases:
         raise PhraseError(f"{where}: {kind}: expected a list with at least one phrase")
-    seen: set[str] = set()
     for number, phrase in enumerate(phrases, 1):
         at = f"{where}: {kind}: phrase {number}"
         if not isinstance(phrase, str):
             raise PhraseError(f"{at} is {phrase!r}, not text; put it in quotes")
         if not phrase.strip():
             raise PhraseError(f"{at} is empty")
-        if "\n" in phrase:
+        if len(phrase.splitlines()) > 1:
             raise PhraseError(f"{at} is longer than one line: {phrase!r}")
         for pattern in (markup.ANY_TAG, *markup.CHAT_TOKENS):
             if tag := re.search(pattern, phrase):
                 raise PhraseError(f"{at} holds the tag {tag[0]}; phrases hold no tags")
-        if phrase in seen:
+        if re.search("[\ud800-\udfff]", phrase):
+            raise PhraseError(f"{at} holds half a surrogate pair: {phrase!r}")
+        if phrase.strip() in seen:
             raise PhraseError(f"{at} is there twice: {phrase!r}")
-        seen.add(phrase)
+        seen.add(phrase.strip())
     return tuple(phrases)

@@ -32,7 +32,7 @@ from skill_factory.markup import read
 from skill_factory.phrases import Kind, PhraseBank, load_phrases
 from skill_factory.pools import Choice, Spill, index, read_unit
 from skill_factory.sources import Source, find_source
-from skill_factory.store import new_folder, sha256
+from skill_factory.store import new_folder, resolved, sha256
 from skill_factory.tables import PLAN, SFT
 from skill_factory.weaving import PlanSettings, plan, plan_table, weave
 
@@ -91,8 +91,16 @@ def create(config: CreateConfig) -> Made:
         ):
             return _create(config, phrases, source, Path(work), None)
     target = Path(config.output_dataset or "")
+    _refuse_inside(target, config.input_dataset or "")
     with _explained(target), new_folder(target, config.overwrite) as folder:
         return _create(config, phrases, source, folder.parent, folder)
+
+
+def _refuse_inside(target: Path, source: str) -> None:
+    """A folder that is read with all its files would be read with the output in it next time."""
+    folder = Path(source).expanduser()
+    if folder.is_dir() and resolved(target).is_relative_to(folder.resolve()):
+        raise OutputError(f"{target}: lies inside the input {source}; choose an output beside it")
 
 
 @contextmanager
@@ -111,8 +119,7 @@ def _create(
 ) -> Made:
     """Step 2 with room to work in; `folder` None: nothing is woven."""
     workers = config.workers or default_workers()
-    parts = min(MAX_PARTS, 1 + source.size() // PART_BYTES)
-    found = _index(config, source, work / "spill.arrow", parts, workers)
+    found, spill = _index(config, source, work, workers)
     made = Made(found.ledger, notes=_notes(config, found))
     settings = PlanSettings(
         formats=config.formats,
@@ -122,8 +129,8 @@ def _create(
         seed=config.seed,
         phrases=phrases,
     )
-    shards = min(parts, MAX_SHARDS, 1 + found.text_bytes // SHARD_BYTES)
-    job = _Job(work / "spill.arrow", parts, shards, settings, workers)
+    shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
+    job = _Job(spill, shards, settings, workers)
     if config.subsample:
         last = _last_id(job, config.subsample, made)
         job = replace(job, settings=replace(settings, last_id=last))
@@ -151,24 +158,21 @@ def _create(
 
 @dataclass
 class _Found:
-    """What the input held: its ledger and digest, its questions and prompt variants, and the size
-    of the usable texts."""
+    """What the input held: its ledger and digest, how many questions, which prompt variants."""
 
     ledger: Ledger = field(default_factory=Ledger)
     digest: int = 0
     questions: int = 0
     variants: Counter[str | None] = field(default_factory=Counter)
-    text_bytes: int = 0
 
 
-def _index(config: CreateConfig, source: Source, path: Path, parts: int, workers: int) -> _Found:
-    """Read the input once; what can be used is then in the spill at `path`, and all else in the
-    ledger."""
+def _index(config: CreateConfig, source: Source, work: Path, workers: int) -> tuple[_Found, Spill]:
+    """Read the input once; what can be used is then in the spill, and all else in the ledger."""
     choice = Choice(config.prompt_variants, config.drop_reflections_containing)
     out, asked = _Found(), np.array([], np.uint64)
     more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
-    with bar, Spill(path, parts) as spill:
+    with bar, Spill(work / "spill.arrow", _parts(source.size())) as spill:
         batches = source.batches(config.columns)
         task = partial(index, columns=config.columns, choice=choice)
         for batch, found in in_order(task, batches, min(workers, MOST_USEFUL)):
@@ -181,8 +185,21 @@ def _index(config: CreateConfig, source: Source, path: Path, parts: int, workers
                 asked, more = np.unique(np.concatenate([asked, *more])), []
             bar.update(batch.table.num_rows)
     out.questions = len(np.unique(np.concatenate([asked, *more])))
-    out.text_bytes = spill.text_bytes
-    return out
+    needed = _parts(spill.text_bytes)
+    return out, spill if spill.parts * 4 >= needed else _cut_finer(spill, needed)
+
+
+def _parts(text_bytes: int) -> int:
+    return min(MAX_PARTS, 1 + text_bytes // PART_BYTES)
+
+
+def _cut_finer(spill: Spill, parts: int) -> Spill:
+    """The same in more parts: there was far more text than the size of the input told."""
+    with Spill(spill.path.with_name("finer.arrow"), parts) as finer:
+        for batch in spill.batches():
+            finer.add(batch)
+    spill.path.unlink()
+    return finer
 
 
 def _notes(config: CreateConfig, found: _Found) -> list[str]:
@@ -206,11 +223,9 @@ def _notes(config: CreateConfig, found: _Found) -> list[str]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be done. The spill is cut into `parts`; neighbouring ones make one of the
-    `shards`."""
+    """What is to be done: neighbouring parts of the spill make one of the `shards`."""
 
-    spill: Path
-    parts: int
+    spill: Spill
     shards: int
     settings: PlanSettings
     workers: int
@@ -218,12 +233,15 @@ class _Job:
 
 @dataclass
 class _Shard:
-    """What became of one shard. `ids` has its traces' ids; `sample` is the text of one, `digests`
-    has 16 bytes for each."""
+    """What became of one shard.
+
+    `ids` has its traces' ids, 32 bytes each, if nothing is woven; else `sample` is the text of one
+    trace, and `digests` has 16 bytes for each.
+    """
 
     ledger: Ledger = field(default_factory=Ledger)
     labels: Counter[str] = field(default_factory=Counter)
-    ids: list[str] = field(default_factory=list)
+    ids: bytes = b""
     sample: str | None = None
     digests: bytes = b""
 
@@ -245,12 +263,14 @@ def _do_shard(job: _Job, out: Path | None, number: int) -> _Shard:
                 )
                 for name, schema in (("train", SFT), ("plan", PLAN))
             )
-        for part in range(number * job.parts // job.shards, (number + 1) * job.parts // job.shards):
-            unit = read_unit(job.spill, part, job.parts)
+        first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
+        for part in range(first, last):
+            unit = read_unit(job.spill, part)
             planned, ledger = plan(unit, job.settings)
             shard.ledger.add(ledger)
             shard.labels.update(planned.labels)
-            shard.ids += planned.ids if job.settings.last_id is None and not out else []
+            if not out:
+                shard.ids += "".join(planned.ids).encode()
             if not out or not planned.ids:
                 continue
             plans.write_table(plan_table(planned, unit))
@@ -291,7 +311,7 @@ def _last_id(job: _Job, wanted: int, made: Made) -> str | None:
     """
     ids = np.array([], "S32")
     for _, shard in _each_shard("subsample", job, None):
-        ids = np.sort(np.concatenate([ids, np.array(shard.ids, "S32")]))[:wanted]
+        ids = np.sort(np.concatenate([ids, np.frombuffer(shard.ids, "S32")]))[:wanted]
     if len(ids) == wanted:
         return bytes(ids[-1]).decode()
     made.notes.append(

@@ -9,6 +9,7 @@ order of rows does not matter.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -369,26 +370,37 @@ def _question_ids(question: pa.Array) -> tuple[npt.NDArray[np.uint8], Ints]:
     return np.frombuffer(ids, np.uint8).reshape(-1, 16), indices
 
 
-def _slices(texts: pa.Array) -> tuple[memoryview, list[int]]:
-    """The bytes under a string array and its offsets into them; a null is empty."""
+class _Bytes(NamedTuple):
+    """The bytes of a string array, where its items begin in them, and their lengths (null: -1)."""
+
+    data: memoryview
+    starts: list[int]
+    lengths: npt.NDArray[np.int32]
+
+
+def _bytes(texts: pa.Array) -> _Bytes:
+    if texts.null_count:  # there may be bytes beneath a null; taken again, there are none
+        texts = texts.take(numbers(np.arange(len(texts))))
     data = texts.buffers()[2]
-    return memoryview(b"" if data is None else data), offsets(texts).tolist()
+    starts = offsets(texts)
+    lengths = np.where(given(texts), np.diff(starts), -1).astype("<i4")
+    return _Bytes(memoryview(b"" if data is None else data), starts.tolist(), lengths)
 
 
 def _attempt_ids(found: _Attempts) -> npt.NDArray[np.uint8]:
     """128-bit digests of all that an attempt says; equal only for attempts with equal content."""
     if not len(found.text):
         return np.zeros((0, 16), np.uint8)
-    parts = [_slices(part) for part in (found.variant, found.answer, found.text)]
-    said, ends = _slices(found.reflections)
-    sizes = np.diff(ends).astype("<i4").tobytes()
+    parts = [_bytes(part) for part in (found.variant, found.answer, found.text)]
+    said = _bytes(found.reflections)
+    sizes = said.lengths.tobytes()
     decided = view(found.correct.cast(pa.int8()), missing=-1).astype("<i4")
     heads = np.column_stack(
         [
             found.question_ids.view("<i4"),
             decided,
             found.told.astype("<i4"),
-            *(np.diff(at).astype("<i4") for _, at in parts),
+            *(part.lengths for part in parts),
         ]
     )
     head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
@@ -396,11 +408,11 @@ def _attempt_ids(found: _Attempts) -> npt.NDArray[np.uint8]:
     out = []
     for i in range(len(found.text)):
         digest = xxh3_128(head[i * width : (i + 1) * width])
-        for data, at in parts:
-            digest.update(data[at[i] : at[i + 1]])
+        for data, starts, _ in parts:
+            digest.update(data[starts[i] : starts[i + 1]])
         a, b = bounds[i], bounds[i + 1]
         digest.update(sizes[4 * a : 4 * b])
-        digest.update(said[ends[a] : ends[b]])
+        digest.update(said.data[said.starts[a] : said.starts[b]])
         out.append(digest.digest())
     return np.frombuffer(b"".join(out), np.uint8).reshape(-1, 16)
 
@@ -410,24 +422,32 @@ def _attempt_ids(found: _Attempts) -> npt.NDArray[np.uint8]:
 
 class Spill:
     """Valid attempts on disk, cut into `parts` by ranges of their questions' digests. Use as a
-    context manager.
+    context manager: the file is complete on leaving.
 
-    An Arrow file; the batch that `add` takes becomes `parts` record batches in it, some of them
-    empty, so that a part can be read without the rest: a memory map would count the whole file as
-    memory, as the kernel maps far around what is touched. `text_bytes` is the size of all texts in
-    it, in UTF-8; it does not depend on how they came in batches.
+    An Arrow file. What `add` takes becomes a record batch for each part that has some of it, so
+    that a part can be read without the rest (a memory map would count the whole file as memory, as
+    the kernel maps far around what is touched). `text_bytes` is the size of all texts in it, in
+    UTF-8; it does not depend on how they came in batches.
     """
 
     def __init__(self, path: Path, parts: int) -> None:
+        self.path = path
         self.text_bytes = 0
-        self._writer = pa.ipc.new_file(str(path), USABLE)
+        self._batches: list[array[int]] = [array("L") for _ in range(parts)]
+        self._written = 0
         self._starts = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
 
     def __enter__(self) -> Spill:
+        self._writer = pa.ipc.new_file(str(self.path), USABLE)
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._writer.close()
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return len(self._batches)
 
     def add(self, usable: pa.RecordBatch) -> None:
         """Take a batch as `index` makes it."""
@@ -436,12 +456,21 @@ class Spill:
         texts = [usable.column(name) for name in ("question", "attempt", "answer")]
         for column in (*texts, usable.column("reflections").flatten()):
             self.text_bytes += int(pc.sum(pc.binary_length(column)).as_py())
-        bounds = [
-            *np.searchsorted(_keys(usable.column("question_id"))[:, 0], self._starts),
-            usable.num_rows,
-        ]
-        for start, stop in pairwise(bounds):
-            self._writer.write_batch(usable.slice(start, stop - start))
+        keys = _keys(usable.column("question_id"))[:, 0]
+        bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
+        for part, (start, stop) in enumerate(pairwise(bounds)):
+            if start < stop:
+                self._writer.write_batch(usable.slice(start, stop - start))
+                self._batches[part].append(self._written)
+                self._written += 1
+
+    def batches(self, part: int | None = None) -> Iterator[pa.RecordBatch]:
+        """What is in a part, or in all of them; each part of what was added is still sorted."""
+        chosen = range(self._written) if part is None else self._batches[part]
+        with pa.OSFile(str(self.path)) as source:
+            reader = pa.ipc.open_file(source)
+            for number in chosen:
+                yield reader.get_batch(number)
 
 
 def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
@@ -464,12 +493,9 @@ class Unit(NamedTuple):
     duplicates: Ints
 
 
-def read_unit(spill: Path, part: int, parts: int) -> Unit:
-    """One part of a spill that was cut into `parts`."""
-    with pa.OSFile(str(spill)) as source:
-        reader = pa.ipc.open_file(source)
-        runs = [reader.get_batch(i) for i in range(part, reader.num_record_batches, parts)]
-    attempts = pa.Table.from_batches([run for run in runs if run.num_rows], USABLE)
+def read_unit(spill: Spill, part: int) -> Unit:
+    """One part of a spill."""
+    attempts = pa.Table.from_batches(spill.batches(part), USABLE)
     if not attempts.num_rows:
         nothing = np.zeros(0, np.int64)
         return Unit(attempts, nothing, np.zeros(1, np.int64), nothing)

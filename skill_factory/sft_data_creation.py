@@ -46,9 +46,10 @@ class _SeveralValues(click.Command):
 def _commas(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...] | None:
-    return (
-        tuple(part.strip() for value in values for part in value.split(",") if part.strip()) or None
-    )
+    names = tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+    if values and not names:
+        raise click.BadParameter("expected a name")
+    return names or None
 
 
 COUNT = click.IntRange(min=1)

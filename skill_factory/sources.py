@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
-from skill_factory.columns import Columns
+from skill_factory.columns import COLUMN_OPTIONS, Columns
 from skill_factory.errors import ColumnError, InputError
 from skill_factory.store import looks_local
 from skill_factory.tables import check_annotated
@@ -36,6 +36,7 @@ _NOT_DATA = {
 }
 # As `datasets` finds splits: a word of the path, between characters that are no letters or digits.
 _SPLIT = re.compile(r"(?<![a-z0-9])(train|test|val|dev|eval)(?:id|idation|ing)?(?![a-z0-9])", re.I)
+_PLAIN = {".json", ".jsonl", ".ndjson"}
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
@@ -88,8 +89,12 @@ def find_source(name: str, config: str | None, split: str | None, revision: str 
     a path that does not exist or holds no data, a folder with several splits, options that a path
     has no use for, and a dataset that is not to be had.
     """
-    path = Path(name).expanduser()
-    if path.exists() and revision:
+    try:
+        path = Path(name).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{name}: no such file or folder: {error}") from None
+    if there and revision:
         raise InputError(f"{name}: --revision is for datasets on the Hub, and this is a local path")
     if path.is_file():
         if config or split:
@@ -125,11 +130,7 @@ class _Files:
             return None  # reading will say what is wrong
 
     def size(self) -> int:
-        # Parquet and gzip shrink text to about a third.
-        return sum(
-            (1 if path.suffix in (".json", ".jsonl") else 3) * path.stat().st_size
-            for path in self.files
-        )
+        return sum(map(_text_size, self.files))
 
     def batches(self, columns: Columns) -> Iterator[Batch]:
         total = 0
@@ -142,6 +143,16 @@ class _Files:
             total += count
         if total == 0:
             raise InputError(f"{self.name}: the dataset has no rows")
+
+
+def _text_size(path: Path) -> int:
+    if _kind(path) == "parquet":
+        try:
+            groups = pq.read_metadata(path)
+            return sum(groups.row_group(i).total_byte_size for i in range(groups.num_row_groups))
+        except (pa.ArrowInvalid, OSError):
+            return 0  # reading will say what is wrong
+    return path.stat().st_size * (1 if path.suffix.lower() in _PLAIN else 4)  # as gzip shrinks text
 
 
 @dataclass
@@ -217,8 +228,11 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
         if _SUFFIX.search(path.name)
         and path.name not in _NOT_DATA
         and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and not path.is_dir()
     )
+    for path in found:
+        if not path.exists():
+            raise InputError(f"{path}: a link to a file that is not there")
     if not found:
         raise InputError(f"{folder}: no parquet, jsonl or json file in this folder")
     kinds = {_kind(path) for path in found}
@@ -249,6 +263,8 @@ def _read_file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         yield from (_read_parquet if _kind(path) == "parquet" else _read_json)(path, columns)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a}: cannot be read: its name is not UTF-8") from None
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -287,28 +303,39 @@ def _first_line(error: BaseException) -> str:
 
 
 def _read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
-    """JSON lines, or one array of objects; read by Arrow, and line by line where Arrow gives up."""
-    with pa.input_stream(str(path), compression="detect") as stream:
+    """JSON lines, or one array of objects; by Arrow, and line by line where Arrow gives up."""
+    packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
+    with pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower())) as stream:
         start = stream.read(1024)
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
             yield from _read_json_array(path, start + stream.read(), columns)
             return
-        types, line = None, 1
+        types, line, samples = None, 1, dict[str, Any]()
         for chunk in _whole_lines(start, stream):
-            types = types or _json_types(path, _json_lines(path, chunk, 1), columns)
-            try:
-                table = pj.read_json(
-                    pa.BufferReader(chunk),
-                    pj.ReadOptions(use_threads=False, block_size=len(chunk) + 1),
-                    pj.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore"),
-                )
-            except (pa.ArrowInvalid, UnicodeDecodeError):
-                table = pa.Table.from_batches(
-                    [_to_arrow(path, list(_json_lines(path, chunk, line)), types)]
-                )
+            table = _by_arrow(chunk, types) if types else None
+            if table is None:
+                rows = list(_json_lines(path, chunk, line))
+                types = _json_types(path, rows, columns, samples)
+                table = _by_arrow(chunk, types)
+            if table is None:
+                table = pa.Table.from_batches([_to_arrow(path, rows, types)])
             if table.num_rows:
                 yield from table.combine_chunks().to_batches()
             line += chunk.count(b"\n")
+
+
+def _by_arrow(chunk: bytes, types: pa.Schema) -> pa.Table | None:
+    """Whole lines as a table; None if Arrow cannot read all of them."""
+    if chunk.lstrip().startswith(b"null") or b"\nnull" in chunk:
+        return None  # a line that is null alone makes pyarrow 26.0.1 crash, or passes as a row
+    try:
+        return pj.read_json(
+            pa.BufferReader(chunk),
+            pj.ReadOptions(use_threads=False, block_size=len(chunk) + 1),
+            pj.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore"),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return None
 
 
 def _whole_lines(rest: bytes, stream: pa.NativeFile) -> Iterator[bytes]:
@@ -327,57 +354,66 @@ _Row = tuple[str, dict[str, Any]]
 """An object and where it stands: "line 7" or "row 6"."""
 
 
+def _parsed(text: bytes, what: str) -> Any:
+    try:
+        # Numbers are in no column of ours, and Python refuses to make an int of 5,000 digits.
+        return json.loads(text.decode("utf-8-sig", "surrogateescape"), parse_int=float)
+    except ValueError as error:
+        raise InputError(f"{what} JSON: {_first_line(error)}") from None
+    except RecursionError:
+        raise InputError(f"{what} JSON that can be read: it is nested too deeply") from None
+
+
 def _json_lines(path: Path, chunk: bytes, first_line: int) -> Iterator[_Row]:
     for number, line in enumerate(chunk.split(b"\n"), first_line):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line.decode("utf-8-sig", "surrogateescape"))
-        except ValueError as error:
-            raise InputError(f"{path}: line {number} is not JSON: {_first_line(error)}") from None
-        if not isinstance(value, dict):
-            raise InputError(f"{path}: line {number} is not a JSON object")
-        yield f"line {number}", value
+        if line.strip():
+            value = _parsed(line, f"{path}: line {number} is not")
+            if not isinstance(value, dict):
+                raise InputError(f"{path}: line {number} is not a JSON object")
+            yield f"line {number}", value
 
 
-def _json_types(path: Path, rows: Iterable[_Row], columns: Columns) -> pa.Schema:
-    """Types of the columns, from the deepest value that some rows have for each."""
-    samples: dict[str, Any] = {}
+def _json_types(
+    path: Path, rows: Iterable[_Row], columns: Columns, samples: dict[str, Any]
+) -> pa.Schema:
+    """Types of the columns, from the deepest value that `samples` and some rows have for each."""
+    needed = {getattr(columns, role) for role in COLUMN_OPTIONS}
     for _, row in rows:
         for name, value in row.items():
-            if samples.get(name) is None or _json_depth(value) > _json_depth(samples[name]):
+            if name not in needed:
+                samples.setdefault(name, None)
+            elif samples.get(name) is None or _json_depth(value) > _json_depth(samples[name]):
                 samples[name] = value
-    fields = [pa.field(name, _json_type(value)) for name, value in samples.items()]
+    fields = [
+        pa.field(name.encode("utf-8", "replace").decode(), _json_type(value))
+        for name, value in samples.items()
+    ]
     return check_annotated(pa.schema(fields), columns, str(path))
 
 
 def _json_depth(value: object) -> int:
+    """How many lists stand around a value; half more if that is known to be something."""
     if isinstance(value, list):
-        return 1 + max((_json_depth(item) for item in value), default=0)
-    return 0
+        return 2 + max((_json_depth(item) for item in value), default=0)
+    return int(value is not None)
 
 
 def _json_type(value: object) -> pa.DataType:
     if isinstance(value, list):
-        inner = max((item for item in value if item is not None), key=_json_depth, default=None)
-        return pa.list_(_json_type(inner))
+        return pa.list_(_json_type(max(value, key=_json_depth, default=None)))
     if isinstance(value, dict):
         return pa.struct([])
-    return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(
-        type(value), pa.null()
-    )
+    kinds = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+    return kinds.get(type(value), pa.null())
 
 
 def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[pa.RecordBatch]:
-    try:
-        values = json.loads(content.decode("utf-8-sig", "surrogateescape"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {_first_line(error)}") from None
+    values = _parsed(content, f"{path}: not")
     rows = [(f"row {number}", value) for number, value in enumerate(values)]
     for place, value in rows:
         if not isinstance(value, dict):
             raise InputError(f"{path}: {place} is not a JSON object")
-    types = _json_types(path, rows, columns)
+    types = _json_types(path, rows, columns, {})
     for start in range(0, len(rows), 1024):
         yield _to_arrow(path, rows[start : start + 1024], types)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skill_factory.errors import OutputError
@@ -27,12 +28,13 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
     removed. An empty folder may be at `path`. Raises `OutputError` if anything else is, unless
     `overwrite` is set and it is an SFT folder; and if it cannot be written.
     """
-    path = path.expanduser().resolve()
-    _refuse(path, overwrite)
+    path = resolved(path)
     prefix = f".{path.name}.partial-"
+    _clear_abandoned(path, prefix)
+    _refuse(path, overwrite)
+    new = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path.parent, prefix)
         work = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
@@ -44,6 +46,17 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
             _give_name(folder, path, overwrite, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        for parent in new:  # in use if all went well, and then it stays
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def resolved(path: Path | str) -> Path:
+    """The absolute path, with ~ and links followed; raises `OutputError` if there is none."""
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path}: cannot be written: {error}") from None
 
 
 def _refuse(path: Path, overwrite: bool) -> None:
@@ -70,7 +83,7 @@ def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
         path.rename(old)
     try:
         folder.rename(path)
-    except OSError:
+    except BaseException:
         if old.exists():
             old.rename(path)
         raise
@@ -79,22 +92,26 @@ def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
 @contextmanager
 def _claimed(work: Path) -> Iterator[None]:
     """Hold a lock that the system lets go when this process ends, however it ends."""
-    handle = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+    handle = os.open(work / "new-lock", os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        (work / "new-lock").rename(work / "lock")  # seen by others only once it is held
         yield
     finally:
         os.close(handle)
 
 
-def _remove_abandoned(parent: Path, prefix: str) -> None:
-    for work in parent.glob(f"{prefix}*"):
+def _clear_abandoned(path: Path, prefix: str) -> None:
+    """Remove what killed runs left beside `path`, and put back what one was about to replace."""
+    for work in path.parent.glob(f"{glob.escape(prefix)}*"):
         try:
             handle = os.open(work / "lock", os.O_RDWR)
         except OSError:
             continue  # not ours, or made a moment ago
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if (work / "replaced").exists() and not path.exists():
+                (work / "replaced").rename(path)
             shutil.rmtree(work, ignore_errors=True)
         except BlockingIOError:
             pass  # another run is at work in it

@@ -99,9 +99,14 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schem
     Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option
     to set.
     """
-    fields = []
+    fields: dict[str, pa.Field] = {}
     for role, option in COLUMN_OPTIONS.items():
         name = getattr(columns, role)
+        if name in fields:
+            raise ColumnError(
+                f"{where}: column {name!r} cannot be two things at once; "
+                f"name another {role.replace('_', ' ')} column with {option}."
+            )
         at = schema.get_all_field_indices(name)
         if len(at) != 1:
             problem = "is missing" if not at else "is there more than once"
@@ -121,8 +126,8 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schem
             )
         for _ in range(depth):
             leaf = pa.list_(leaf)
-        fields.append(pa.field(name, leaf))
-    return pa.schema(fields)
+        fields[name] = pa.field(name, leaf)
+    return pa.schema(fields.values())
 
 
 def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:

@@ -182,6 +182,10 @@ def test_json_lines_with_a_fault_name_the_line(tmp_path: Path) -> None:
     path.write_text(good + json.dumps(GOOD[0] | {CORRECT: ["yes"]}) + "\n")
     error = create_fails(tmp_path, path)
     assert f"rows.jsonl: line 7, column '{CORRECT}': expected list<item: bool>" in error
+    path.write_text(good + "null")
+    assert "rows.jsonl: line 7 is not a JSON object" in create_fails(tmp_path, path)
+    path.write_text(good + '{"deep": ' + "[" * 200_000 + "}")
+    assert "rows.jsonl: line 7 is not JSON" in create_fails(tmp_path, path)
     path.write_text('[{"question": "Why?"}, 3]')
     assert "rows.jsonl: row 1 is not a JSON object" in create_fails(tmp_path, path)
     path.write_text('[{"question": "Why?"')
@@ -220,6 +224,8 @@ def test_a_phrase_file_with_a_fault(tmp_path: Path) -> None:
         (["--attempts", "1", "--formats", "*CC"], "*CC needs attempts to be 2 or more"),
         (["--attempts", "1", "--sample-lengths"], "attempts must be 2 or more"),
         (["--drop-reflections-containing", ""], "a blank text would drop every reflection"),
+        (["--formats", ","], "Invalid value for '--formats': expected a name"),
+        (["--prompt-variants", ""], "Invalid value for '--prompt-variants"),
         (["--no-such-option"], "No such option"),
         (["stray"], "unexpected extra argument"),
     ],
@@ -231,6 +237,32 @@ def test_wrong_options_are_usage_errors(tmp_path: Path, options: list[str], prob
 def test_missing_input_or_output_is_a_usage_error(tmp_path: Path) -> None:
     assert "no input dataset; name it with -i" in fails(tmp_path, "-o", "./sft", code=2)
     assert "no output dataset; name it with -o" in fails(tmp_path, "-i", BUNDLED, code=2)
+
+
+def test_one_column_cannot_be_two_things(tmp_path: Path) -> None:
+    error = create_fails(tmp_path, BUNDLED, "--variant-column", "question")
+    assert "column 'question' cannot be two things at once" in error
+    assert "--variant-column" in error
+
+
+def test_an_output_inside_the_input(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_rows(tmp_path / "data" / "rows.parquet", GOOD)
+    error = fails(tmp_path, "-i", "data", "-o", "./data/sft")
+    assert "data/sft: lies inside the input data" in error
+
+
+def test_names_that_no_path_can_have(tmp_path: Path) -> None:
+    for name in ("~nouser/x", "./" + "x" * 5000):
+        assert "no such file or folder" in create_fails(tmp_path, name)
+        assert "cannot be written" in fails(tmp_path, "-i", BUNDLED, "-o", name)
+
+
+def test_a_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_rows(tmp_path / "data" / "a.parquet", GOOD)
+    (tmp_path / "data" / "b.parquet").symlink_to("nowhere.parquet")
+    assert "b.parquet: a link to a file that is not there" in create_fails(tmp_path, "data")
 
 
 def test_a_hub_output_says_that_it_cannot_be_yet(tmp_path: Path) -> None:
@@ -267,6 +299,8 @@ def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
         ("create:\n  formats: [0C, 7C]\n", "line 2: formats: unknown format '7C'"),
         ("create:\n  seed: 1\n  seed: 2\n", "line 3: the key create.seed is there twice"),
         ("create: [unclosed\n", "not a YAML file"),
+        ("create:\n  seed: 2024-13-45\n", "not a YAML file: month must be in"),
+        ("create: &a\n  formats: *a\n", "not a YAML file"),
         ("create:\n  formats: [*C]\n", "not a YAML file; put names with a * in quotes"),
         ("create:\n  prompt_variants: []\n", "line 2: create.prompt_variants: tuple should have"),
         ("- create\n", "expected settings under a key"),

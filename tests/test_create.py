@@ -398,9 +398,7 @@ def test_settings_without_effect_are_noted(tmp_path: Path) -> None:
         *("-i", BUNDLED, "--dry-run", "--sample-lengths", "--prompt-variants", "orignal,original"),
         *("--drop-reflections-containing", "Zzz", "--attempts", "2"),
     )
-    assert (
-        "Note: no attempt has the prompt variant 'orignal'; there are: altern" in done.out
-    )
+    assert "Note: no attempt has the prompt variant 'orignal'; there are: altern" in done.out
     assert "Note: no valid reflection contains 'Zzz'" in done.out
     assert "Note: sample_lengths has no effect on the formats *C_full" in done.out
     failed = run("-i", BUNDLED, "--dry-run", "--prompt-variants", "orignal")
@@ -520,3 +518,14 @@ def test_schemas_are_as_documented(bundled: Path) -> None:
     assert SFT.names[:2] == ["conversations", "sft_template_type_idx"]
     message = pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])
     assert SFT.field(0).type.value_type == message
+
+
+def test_text_that_is_larger_than_its_file_is_cut_finer(
+    make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skill_factory import pipeline
+
+    expected = content(make(many, *ALL_FORMATS))
+    monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
+    monkeypatch.setattr("skill_factory.sources._Files.size", lambda self: 0)
+    assert content(make(many, *ALL_FORMATS)) == expected

@@ -107,6 +107,12 @@ def test_an_attempt_that_is_there_twice_is_used_once(make: Make) -> None:
     assert ledger(twice)["reflections"]["losses"]["attempt_set_aside"] == 18
 
 
+def test_null_and_empty_are_not_the_same_attempt(make: Make) -> None:
+    rows = [attempt(i, True, prompt_variant=v) for i in range(3) for v in (None, "", "x")]
+    options = ("--unique-variants", "--attempts", "3", "--repeats", "5")
+    assert read_traces(make(rows, *options)) == read_traces(make(rows[::-1], *options))
+
+
 def test_undecided_is_not_incorrect(make: Make) -> None:
     rows = [*attempts(5, 0), attempt(5, False) | {CORRECT: [None]}]
     folder = make(rows, "--formats", "*C*IC,*C_full")

@@ -94,6 +94,25 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert run("-i", large, "-o", tmp_path / "sft").code == 0
 
 
+def test_what_a_killed_run_was_replacing_is_put_back(tmp_path: Path) -> None:
+    folder = tmp_path / "sft[1]"
+    assert run("-i", BUNDLED, "-o", folder).code == 0
+    # As it is between the two renames that replace a folder.
+    work = tmp_path / ".sft[1].partial-abc"
+    work.mkdir()
+    (work / "lock").touch()
+    folder.rename(work / "replaced")
+    refused = run("-i", BUNDLED, "-o", folder)
+    assert "exists already" in refused.err
+    assert read_manifest(folder)["counts"]["traces"] == 260
+    assert [path.name for path in tmp_path.iterdir()] == ["sft[1]"]
+
+
+def test_a_failed_run_leaves_no_new_folders(tmp_path: Path) -> None:
+    assert run("-i", BUNDLED, "-o", tmp_path / "a" / "b" / "c", "--attempts", "99").code == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_beside_another_does_not_disturb_it(large: Path, tmp_path: Path) -> None:
     first = start(large, tmp_path / "sft", "--repeats", "3")
     wait_for_work(tmp_path, first)

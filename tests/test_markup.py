@@ -81,7 +81,7 @@ def test_what_is_written_is_read_back(trace: Trace) -> None:
 @given(st.text(max_size=200), st.lists(st.sampled_from(re.findall(r"<\w+>", markup.__doc__ or ""))))
 def test_reading_anything_does_not_raise(text: str, tags: list[str]) -> None:
     reading = read("".join(tags) + text + "".join(tags))
-    assert reading.trace is None or write(reading.trace)
+    assert reading.trace is None or write(reading.trace) == "".join(tags) + text + "".join(tags)
 
 
 GOOD = write(
@@ -112,7 +112,14 @@ GOOD = write(
         ("<sample>\na\n</sample>\n", "", "a reflection without an attempt"),
         ("<sample>\na\n", "<sample>a\n", "not on a line of its own"),
         ("<sample>\na\n", "<sample>\n<verdict>a\n", "<verdict> inside <sample>"),
-        ("<sample>\na\n", "<sample>\n<answer>a\n", "unpaired <answer>"),
+        ("<sample>\na\n", "<sample>\n<answer>a\n", "unpaired </?answer>"),
+        ("no <verdict>", "no <verdict><verdict>", "unpaired </?verdict>"),
+        ("\nagain\n", "\nagain <answer>\n", "<answer> where no tag belongs"),
+        ("\nagain\n", "\nonce\nagain\n", "a glue phrase of several lines"),
+        ("\n\nso\n\n", "\n\nso <reflect>\n\n", "<reflect> where no tag belongs"),
+        ("\n\nso\n\n", "\n\nlead <verdict>\nso\n\n", "<verdict> where no tag belongs"),
+        ("\n\nso\n\n", "\n\nlead\n\nso\n\n", "an empty attempt given again"),
+        ("\n4\n", "\n<sample>4\n", "<sample> where no tag belongs"),
         ("no <verdict>", "no <answer>1</answer><verdict>", "<answer> inside <reflect>"),
         ("<answer>\n4\n</answer>", "", "no final <answer>"),
         ("4\n</answer>", "4", "is not closed"),
@@ -158,6 +165,8 @@ def test_a_trace_that_could_not_be_read_back_is_not_written(trace: Trace) -> Non
         ("x <verdict> \n iNCORRECT\u00a0</verdict> y", Verdict.INCORRECT),
         ("<verdict>\u3000Correct\x1c</verdict>", Verdict.CORRECT),
         ("<verdict>Correct.</verdict>", None),
+        ("<verdict>\u0130ncorrect</verdict>", None),
+        ("<verdict>\u0131ncorrect</verdict>", None),
         ("<verdict></verdict>", None),
         ("<verdict>Correct", None),
         ("Correct", None),
@@ -172,7 +181,7 @@ def test_a_verdict_is_one_pair_with_one_of_two_words(text: str, verdict: Verdict
     assert (found.verdict if found else None) == verdict
 
 
-@given(judged)
+@given(st.one_of(judged, st.from_regex(r"<verdict>\s?(?i:incorrect|correct)\s?</verdict>")))
 def test_arrow_reads_the_verdicts_that_python_reads(text: str) -> None:
     found = read_verdict(text)
     column = pa.array([text])
@@ -185,6 +194,10 @@ TOKENS = [
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|begin_of_text|>"),
     *("<|turn>", "<turn|>", "<s>", "</s>", "<bos>", "<start_of_turn>", "<end_of_turn>"),
     *("<\uff5cend\u2581of\u2581sentence\uff5c>", "<tool_call>", "</tool_response>"),
+    *("<EOD>", "<PAD>", "<mask>", "<BOS_TOKEN>", "<im_start>", "<unused12>", "<start_of_image>"),
+    *("<fim_prefix>", "<repo_name>", "<file_sep>", "<reserved_106>", "<extra_id_0>"),
+    *("[MASK]", "[sMASK]", "[PAD]", "[CLS]", "[SEP]", "[IMG]", "[ARGS]", "[TOOL_CONTENT]"),
+    *("[UNUSED_TOKEN_145]",),
     *("[INST]", "[/INST]", "<<SYS>>", "[gMASK]", "[TOOL_CALLS]"),
 ]
 

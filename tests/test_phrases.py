@@ -43,6 +43,11 @@ def bank(**changes: object) -> dict[str, object]:
         (bank(closing=["so <answer>"]), "closing: phrase 1 holds the tag <answer>"),
         (bank(closing=["so <|im_end|>"]), "closing: phrase 1 holds the tag <|im_end|>"),
         (bank(closing=["a", "b", "a"]), "closing: phrase 3 is there twice"),
+        (bank(generic=["a"], closing=[" a "]), "closing: phrase 1 is there twice"),
+        (bank(closing=["a\rb"]), "closing: phrase 1 is longer than one line"),
+        (bank(closing=["a\u2028b"]), "closing: phrase 1 is longer than one line"),
+        (f"{yaml.safe_dump(bank())}closing: ['\\ud800 x']\n".replace("'", '"'), "half a surrogate"),
+        ("generic: [2024-99-99]\n", "not a YAML file: month must be in"),
     ],
 )
 def test_a_fault_is_named_with_its_place(tmp_path: Path, content: object, problem: str) -> None:

@@ -10,7 +10,20 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import BUNDLED, Make, Outcome, attempts, read_manifest, read_traces, run, write_rows
+from conftest import (
+    ANSWER,
+    BUNDLED,
+    CORRECT,
+    REFLECTION,
+    RESPONSE,
+    Make,
+    Outcome,
+    attempts,
+    read_manifest,
+    read_traces,
+    run,
+    write_rows,
+)
 from hub import Repo, commit, serve
 
 ROWS = [row for i in range(30) for row in attempts(3, 4, f"What is {i} + {i}?\u2028 好 \U0001f600")]
@@ -30,6 +43,7 @@ def test_json_of_every_kind(make: Make, tmp_path: Path, expected: object) -> Non
         "escaped.jsonl": b"\xef\xbb\xbf" + escaped.encode(),
         "array.json": json.dumps(ROWS, indent=1).encode(),
         "lines.jsonl.gz": gzip.compress(lines.read_bytes()),
+        "lines.jsonl.GZ": gzip.compress(lines.read_bytes()),
         "array.json.gz": gzip.compress(json.dumps(ROWS).encode()),
     }
     for name, content in kinds.items():
@@ -47,10 +61,31 @@ def test_json_lines_longer_than_a_block(
     assert read_traces(make(path)) == expected
 
 
-def test_a_json_column_that_is_null_for_long(make: Make, tmp_path: Path) -> None:
-    rows = [row | {"prompt_variant": None} for row in ROWS[:100]] + ROWS[100:]
+@pytest.mark.parametrize("nothing", [None, []])
+@pytest.mark.parametrize("name", [RESPONSE, CORRECT, ANSWER, REFLECTION, "prompt_variant"])
+def test_a_json_column_that_is_empty_for_long(
+    make: Make, tmp_path: Path, name: str, nothing: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skill_factory import sources
+
+    monkeypatch.setattr(sources, "BATCH_BYTES", 5000)
+    if name == "prompt_variant":
+        nothing = None
+    rows = [row | {name: nothing} for row in ROWS[:100]] + ROWS[100:]
     path = write_rows(tmp_path / "rows.jsonl", rows)
     assert read_traces(make(path)) == read_traces(make(rows))
+
+
+def test_what_is_odd_in_other_columns_of_json_does_not_matter(
+    make: Make, tmp_path: Path, expected: object
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    odd = '"\\ud800": 1, "long": ' + "9" * 5000 + ', "mixed": [1, "a", {}], "n": null, '
+    lines = write_rows(path, ROWS).read_text().split("\n")[:-1]
+    path.write_text("".join("{" + odd + line[1:] + "\n" for line in lines))
+    assert read_traces(make(path)) == expected
+    path.write_bytes(path.read_bytes().replace(b'"mixed"', b'"mi\xffxed"'))
+    assert read_traces(make(path)) == expected
 
 
 def test_a_folder_is_all_its_data_and_nothing_else(
