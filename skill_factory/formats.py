@@ -80,12 +80,20 @@ class Pool:
             return attempt in taken
         return any(self.variants[attempt] == self.variants[t] for t in taken)
 
+    def beside(self, items: Sequence[int], taken: Sequence[int]) -> Sequence[int]:
+        """Those of the items that can stand in a trace beside those taken."""
+        if not taken:
+            return items
+        if self.variants is None:
+            return [item for item in items if item not in taken]
+        return [item for item in items if not self.clashes(item, taken)]
+
     def one(self, draws: Draws, items: Sequence[int], taken: Sequence[int], lack: Reason) -> int:
         """One of the items beside those taken; raises `Unfillable` (`lack`: there was none to begin
         with)."""
         if not items:
             raise Unfillable(lack)
-        free = [item for item in items if not self.clashes(item, taken)]
+        free = self.beside(items, taken)
         if not free:
             raise Unfillable(lack if self.variants is None else Reason.TOO_FEW_VARIANTS)
         return draws.one(free)
@@ -100,7 +108,7 @@ class Pool:
     def some(self, draws: Draws, items: Sequence[int], n: int, taken: Sequence[int]) -> list[int]:
         """n of the items beside those taken: with unique variants, n variants, then an attempt of
         each."""
-        free = [item for item in items if not self.clashes(item, taken)]
+        free = self.beside(items, taken)
         if self.variants is None:
             if len(free) < n:
                 raise Unfillable(Reason.TOO_FEW_ATTEMPTS)
@@ -226,7 +234,7 @@ def _paper(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
     while right:
         n = min(draws.between(1, lengths.longest), len(pool.by_variant(right)))
         *some, last = pool.some(draws, right, n, ())
-        free = [w for w in wrong if not pool.clashes(w, [*some, last])]
+        free = pool.beside(wrong, [*some, last])
         n_wrong = min(draws.between(0, n - 1), len(pool.by_variant(free)))
         mixed = draws.shuffled([*some, *pool.some(draws, free, n_wrong, ())])
         yield Recipe("paper", [*mixed, last], len(mixed))

@@ -36,7 +36,7 @@ from skill_factory.store import new_folder, resolved, sha256
 from skill_factory.tables import PLAN, SFT
 from skill_factory.weaving import PlanSettings, plan, plan_table, weave
 
-PART_BYTES = 32 << 20
+PART_BYTES = 16 << 20
 """About how much text is planned and woven at a time; it bounds a worker's memory."""
 
 SHARD_BYTES = 64 << 20
