@@ -27,10 +27,11 @@ from skill_factory.config import CreateConfig
 from skill_factory.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.errors import NothingMadeError, OutputError
 from skill_factory.formats import SAMPLED_FORMATS
+from skill_factory.indexing import Choice, index
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.markup import read
 from skill_factory.phrases import Kind, PhraseBank, load_phrases
-from skill_factory.pools import Choice, Spill, index, read_unit
+from skill_factory.pools import Spill, read_unit
 from skill_factory.sources import Source, find_source
 from skill_factory.store import new_folder, resolved, sha256
 from skill_factory.tables import PLAN, SFT

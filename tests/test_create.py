@@ -259,13 +259,14 @@ def test_the_number_of_files_does_not_matter(
 def test_workers_parts_and_shards_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory import pipeline, sources
+    from skill_factory import json_files, pipeline, sources
 
     expected = content(make(many, *ALL_FORMATS))
     # Sizes as a large input would have; the real ones need gigabytes to come to several shards.
     monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
     monkeypatch.setattr(pipeline, "SHARD_BYTES", 300_000)
     monkeypatch.setattr(sources, "BATCH_BYTES", 50_000)
+    monkeypatch.setattr(json_files, "CHUNK_BYTES", 50_000)
     for workers in ("1", "2", "5"):
         folder = make(many, *ALL_FORMATS, "--workers", workers)
         assert len(list((folder / "sft_train").iterdir())) > 3

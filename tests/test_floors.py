@@ -10,9 +10,9 @@ from conftest import ROOT
 FLOORS = [
     {"errors", "arrays", "columns"},
     {"tables", "markup", "ledger", "store"},
-    {"phrases", "sources", "card", "engines"},
-    {"formats", "pools"},
-    {"weaving", "config"},
+    {"phrases", "json_files", "pools", "card", "engines"},
+    {"formats", "sources"},
+    {"indexing", "weaving", "config"},
     {"pipeline"},
     {"sft_data_creation"},
     {"cli"},

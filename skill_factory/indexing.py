@@ -1,0 +1,411 @@
+"""Index: what of the annotated rows can stand in a trace, and why the rest cannot.
+
+A batch is judged column by column: each row, attempt and reflection gets a code, which is that of
+the first reason against it, or KEPT.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_128, xxh3_128_digest
+
+from skill_factory import markup
+from skill_factory.arrays import Ints, Mask, digests, given, numbers, offsets, strings, view
+from skill_factory.columns import Columns
+from skill_factory.errors import InputError
+from skill_factory.ledger import Ledger, Reason
+from skill_factory.sources import Batch
+from skill_factory.tables import USABLE
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the input may be used. `variants` None: all prompt variants. `without`: reflections
+    that contain one of these texts, in any case, are dropped."""
+
+    variants: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+
+
+class Indexed(NamedTuple):
+    """What `index` found in one batch.
+
+    `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums
+    the 128-bit digests of all attempts: added up over all batches it names the content of the
+    input, whatever the order of its rows. `asked` has 64 bits of the digest of each question that
+    has an attempt, each once; `variants` counts the attempts of each prompt variant.
+    """
+
+    usable: pa.RecordBatch
+    ledger: Ledger
+    digest: int
+    asked: npt.NDArray[np.uint64]
+    variants: Counter[str | None]
+
+
+def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
+    """Judge a batch of annotated rows.
+
+    Raises `InputError` for a row with several responses whose reflections are one flat list:
+    nothing says whose they are.
+    """
+    ledger = Ledger()
+    found = _attempts(source, columns, ledger)
+    ids = _attempt_ids(found)
+    attempts = _judge_attempts(found, choice.variants)
+    truth = view(found.correct)[found.owner]
+    reflections = _judge_reflections(
+        found.reflections, attempts[found.owner] != KEPT, truth, choice.without
+    )
+    valid = reflections == KEPT
+    counts = np.bincount(found.owner[valid], minlength=len(attempts))
+    attempts[(attempts == KEPT) & (counts == 0)] = _CODE[Reason.NO_VALID_REFLECTION]
+    ledger.attempts.read = len(attempts)
+    _count(attempts, ledger.attempts.losses)
+    ledger.reflections.read = len(reflections)
+    _count(reflections, ledger.reflections.losses)
+    return Indexed(
+        _usable(found, ids, np.flatnonzero(attempts == KEPT), valid, counts),
+        ledger,
+        _sum(ids),
+        np.unique(found.question_ids.view(">u8")[:, 0]).astype(np.uint64),
+        _variants(found.variant),
+    )
+
+
+class _Attempts(NamedTuple):
+    """All attempts of a batch, one item each; reflection i is about attempt `owner[i]`, in whose
+    list it stands at `number[i]`; an attempt has `told` of them."""
+
+    row: Ints
+    response: Ints
+    question: pa.Array
+    question_ids: npt.NDArray[np.uint8]
+    variant: pa.Array
+    text: pa.Array
+    correct: pa.Array
+    answer: pa.Array
+    reflections: pa.Array
+    told: Ints
+    owner: Ints
+    number: Ints
+
+
+def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
+    """Rows as attempts; rows that give none go to the ledger."""
+    batch = source.table
+    question, variant = batch.column(columns.question), batch.column(columns.variant)
+    response = _as_lists(batch.column(columns.response))
+    correct = _as_lists(batch.column(columns.correctness))
+    answer = _as_lists(batch.column(columns.extracted_answer))
+    reflection = batch.column(columns.reflection)
+    nested = _depth(reflection.type) == 2
+    per_row = _as_lists(reflection)
+    rows = _judge(
+        batch.num_rows,
+        (Reason.NO_QUESTION, _blank(question)),
+        (Reason.QUESTION_NOT_UNICODE, _not_unicode(question)),
+        (Reason.QUESTION_HOLDS_CHAT_TOKEN, _holds(question, *markup.CHAT_TOKENS)),
+        (Reason.NO_RESPONSE, response.lengths == 0),
+        (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, correct)),
+        (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, answer)),
+        (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, per_row) & nested),
+    )
+    ledger.rows.read = batch.num_rows
+    ledger.rows.kept = _count(rows, ledger.rows.losses)
+    kept = np.flatnonzero(rows == KEPT)
+    if not nested and (several := kept[response.lengths[kept] > 1]).size:
+        first = int(several[0])
+        raise InputError(
+            f"{source.where}: row {source.file_row + first} has {int(response.lengths[first])} "
+            f"responses, but column {columns.reflection!r} is one flat list: make it a list of "
+            "lists, one list for each response."
+        )
+
+    row, place = _expand(kept, response.lengths[kept])
+    lists = _as_lists(per_row.values) if nested else per_row
+    at = per_row.starts[row] + place if nested else row
+    listed = per_row.given[row] if nested else np.ones(len(row), bool)
+    told = _at(lists.lengths, at, listed)
+    owner, number = _expand(np.arange(len(row)), told)
+    known, which = _question_ids(question)
+    return _Attempts(
+        row + source.row,
+        place,
+        _take(question, row),
+        known[which[row]],
+        _take(variant, row),
+        _take(response.values, response.starts[row] + place),
+        _take(correct.values, correct.starts[row] + place, correct.given[row]),
+        _take(answer.values, answer.starts[row] + place, answer.given[row]),
+        _take(lists.values, _at(lists.starts, at, listed)[owner] + number),
+        told,
+        owner,
+        number,
+    )
+
+
+def _usable(
+    found: _Attempts, ids: npt.NDArray[np.uint8], kept: Ints, valid: Mask, counts: Ints
+) -> pa.RecordBatch:
+    """The kept attempts with their valid reflections, `counts` of them, sorted by question."""
+    kept = kept[np.argsort(found.question_ids.view(">u8")[kept, 0], kind="stable")]
+    before = np.cumsum(counts) - counts
+    shown = np.flatnonzero(valid)[np.add(*_expand(before[kept], counts[kept]))]
+    ends = numbers(np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int32))
+    return pa.RecordBatch.from_arrays(
+        [
+            digests(found.question_ids[kept]),
+            digests(ids[kept]),
+            numbers(found.row[kept]),
+            numbers(found.response[kept].astype(np.int32)),
+            _take(found.question, kept),
+            _take(found.variant, kept),
+            _take(found.correct, kept),
+            _take(found.text, kept),
+            _take(found.answer, kept),
+            pa.ListArray.from_arrays(ends, _take(found.reflections, shown)),
+            pa.ListArray.from_arrays(ends, numbers(found.number[shown].astype(np.int32))),
+        ],
+        schema=USABLE,
+    )
+
+
+def _sum(ids: npt.NDArray[np.uint8]) -> int:
+    """The sum of 128-bit numbers, by quarters: those cannot overflow."""
+    total = 0
+    for quarter in ids.view(">u4").sum(axis=0, dtype=np.uint64):
+        total = (total << 32) + int(quarter)
+    return total
+
+
+def _variants(variant: pa.Array) -> Counter[str | None]:
+    if _not_unicode(variant).any():  # those attempts are lost, and a name must be printed
+        return Counter()
+    return Counter({v["values"]: v["counts"] for v in pc.value_counts(variant).to_pylist()})
+
+
+# -- judging --------------------------------------------------------------------------------------
+
+KEPT = -1
+_REASONS = list(Reason)
+_CODE = {reason: code for code, reason in enumerate(_REASONS)}
+Judged = npt.NDArray[np.int8]
+
+
+def _judge(size: int, *faults: tuple[Reason, Mask]) -> Judged:
+    """For each thing the code of the first reason that holds, or KEPT."""
+    out = np.full(size, KEPT, np.int8)
+    for reason, mask in reversed(faults):
+        out[mask] = _CODE[reason]
+    return out
+
+
+def _count(judged: Judged, losses: Counter[str]) -> int:
+    """Count the losses by reason; how many were kept."""
+    codes, counts = np.unique(judged, return_counts=True)
+    losses.update({_REASONS[c]: int(n) for c, n in zip(codes, counts, strict=True) if c != KEPT})
+    return int((judged == KEPT).sum())
+
+
+def _judge_attempts(found: _Attempts, chosen: Sequence[str] | None) -> Judged:
+    text, answer, variant = found.text, found.answer, found.variant
+    return _judge(
+        len(text),
+        (Reason.PROMPT_VARIANT_NOT_CHOSEN, _not_chosen(variant, chosen)),
+        (Reason.UNDECIDED, ~given(found.correct)),
+        (Reason.BLANK, _blank(text)),
+        (Reason.NO_ANSWER, _blank(answer)),
+        (Reason.NOT_UNICODE, _not_unicode(text) | _not_unicode(answer) | _not_unicode(variant)),
+        (Reason.HOLDS_MARKUP, _breaks_attempt(text)),
+        (Reason.HOLDS_MARKUP, _holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS)),
+    )
+
+
+def _judge_reflections(
+    texts: pa.Array, orphaned: Mask, truth: Mask, without: Sequence[str]
+) -> Judged:
+    several = _holds(texts, f"(?s){markup.VERDICT_TAG}.*{markup.VERDICT_TAG}.*{markup.VERDICT_TAG}")
+    right = _holds(texts, markup.verdict_re2(markup.Verdict.CORRECT))
+    wrong = _holds(texts, markup.verdict_re2(markup.Verdict.INCORRECT))
+    filtered = np.zeros(len(texts), bool)
+    for word in without:
+        filtered |= view(pc.match_substring(texts, word, ignore_case=True))
+    return _judge(
+        len(texts),
+        (Reason.ATTEMPT_SET_ASIDE, orphaned),
+        (Reason.BLANK, _blank(texts)),
+        (Reason.NOT_UNICODE, _not_unicode(texts)),
+        (Reason.HOLDS_MARKUP, _holds(texts, markup.FOREIGN_IN_REFLECTION, *markup.CHAT_TOKENS)),
+        (Reason.SEVERAL_VERDICTS, several),
+        (Reason.NO_VERDICT, ~(right | wrong)),
+        (Reason.WRONG_VERDICT, right != truth),
+        (Reason.FILTERED_TEXT, filtered),
+    )
+
+
+def _breaks_attempt(texts: pa.Array) -> Mask:
+    out = _holds(texts, markup.FOREIGN_IN_ATTEMPT, *markup.CHAT_TOKENS)
+    tags = view(pc.count_substring_regex(texts, markup.ANSWER_TAG))
+    pair = _holds(texts, r"<answer>(?s:.*)</answer>")
+    # One pair is what a good attempt has, and two columns see it; the few others are looked at one
+    # by one.
+    for i in np.flatnonzero((tags != 0) & ~((tags == 2) & pair)):
+        out[i] |= not markup.answers_are_pairs(
+            texts[i].as_buffer().to_pybytes().decode(errors="replace")
+        )
+    return out
+
+
+def _not_chosen(variant: pa.Array, chosen: Sequence[str] | None) -> Mask:
+    if chosen is None:
+        return np.zeros(len(variant), bool)
+    return ~view(pc.is_in(variant, strings(chosen)))
+
+
+def _holds(texts: pa.Array, *patterns: str) -> Mask:
+    out = np.zeros(len(texts), bool)
+    for pattern in patterns:
+        out |= view(pc.match_substring_regex(texts, pattern))
+    return out
+
+
+def _blank(texts: pa.Array) -> Mask:
+    return ~_holds(texts, f"[^{markup.SPACE_RE2}]")
+
+
+def _not_unicode(texts: pa.Array) -> Mask:
+    """Texts that are no valid UTF-8: Parquet does not promise it, and JSON may escape half a
+    surrogate pair."""
+    out = np.zeros(len(texts), bool)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        for i, text in enumerate(texts):
+            try:
+                text.as_py()
+            except UnicodeDecodeError:
+                out[i] = True
+    return out
+
+
+# -- lists ----------------------------------------------------------------------------------------
+
+
+class _Lists(NamedTuple):
+    """A column of lists: row i has `lengths[i]` of the `values` from `starts[i]`; not `given` where
+    the list is null."""
+
+    values: pa.Array
+    starts: Ints
+    lengths: Ints
+    given: Mask
+
+
+def _depth(kind: pa.DataType) -> int:
+    return 1 + _depth(kind.value_type) if pa.types.is_list(kind) else 0
+
+
+def _as_lists(column: pa.Array) -> _Lists:
+    """A list column, or a plain one as lists of one."""
+    present = given(column)
+    if _depth(column.type) == 0:
+        return _Lists(column, np.arange(len(column)), present.astype(np.int64), present)
+    starts = offsets(column)[:-1].astype(np.int64)
+    lengths = view(pc.list_value_length(column)).astype(np.int64)
+    return _Lists(column.values, starts, lengths, present)
+
+
+def _expand(owners: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Each owner as often as its length says, and the count from 0 within it."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(owners, lengths), np.arange(int(lengths.sum())) - np.repeat(before, lengths)
+
+
+def _take(values: pa.Array, at: Ints, present: Mask | None = None) -> pa.Array:
+    """The values at these places, null where not `present`; a run of neighbours is not copied."""
+    if present is not None and not present.all():
+        return values.take(numbers(at, missing=~present))
+    if len(at) and at[-1] - at[0] == len(at) - 1 and (np.diff(at) == 1).all():
+        return values.slice(int(at[0]), len(at))
+    return values.take(numbers(at))
+
+
+def _differ(one: _Lists, other: _Lists) -> Mask:
+    """Where another list is there, but not of the same length."""
+    unequal: Mask = other.given & (one.lengths != other.lengths)
+    return unequal
+
+
+def _at(values: Ints, at: Ints, present: Mask) -> Ints:
+    """The values at these places; 0 where not `present`."""
+    out = np.zeros(len(at), np.int64)
+    out[present] = values[at[present]]
+    return out
+
+
+# -- digests --------------------------------------------------------------------------------------
+
+
+def _question_ids(question: pa.Array) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Digests of the different questions, and for each row which of them is its own."""
+    encoded = question.dictionary_encode()
+    texts = encoded.dictionary.cast(pa.binary())
+    ids = b"".join(xxh3_128_digest(text.as_py()) for text in texts)
+    indices = view(encoded.indices).astype(np.int64)
+    return np.frombuffer(ids, np.uint8).reshape(-1, 16), indices
+
+
+class _Bytes(NamedTuple):
+    """The bytes of a string array, where its items begin in them, and their lengths (null: -1)."""
+
+    data: memoryview
+    starts: list[int]
+    lengths: npt.NDArray[np.int32]
+
+
+def _bytes(texts: pa.Array) -> _Bytes:
+    if texts.null_count:  # there may be bytes beneath a null; taken again, there are none
+        texts = texts.take(numbers(np.arange(len(texts))))
+    data = texts.buffers()[2]
+    starts = offsets(texts)
+    lengths = np.where(given(texts), np.diff(starts), -1).astype("<i4")
+    return _Bytes(memoryview(b"" if data is None else data), starts.tolist(), lengths)
+
+
+def _attempt_ids(found: _Attempts) -> npt.NDArray[np.uint8]:
+    """128-bit digests of all that an attempt says; equal only for attempts with equal content."""
+    if not len(found.text):
+        return np.zeros((0, 16), np.uint8)
+    parts = [_bytes(part) for part in (found.variant, found.answer, found.text)]
+    said = _bytes(found.reflections)
+    sizes = said.lengths.tobytes()
+    decided = view(found.correct.cast(pa.int8()), missing=-1).astype("<i4")
+    heads = np.column_stack(
+        [
+            found.question_ids.view("<i4"),
+            decided,
+            found.told.astype("<i4"),
+            *(part.lengths for part in parts),
+        ]
+    )
+    head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
+    bounds = np.concatenate([[0], np.cumsum(found.told)]).tolist()
+    out = []
+    for i in range(len(found.text)):
+        digest = xxh3_128(head[i * width : (i + 1) * width])
+        for data, starts, _ in parts:
+            digest.update(data[starts[i] : starts[i + 1]])
+        a, b = bounds[i], bounds[i + 1]
+        digest.update(sizes[4 * a : 4 * b])
+        digest.update(said.data[said.starts[a] : said.starts[b]])
+        out.append(digest.digest())
+    return np.frombuffer(b"".join(out), np.uint8).reshape(-1, 16)
