@@ -18,7 +18,7 @@ import sys
 from importlib.metadata import version
 from packaging.requirements import Requirement
 
-lines = [line for line in open(sys.argv[1]) if line[0] not in "#\n"]
+lines = [line for line in open(sys.argv[1]).read().splitlines() if line and line[0] != "#"]
 sys.exit(not all(r.specifier.contains(version(r.name)) for r in map(Requirement, lines)))
 CHECK
 }

@@ -27,12 +27,12 @@ from skill_factory.config import CreateConfig
 from skill_factory.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.errors import NothingMadeError, OutputError
 from skill_factory.formats import SAMPLED_FORMATS
-from skill_factory.indexing import Choice, index
+from skill_factory.indexing import Choice, Indexed, index
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.markup import read
 from skill_factory.phrases import Kind, PhraseBank, load_phrases
 from skill_factory.pools import Spill, read_unit
-from skill_factory.sources import Source, find_source
+from skill_factory.sources import Batch, Source, find_source
 from skill_factory.store import new_folder, resolved, sha256
 from skill_factory.tables import PLAN, SFT
 from skill_factory.weaving import PlanSettings, plan, plan_table, weave
@@ -174,10 +174,14 @@ def _index(config: CreateConfig, source: Source, work: Path, workers: int) -> tu
     more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
     with bar, Spill(work / "spill.arrow", _parts(source.size())) as spill:
-        batches = source.batches(config.columns)
-        task = partial(index, columns=config.columns, choice=choice)
-        for batch, found in in_order(task, batches, min(workers, MOST_USEFUL)):
+
+        def task(batch: Batch) -> Indexed:
+            found = index(batch, config.columns, choice)
             spill.add(found.usable)
+            return found
+
+        batches = source.batches(config.columns)
+        for batch, found in in_order(task, batches, min(workers, MOST_USEFUL)):
             out.ledger.add(found.ledger)
             out.digest = (out.digest + found.digest) % (1 << 128)
             out.variants.update(found.variants)

@@ -6,6 +6,7 @@ a part at a time: memory is bounded, and the order of rows does not matter.
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Iterator
 from itertools import pairwise
@@ -37,6 +38,7 @@ class Spill:
         self._batches: list[array[int]] = [array("L") for _ in range(parts)]
         self._written = 0
         self._starts = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Spill:
         self._writer = pa.ipc.new_file(str(self.path), USABLE)
@@ -51,19 +53,20 @@ class Spill:
         return len(self._batches)
 
     def add(self, usable: pa.RecordBatch) -> None:
-        """Take a batch as `index` makes it."""
+        """Take a batch as `index` makes it; from any thread."""
         if not usable.num_rows:
             return
         texts = [usable.column(name) for name in ("question", "attempt", "answer")]
-        for column in (*texts, usable.column("reflections").flatten()):
-            self.text_bytes += int(pc.sum(pc.binary_length(column)).as_py())
+        texts.append(usable.column("reflections").flatten())
         keys = _keys(usable.column("question_id"))[:, 0]
         bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
-        for part, (start, stop) in enumerate(pairwise(bounds)):
-            if start < stop:
-                self._writer.write_batch(usable.slice(start, stop - start))
-                self._batches[part].append(self._written)
-                self._written += 1
+        with self._lock:
+            self.text_bytes += sum(int(pc.sum(pc.binary_length(t)).as_py()) for t in texts)
+            for part, (start, stop) in enumerate(pairwise(bounds)):
+                if start < stop:
+                    self._writer.write_batch(usable.slice(start, stop - start))
+                    self._batches[part].append(self._written)
+                    self._written += 1
 
     def batches(self, part: int | None = None) -> Iterator[pa.RecordBatch]:
         """What is in a part, or in all of them; each part of what was added is still sorted."""

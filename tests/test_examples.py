@@ -33,6 +33,7 @@ def test_a_wrapper_without_arguments_uses_the_bundled_data(script: Path, tmp_pat
         assert not list(tmp_path.iterdir())
         return
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # in particular, nothing is installed where all is there
     manifest = read_manifest(tmp_path / "outputs" / script.stem)
     assert manifest["input"]["rows"] == 720
     assert manifest["counts"]["traces"] >= 76
