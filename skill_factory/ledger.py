@@ -90,7 +90,8 @@ class Ledger:
         """Raise `LedgerError` unless every account adds up."""
         for kind in fields(self):
             account = getattr(self, kind.name)
-            if account.read != account.kept + account.losses.total():
+            negative = min([account.kept, *account.losses.values()]) < 0
+            if negative or account.read != account.kept + account.losses.total():
                 raise LedgerError(
                     f"{kind.name}: {account.read} read, but {account.kept} kept "
                     f"and {dict(account.losses)} lost"

@@ -58,6 +58,7 @@ def load_phrases(path: Path | None = None) -> PhraseBank:
     try:
         source = (path or files("skill_factory") / "phrases.yaml").read_text(encoding="utf-8")
         content = yaml.safe_load(source)
+        node = yaml.compose(source, yaml.SafeLoader)
     except OSError as error:
         raise PhraseError(f"{where}: cannot read the phrase file: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -67,6 +68,9 @@ def load_phrases(path: Path | None = None) -> PhraseBank:
         raise PhraseError(f"{where}: expected lists of phrases under the kinds {kinds}")
     if unknown := [str(key) for key in content if key not in set(Kind)]:
         raise PhraseError(f"{where}: unknown kind {unknown[0]!r}; the kinds are {kinds}")
+    named = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    if twice := [kind for kind in Kind if named.count(kind) > 1]:
+        raise PhraseError(f"{where}: the kind {twice[0]} is there twice")
     seen: set[str] = set()
     return PhraseBank({kind: _checked(content.get(kind), kind, where, seen) for kind in Kind})
 

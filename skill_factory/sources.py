@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
@@ -240,6 +241,10 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
             f"{folder}: holds {' and '.join(sorted(kinds))} files; "
             "name one file or a folder of one kind"
         )
+    if len(configs := _configs(folder)) > 1:
+        raise InputError(
+            f"{folder}: holds the configs {', '.join(configs)}; choose one with --input-config"
+        )
     inside = (str(path.relative_to(folder)).lower() for path in found)
     splits = {word for path in inside for word in _SPLIT.findall(path)}
     if len(splits) > 1:
@@ -248,6 +253,18 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
             "choose one with --input-split, or name a file"
         )
     return tuple(found)
+
+
+def _configs(folder: Path) -> list[str]:
+    """The configs that the card of a dataset folder names; none without a card or a header."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    try:
+        header = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
+    except (yaml.YAMLError, ValueError, IndexError):
+        return []
+    configs = header.get("configs") if isinstance(header, dict) else None
+    return [str(c.get("config_name")) for c in configs or [] if isinstance(c, dict)]
 
 
 def _kind(path: Path) -> str:

@@ -94,7 +94,8 @@ def _claimed(work: Path) -> Iterator[None]:
     """Hold a lock that the system lets go when this process ends, however it ends."""
     handle = os.open(work / "new-lock", os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: then nobody will clear it away
+            fcntl.flock(handle, fcntl.LOCK_EX)
         (work / "new-lock").rename(work / "lock")  # seen by others only once it is held
         yield
     finally:
@@ -113,8 +114,8 @@ def _clear_abandoned(path: Path, prefix: str) -> None:
             if (work / "replaced").exists() and not path.exists():
                 (work / "replaced").rename(path)
             shutil.rmtree(work, ignore_errors=True)
-        except BlockingIOError:
-            pass  # another run is at work in it
+        except OSError:
+            pass  # another run is at work in it, or the file system has no locks
         finally:
             os.close(handle)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,11 @@ from hypothesis import settings
 # The first call of a test may import; the same examples every time keep the suite's word.
 settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
+
+# `datasets` reads this when it is imported; its caches are no business of a test run.
+_CACHES = tempfile.TemporaryDirectory(prefix="skill-factory-tests-")
+atexit.register(_CACHES.cleanup)
+os.environ["HF_HOME"] = _CACHES.name
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = ROOT / "examples" / "data" / "smollm2_arithmetic_reflections.parquet"

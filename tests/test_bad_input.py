@@ -17,6 +17,7 @@ from conftest import (
     Outcome,
     Row,
     attempts,
+    read_traces,
     run,
     write_rows,
 )
@@ -82,6 +83,23 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("question\n")
     error = create_fails(tmp_path, "rows.csv")
     assert "rows.csv: expected a .parquet, .jsonl or .json file" in error
+
+
+def test_a_folder_with_several_configs(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    for name in ("easy", "hard"):
+        (folder / name).mkdir(parents=True)
+        write_rows(folder / name / "rows.parquet", attempts(3, 3, f"{name}?"))
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- {config_name: easy, data_files: easy/*}\n"
+        "- {config_name: hard, data_files: hard/*}\n---\n# Both\n"
+    )
+    error = create_fails(tmp_path, folder)
+    assert "holds the configs easy, hard; choose one with --input-config" in error
+    done = run("-i", folder, "-o", tmp_path / "sft", "--input-config", "hard")
+    assert done.code == 0, done.err
+    questions = {row["conversations"][0]["content"] for row in read_traces(tmp_path / "sft")}
+    assert questions == {"hard?"}
 
 
 def test_splits_are_found_anywhere_in_the_paths(tmp_path: Path) -> None:
