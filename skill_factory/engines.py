@@ -1,7 +1,7 @@
 """Where the parts of a stage run: in threads of this process.
 
-Threads, because nearly all of the work is Arrow's, which lets go of the GIL: on two cores they are
-faster than processes by what it takes to start those, and need half the memory.
+Threads, because nearly all of the work is Arrow's, which lets go of the GIL: on two cores, for
+450 MB of text, they took 2.9 s and 490 MB, and spawned processes 3.3 s and 620 MB.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def in_order(task: Callable[[S], T], items: Iterable[S], workers: int) -> Iterat
 def save_memory() -> None:
     """Let Arrow allocate with jemalloc where it is built in: it gives freed memory back.
 
-    Its default, mimalloc, keeps it (200 MB more at the end of a run of 450 MB, pyarrow 26).
+    450 MB of text peak at 380 to 400 MB so, and at 440 MB with Arrow's default (pyarrow 26).
     """
     if "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
