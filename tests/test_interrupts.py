@@ -63,10 +63,10 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing(large: Path, tmp_path: Path) -> None:
-    process = start(large, tmp_path / "sft", "--repeats", "5")
-    wait_for_work(tmp_path, process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
+    with start(large, tmp_path / "sft", "--repeats", "9") as process:
+        wait_for_work(tmp_path, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
     assert process.returncode == 130
     assert err.decode() == "Stopped; nothing was left half-made.\n"
     assert not list(tmp_path.iterdir())
@@ -114,11 +114,13 @@ def test_a_failed_run_leaves_no_new_folders(tmp_path: Path) -> None:
 
 
 def test_a_run_beside_another_does_not_disturb_it(large: Path, tmp_path: Path) -> None:
-    first = start(large, tmp_path / "sft", "--repeats", "3")
-    wait_for_work(tmp_path, first)
-    second = run("-i", BUNDLED, "-o", tmp_path / "sft")
+    with start(large, tmp_path / "sft") as first:
+        wait_for_work(tmp_path, first)
+        first.send_signal(signal.SIGSTOP)  # so it is at work as long as the second one is
+        second = run("-i", BUNDLED, "-o", tmp_path / "sft")
+        first.send_signal(signal.SIGCONT)
+        _, err = first.communicate()
     assert second.code == 0, second.err
-    _, err = first.communicate()
     assert first.returncode == 1
     assert "exists already" in err.decode()
     assert read_manifest(tmp_path / "sft")["counts"]["traces"] == 260
