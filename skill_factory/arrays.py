@@ -29,12 +29,18 @@ def numbers(values: npt.NDArray[Any], missing: Mask | None = None) -> pa.Array:
     return pa.Array.from_buffers(_TYPES[values.dtype], len(values), [valid, pa.py_buffer(values)])
 
 
+def bounds(lengths: npt.ArrayLike) -> Ints:
+    """Where items of these lengths begin and end when they lie one behind the other: one more than
+    there are items, from 0."""
+    return np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))])
+
+
 def strings(texts: Sequence[str]) -> pa.Array:
     """An Arrow string array."""
     encoded = [text.encode() for text in texts]
-    offsets = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int32)
+    ends = bounds([len(text) for text in encoded]).astype(np.int32)
     return pa.StringArray.from_buffers(
-        len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))
+        len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
     )
 
 

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from skill_factory.columns import Columns
 from skill_factory.errors import ConfigError, OptionError
 from skill_factory.formats import FORMATS, NEEDS_TWO_ATTEMPTS, Lengths
+from skill_factory.yaml_files import UNREADABLE, parse
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -132,14 +133,14 @@ def load_config(path: Path | None, flags: Mapping[str, Any]) -> CreateConfig:
 def load_config_file(path: Path) -> CreateConfig:
     """The settings of step 2 in a config file; raises `ConfigError` as `load_config` does."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        content, root = parse(path.read_text(encoding="utf-8"))
         lines = _lines(root, str(path)) if root else {}
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = content or {}
         if isinstance(content, dict):  # a key with nothing under it, or all of that commented out
             content = {key: {} if value is None else value for key, value in content.items()}
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         hint = "; put names with a * in quotes" if "alias" in str(error) else ""
         raise ConfigError(
             f"{path}: not a YAML file{hint}: {' '.join(str(error).split())}"

@@ -2,7 +2,7 @@
 
 A format is a list of slots. A slot is a small pure function from one question's pool and a source
 of draws to a recipe; it raises `Unfillable` where the pool does not allow it. To add a format,
-write the slot and name it in `FORMATS`.
+write the slot and name it in `_SLOTS`.
 """
 
 from __future__ import annotations
@@ -202,24 +202,24 @@ def _fill(slot: Slot, pool: Pool, draws: Draws, n: int, longest: int) -> Recipe 
         return skip
 
 
-def _just_one(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
+LengthsOf = Callable[[Draws, Lengths], Sequence[int]]
+
+
+def _shortest(draws: Draws, lengths: Lengths) -> Sequence[int]:
+    return [1]
+
+
+def _longest(draws: Draws, lengths: Lengths) -> Sequence[int]:
+    return [draws.between(2, lengths.longest) if lengths.sampled else lengths.longest]
+
+
+def _each(draws: Draws, lengths: Lengths) -> Sequence[int]:
+    return range(1, lengths.longest + 1)
+
+
+def _format(slot: Slot, lengths_of: LengthsOf) -> Callable[[Pool, Draws, Lengths], Planned]:
     def plan(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
-        yield _fill(slot, pool, draws, 1, lengths.longest)
-
-    return plan
-
-
-def _longest(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
-    def plan(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
-        n = draws.between(2, lengths.longest) if lengths.sampled else lengths.longest
-        yield _fill(slot, pool, draws, n, lengths.longest)
-
-    return plan
-
-
-def _each(slot: Slot) -> Callable[[Pool, Draws, Lengths], Planned]:
-    def plan(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
-        for n in range(1, lengths.longest + 1):
+        for n in lengths_of(draws, lengths):
             yield _fill(slot, pool, draws, n, lengths.longest)
 
     return plan
@@ -243,20 +243,25 @@ def _paper(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
         wrong = [w for w in wrong if w not in used]
 
 
+_SLOTS: dict[str, tuple[Slot, LengthsOf]] = {
+    "0C": (lambda *args: _then_correct(*args)._replace(label="0C"), _shortest),
+    "*C": (_then_correct, _longest),
+    "*C_full": (_then_correct, _each),
+    "*C*IC": (_then_incorrect, _longest),
+    "*CC": (_then_two_correct, _longest),
+    "random": (_any, _each),
+    "no_reflection": (_without_reflections, _each),
+}
+"""Formats whose traces have a length of their own: what is in one, and which lengths there are."""
+
 FORMATS: dict[str, Callable[[Pool, Draws, Lengths], Planned]] = {
-    "0C": _just_one(lambda *args: _then_correct(*args)._replace(label="0C")),
-    "*C": _longest(_then_correct),
-    "*C_full": _each(_then_correct),
-    "*C*IC": _longest(_then_incorrect),
-    "*CC": _longest(_then_two_correct),
-    "random": _each(_any),
-    "no_reflection": _each(_without_reflections),
+    **{name: _format(slot, lengths_of) for name, (slot, lengths_of) in _SLOTS.items()},
     "paper": _paper,
 }
 """Formats by name. Each yields, for one question and one repeat, a recipe or a reason for each of
 its slots."""
 
-SAMPLED_FORMATS = frozenset({"*C", "*C*IC", "*CC"})
+SAMPLED_FORMATS = frozenset(name for name, (_, lengths) in _SLOTS.items() if lengths is _longest)
 """Formats whose lengths can be sampled."""
 
 NEEDS_TWO_ATTEMPTS = frozenset({"*C*IC", "*CC"})

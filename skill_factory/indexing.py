@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from xxhash import xxh3_128, xxh3_128_digest
 
 from skill_factory import markup
-from skill_factory.arrays import Ints, Mask, digests, given, numbers, offsets, strings, view
+from skill_factory.arrays import Ints, Mask, bounds, digests, given, numbers, offsets, strings, view
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
-from skill_factory.tables import USABLE
+from skill_factory.tables import USABLE, list_depth
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
     correct = _as_lists(batch.column(columns.correctness))
     answer = _as_lists(batch.column(columns.extracted_answer))
     reflection = batch.column(columns.reflection)
-    nested = _depth(reflection.type) == 2
+    nested = list_depth(reflection.type) == 2
     per_row = _as_lists(reflection)
     rows = _judge(
         batch.num_rows,
@@ -158,9 +158,9 @@ def _usable(
 ) -> pa.RecordBatch:
     """The kept attempts with their valid reflections, `counts` of them, sorted by question."""
     kept = kept[np.argsort(found.question_ids.view(">u8")[kept, 0], kind="stable")]
-    before = np.cumsum(counts) - counts
+    before = bounds(counts)[:-1]
     shown = np.flatnonzero(valid)[np.add(*_expand(before[kept], counts[kept]))]
-    ends = numbers(np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int32))
+    ends = numbers(bounds(counts[kept]).astype(np.int32))
     return pa.RecordBatch.from_arrays(
         [
             digests(found.question_ids[kept]),
@@ -310,14 +310,10 @@ class _Lists(NamedTuple):
     given: Mask
 
 
-def _depth(kind: pa.DataType) -> int:
-    return 1 + _depth(kind.value_type) if pa.types.is_list(kind) else 0
-
-
 def _as_lists(column: pa.Array) -> _Lists:
     """A list column, or a plain one as lists of one."""
     present = given(column)
-    if _depth(column.type) == 0:
+    if list_depth(column.type) == 0:
         return _Lists(column, np.arange(len(column)), present.astype(np.int64), present)
     starts = offsets(column)[:-1].astype(np.int64)
     lengths = view(pc.list_value_length(column)).astype(np.int64)
@@ -326,8 +322,8 @@ def _as_lists(column: pa.Array) -> _Lists:
 
 def _expand(owners: Ints, lengths: Ints) -> tuple[Ints, Ints]:
     """Each owner as often as its length says, and the count from 0 within it."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(owners, lengths), np.arange(int(lengths.sum())) - np.repeat(before, lengths)
+    ends = bounds(lengths)
+    return np.repeat(owners, lengths), np.arange(ends[-1]) - np.repeat(ends[:-1], lengths)
 
 
 def _take(values: pa.Array, at: Ints, present: Mask | None = None) -> pa.Array:
@@ -398,13 +394,13 @@ def _attempt_ids(found: _Attempts) -> npt.NDArray[np.uint8]:
         ]
     )
     head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
-    bounds = np.concatenate([[0], np.cumsum(found.told)]).tolist()
+    owned = bounds(found.told).tolist()
     out = []
     for i in range(len(found.text)):
         digest = xxh3_128(head[i * width : (i + 1) * width])
         for data, starts, _ in parts:
             digest.update(data[starts[i] : starts[i + 1]])
-        a, b = bounds[i], bounds[i + 1]
+        a, b = owned[i], owned[i + 1]
         digest.update(sizes[4 * a : 4 * b])
         digest.update(said.data[said.starts[a] : said.starts[b]])
         out.append(digest.digest())

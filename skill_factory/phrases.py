@@ -13,6 +13,7 @@ import yaml
 
 from skill_factory import markup
 from skill_factory.errors import PhraseError
+from skill_factory.yaml_files import UNREADABLE, parse
 
 
 class Kind(StrEnum):
@@ -57,11 +58,10 @@ def load_phrases(path: Path | None = None) -> PhraseBank:
     where = str(path) if path else "skill_factory/phrases.yaml"
     try:
         source = (path or files("skill_factory") / "phrases.yaml").read_text(encoding="utf-8")
-        content = yaml.safe_load(source)
-        node = yaml.compose(source, yaml.SafeLoader)
+        content, node = parse(source)
     except OSError as error:
         raise PhraseError(f"{where}: cannot read the phrase file: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PhraseError(f"{where}: not a YAML file: {' '.join(str(error).split())}") from None
     kinds = ", ".join(Kind)
     if not isinstance(content, dict):

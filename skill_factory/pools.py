@@ -58,10 +58,11 @@ class Spill:
             return
         texts = [usable.column(name) for name in ("question", "attempt", "answer")]
         texts.append(usable.column("reflections").flatten())
+        text_bytes = sum(int(pc.sum(pc.binary_length(text)).as_py()) for text in texts)
         keys = _keys(usable.column("question_id"))[:, 0]
         bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
         with self._lock:
-            self.text_bytes += sum(int(pc.sum(pc.binary_length(t)).as_py()) for t in texts)
+            self.text_bytes += text_bytes
             for part, (start, stop) in enumerate(pairwise(bounds)):
                 if start < stop:
                     self._writer.write_batch(usable.slice(start, stop - start))

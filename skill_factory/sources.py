@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -122,15 +123,15 @@ class _Files:
     )
 
     def count(self) -> int | None:
-        if any(_kind(path) != "parquet" for path in self.files):
-            return None
-        try:
-            return sum(int(pq.read_metadata(path).num_rows) for path in self.files)
-        except (pa.ArrowInvalid, OSError):
-            return None  # reading will say what is wrong
+        known = [int(footer.num_rows) for footer in self._footers if footer is not None]
+        return sum(known) if len(known) == len(self.files) else None
 
     def size(self) -> int:
-        return sum(map(_text_size, self.files))
+        return sum(map(_text_size, self.files, self._footers))
+
+    @cached_property
+    def _footers(self) -> list[pq.FileMetaData | None]:
+        return [_footer(path) for path in self.files]
 
     def batches(self, columns: Columns) -> Iterator[Batch]:
         total = 0
@@ -145,13 +146,19 @@ class _Files:
             raise InputError(f"{self.name}: the dataset has no rows")
 
 
-def _text_size(path: Path) -> int:
+def _footer(path: Path) -> pq.FileMetaData | None:
+    """What a parquet file says of itself; None for others, and where reading will say why."""
+    try:
+        return pq.read_metadata(path) if _kind(path) == "parquet" else None
+    except (pa.ArrowInvalid, OSError):
+        return None
+
+
+def _text_size(path: Path, footer: pq.FileMetaData | None) -> int:
+    if footer is not None:
+        return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
     if _kind(path) == "parquet":
-        try:
-            groups = pq.read_metadata(path)
-            return sum(groups.row_group(i).total_byte_size for i in range(groups.num_row_groups))
-        except (pa.ArrowInvalid, OSError):
-            return 0  # reading will say what is wrong
+        return 0  # it cannot be read
     return path.stat().st_size * (1 if path.suffix.lower() in _PLAIN else 4)  # as gzip shrinks text
 
 

@@ -130,6 +130,11 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schem
     return pa.schema(fields.values())
 
 
+def list_depth(kind: pa.DataType) -> int:
+    """How many lists stand around the values of a type."""
+    return _unwrap(kind)[0]
+
+
 def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:
     depth = 0
     while True:

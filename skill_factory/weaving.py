@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from skill_factory import markup
-from skill_factory.arrays import Ints, numbers, offsets, strings, view
+from skill_factory.arrays import Ints, bounds, numbers, offsets, strings, view
 from skill_factory.errors import InputError
 from skill_factory.formats import FORMATS, Draws, Lengths, Pool, Recipe, Unfillable
 from skill_factory.ledger import Ledger, Reason
@@ -204,7 +204,7 @@ def _count_use(
     ledger.attempts.lose(Reason.QUESTION_SET_ASIDE, len(idle))
     ledger.attempts.lose(Reason.DUPLICATE, len(duplicates))
     ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - len(duplicates) - used)
-    starts = np.cumsum(shown) - shown
+    starts = bounds(shown)
     told = reflections >= 0
     used = len(np.unique(starts[picked[told]] + reflections[told]))
     ledger.reflections.kept = used
@@ -219,10 +219,9 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
     attempts = unit.attempts
     picked, told = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
     listed = attempts["reflection_numbers"].combine_chunks()
-    lengths = view(pc.list_value_length(listed))
-    starts = np.cumsum(lengths) - lengths
+    starts = bounds(view(pc.list_value_length(listed)))
     shown = numbers(np.where(told >= 0, starts[picked] + told, 0), missing=told < 0)
-    first = np.cumsum(made.steps) - made.steps if made.steps else np.zeros(0, np.int64)
+    ends = bounds(made.steps)
     steps = pa.StructArray.from_arrays(
         [
             attempts["row"].combine_chunks().take(numbers(picked)),
@@ -233,7 +232,7 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
         ],
         fields=list(PLAN.field("steps").type.value_type),
     )
-    ids = attempts["question_id"].combine_chunks().take(numbers(picked[first]))
+    ids = attempts["question_id"].combine_chunks().take(numbers(picked[ends[:-1]]))
     return pa.Table.from_arrays(
         [
             strings(made.ids),
@@ -242,9 +241,7 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
             strings(made.labels),
             numbers(np.array(made.repeats, np.int32)),
             numbers(np.array(made.slots, np.int32)),
-            pa.ListArray.from_arrays(
-                numbers(np.array([0, *np.cumsum(made.steps)], np.int32)), steps
-            ),
+            pa.ListArray.from_arrays(numbers(ends.astype(np.int32)), steps),
             _or_null(made.leads),
             _or_null(made.restated),
             numbers(np.array(made.closings, np.int32)),
@@ -301,14 +298,13 @@ def weave(made: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatc
     """
     if not made.ids:
         return
-    texts, pieces, bounds = _pieces(made, unit, phrases)
-    sizes = view(pc.binary_length(texts))[pieces]
-    ends = np.concatenate([[0], np.cumsum(sizes)])[bounds]
+    texts, pieces, turn_starts = _pieces(made, unit, phrases)
+    ends = bounds(view(pc.binary_length(texts))[pieces])[turn_starts]
     start, total = 0, len(made.ids)
     while start < total:
         stop = int(np.searchsorted(ends[::2], ends[2 * start] + WOVEN_BYTES, side="right")) - 1
         stop = min(max(stop, start + 1), total)
-        turns = bounds[2 * start : 2 * stop + 1]
+        turns = turn_starts[2 * start : 2 * stop + 1]
         taken = texts.take(numbers(pieces[turns[0] : turns[-1]]))
         ends_of_turns = offsets(taken)[turns - turns[0]]
         content = pa.StringArray.from_buffers(
@@ -355,7 +351,7 @@ def _pieces(made: Plan, unit: Unit, phrases: PhraseBank) -> tuple[pa.Array, Ints
     attempt, answer, reflection = question + n, question + 2 * n, question + 3 * n
 
     steps = np.array(made.steps, np.int64)
-    first = np.cumsum(steps) - steps
+    first = bounds(steps)[:-1]
     picked, told, glue = (
         np.array(column, np.int64) for column in (made.attempts, made.reflections, made.glue)
     )
@@ -374,7 +370,7 @@ def _pieces(made: Plan, unit: Unit, phrases: PhraseBank) -> tuple[pa.Array, Ints
         attempt + picked,
         np.full(len(picked), _SAMPLE_CLOSE),
         where(told >= 0, _REFLECT_OPEN),
-        where(told >= 0, reflection + (np.cumsum(shown) - shown)[picked] + told),
+        where(told >= 0, reflection + bounds(shown)[picked] + told),
         where(told >= 0, _REFLECT_CLOSE),
         where(glue >= 0, phrase + glue),
         where(glue >= 0, _PHRASE_CLOSE),
@@ -391,7 +387,7 @@ def _pieces(made: Plan, unit: Unit, phrases: PhraseBank) -> tuple[pa.Array, Ints
         _ANSWER_CLOSE * one,
     ]
     sizes = len(head) + len(step) * steps + len(tail)
-    starts = np.cumsum(sizes) - sizes
+    starts = bounds(sizes)[:-1]
     pieces = np.empty(int(sizes.sum()), np.int64)
     for i, column in enumerate(head):
         pieces[starts + i] = column

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 FLOORS = [
-    {"errors", "arrays", "columns"},
+    {"errors", "arrays", "columns", "yaml_files"},
     {"tables", "markup", "ledger", "store"},
     {"phrases", "json_files", "pools", "card", "engines"},
     {"formats", "sources"},
