@@ -6,6 +6,8 @@
     ├── InputError              a dataset that cannot be read, or not as asked
     │   └── ColumnError         a column that is missing or of the wrong type
     ├── PhraseError             a phrase file
+    ├── TaskError               a task that is not known, or whose grader is not installed
+    ├── HubError                a repository that could not be pushed to; carries how to go on
     ├── OutputError             a place that cannot be written
     └── NothingMadeError        all rows were set aside: 0 traces; carries the reasons
 
@@ -38,6 +40,14 @@ class ColumnError(InputError):
 
 class PhraseError(SkillFactoryError):
     """A phrase file with a fault."""
+
+
+class TaskError(SkillFactoryError):
+    """A task that is not known, or whose grader is not installed."""
+
+
+class HubError(SkillFactoryError):
+    """A push that failed; what was to be pushed is still where it was."""
 
 
 class OutputError(SkillFactoryError):

@@ -136,6 +136,25 @@ def _are_pairs(tags: list[str]) -> bool:
     )
 
 
+def final_answer(text: str) -> str | None:
+    """What a completion gives as its answer, stripped: the text of the last ``<answer>`` pair after
+    the last ``</think>``, of the whole text where there is none; None if there is no such pair.
+
+    A pair is an opening tag and the very next answer tag, if that closes it.
+
+    >>> final_answer("<think> <answer>3</answer> </think> <answer> 4 </answer> <answer>5")
+    '4'
+    """
+    opened, found = None, None
+    closing = text.rfind(THINK_CLOSE.strip())
+    for tag in _ANSWER.finditer(text, max(closing, 0)):
+        if tag[0] == ANSWER_OPEN.strip():
+            opened = tag.end()
+        elif opened is not None:
+            opened, found = None, (opened, tag.start())
+    return None if found is None else text[slice(*found)].strip()
+
+
 def read_verdict(reflection: str, offset: int = 0) -> VerdictReading | None:
     """The verdict of a reflection, its span shifted by `offset`; None unless there is exactly one.
 

@@ -13,6 +13,7 @@ import click
 import pytest
 import yaml
 from conftest import BUNDLED, ROOT, read_traces
+from test_floors import FLOOR_OF
 
 from skill_factory.config import CreateConfig, load_config_file
 from skill_factory.formats import FORMATS
@@ -118,15 +119,13 @@ def test_every_format_and_reason_is_in_the_readme(names: object) -> None:
 
 def test_every_module_is_in_the_readme() -> None:
     tree = README.split("## The code")[1]
-    for path in (ROOT / "skill_factory").glob("*.py"):
-        if not path.stem.startswith("__"):
-            assert f"  {path.name} " in tree, path.name
+    for room in FLOOR_OF:
+        name = f"{room}/" if (ROOT / "skill_factory" / room).is_dir() else f"{room}.py"
+        assert f"\n  {name} " in tree or room == "__main__", name
 
 
 def test_the_modules_in_the_readme_stand_in_the_order_of_their_floors() -> None:
-    from test_floors import FLOOR_OF
-
-    names = re.findall(r"^  (\w+)\.py", README.split("## The code")[1], re.MULTILINE)
+    names = re.findall(r"^  (\w+)(?:\.py|/) ", README.split("## The code")[1], re.MULTILINE)
     floors = [FLOOR_OF[name] for name in names]
     assert floors == sorted(floors)
 

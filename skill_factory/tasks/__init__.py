@@ -1,0 +1,119 @@
+"""The tasks, a module each: how an answer is graded against the gold answer.
+
+A task's module has `grade(answer, gold, facts)`, which says True, False or None (undecided) and
+never raises for what a model wrote; `fault(gold, facts)`, why nothing can be graded against a gold
+answer; and `wrong(answer, gold, facts)`, an answer that is surely wrong, for tests of a reward.
+`facts` are what a question has besides its gold answer: the mapping verl calls `extra_info`. To add
+a task, write its module and name it in `TASKS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from skill_factory.errors import TaskError
+from skill_factory.tasks import choice, countdown, integers, mathematics, text
+
+Facts = Mapping[str, Any]
+
+
+class Grade(StrEnum):
+    """What a grader says of an answer. Undecided is not wrong, though it earns nothing either."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNDECIDED = "undecided"
+
+
+class Task(NamedTuple):
+    """A task: its `name`, the `data_source` names it is known by, and its grader.
+
+    A `data_source` is known by one of `known_as` or by one with something after it that is no
+    letter: `countdown_3arg`, `aime24`. `key` names a question however it is worded, None where only
+    its words do. `slow`: grading waits for another process.
+    """
+
+    name: str
+    known_as: tuple[str, ...]
+    grade: Callable[[str, str, Facts], bool | None]
+    fault: Callable[[str, Facts], str | None]
+    wrong: Callable[[str, str, Facts], str]
+    key: Callable[[str, Facts], str | None] = lambda gold, facts: None
+    slow: bool = False
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "countdown",
+            ("countdown",),
+            countdown.grade,
+            countdown.fault,
+            countdown.wrong,
+            countdown.key,
+        ),
+        Task(
+            "integers",
+            (
+                *("integers", "integer", "arithmetic", "addition", "subtraction"),
+                *("multiplication", "long_multiplication", "gsm8k"),
+            ),
+            integers.grade,
+            integers.fault,
+            integers.wrong,
+        ),
+        Task(
+            "choice",
+            (
+                *("choice", "multiple_choice", "commonsenseqa", "commonsense_qa", "csqa"),
+                *("arc", "ai2_arc", "mmlu", "gpqa"),
+            ),
+            choice.grade,
+            choice.fault,
+            choice.wrong,
+        ),
+        Task("text", ("text",), text.grade, text.fault, text.wrong),
+        Task(
+            "mathematics",
+            (
+                *("mathematics", "math", "math500", "math_500", "aime", "amc"),
+                *("openthoughts", "olympiadbench", "minerva"),
+            ),
+            mathematics.grade,
+            mathematics.fault,
+            mathematics.wrong,
+            slow=True,
+        ),
+    )
+}
+"""The tasks by name."""
+
+
+@lru_cache(maxsize=1024)
+def task_of(data_source: str) -> Task:
+    """The task that a `data_source` names; raises `TaskError` if there is none.
+
+    Upper case, an owner before a slash, and - for _ make no difference.
+
+    >>> [task_of(name).name for name in ("countdown_3arg", "openai/gsm8k", "AIME-2024")]
+    ['countdown', 'integers', 'mathematics']
+    """
+    plain = data_source.rpartition("/")[2].lower().replace("-", "_").replace(" ", "_")
+    for task in TASKS.values():
+        if any(re.fullmatch(rf"{name}(?:[^a-z].*)?", plain) for name in task.known_as):
+            return task
+    raise TaskError(
+        f"no task is known as {data_source!r}; the tasks are {', '.join(TASKS)}, "
+        "and a data source names one, as countdown_3arg, gsm8k or aime24 do"
+    )
+
+
+def graded(task: Task, answer: str, gold: str, facts: Facts) -> Grade:
+    """A task's judgement of an answer."""
+    said = task.grade(answer, gold, facts)
+    return Grade.UNDECIDED if said is None else Grade.RIGHT if said else Grade.WRONG

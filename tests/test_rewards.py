@@ -1,0 +1,337 @@
+"""Rewards: what is right, what is wrong, and what no text can do to them."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skill_factory.errors import TaskError
+from skill_factory.markup import final_answer
+from skill_factory.rewards import answer_reward, compute_score, compute_score_batch
+from skill_factory.tasks import TASKS, countdown, task_of
+
+FACTS = {"numbers": [3, 3, 5, 7], "target": 24}
+EIGHTS = {"numbers": [3, 3, 8, 8], "target": 24}
+
+
+def score(answer: str, source: str, gold: str = "", facts: dict[str, Any] | None = None) -> object:
+    return compute_score(source, f"<think>a</think>\n\n<answer>{answer}</answer>", gold, facts)
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        ("(3 + 5) * 3 = 24", FACTS),
+        ("(3 + 5) * 3", FACTS),
+        ("24 = (3 + 5) * 3", FACTS),
+        ("(3 + 5) * 3 = 8 * 3 = 24", FACTS),
+        ("3(3 + 5)", FACTS),
+        ("[3 + 5] x 3 = 24.", FACTS),
+        ("Answer: (3 + 5) * 3", FACTS),
+        ("**(3 + 5) * 3 = 24**", FACTS),
+        ("- 3 * (3 - 5 - (3 + 3))", {"numbers": [3, 3, 3, 3, 5], "target": 24}),
+        ("Step 1: 3 + 5 = 8\nStep 2: 8 * 3 = 24", FACTS),
+        ("Step 1: 3 + 5 = 8, Step 2: 8 × 3 = 24.", FACTS),
+        ("Step 1: 3 + 5 = 8\nStep 2: 8 * 3 = 24\n(3 + 5) * 3 = 24", FACTS),
+        ("3 + 5 = 8\n8 * 3 = 24", FACTS),
+        (r"\[ (3+5) \times 3 = 24 \]", FACTS),
+        (r"$\left(3+5\right)\cdot 3$", FACTS),
+        (r"\boxed{(3+5)*3}", FACTS),
+        ("（３＋５）×３＝24", FACTS),
+        ("8 ÷ (3 − 8 ∕ 3)", EIGHTS),
+        (r"\frac{8}{3 - \dfrac{8}{3}}", EIGHTS),
+        ("1,000 + 24", {"numbers": [1000, 24], "target": 1024}),
+        ("5 / 2", {"numbers": [5, 2], "target": 2.5}),
+        ("5 - 3", {"numbers": "3, 5", "target": "2"}),
+    ],
+)
+def test_a_solution_of_countdown_is_right(answer: str, facts: dict[str, Any]) -> None:
+    assert score(answer, "countdown_4arg", facts=facts) == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "24",
+        "24 = 24",
+        "8 * 3 = 24",  # there is no 8
+        "3 * 3 * 3 - 3 = 24",  # more threes than there are
+        "(3 + 5) * 3 = 25",
+        "(3 + 5) * 3 = 24 = 25",
+        "3 * 7 = 24",
+        "5²-1",
+        "3 * (5 + 3",
+        "3 + + * 5",
+        "3 / 0",
+        "3 5",
+        "() 3",
+        "2**3 * 3",
+        "__import__('os')",
+        "Step 1: 3 + 5 = 8",
+        "Step 1: 3 + 5 = 9\nStep 2: 8 * 3 = 24",
+        "Step 1: 3 + 5 = 8\nStep 2: 8 * 3 = 24\nStep 3: 24 + 7 = 31",
+        "Step 1: 3 + 5 = 8\nStep 2: 8 + 8 + 8 = 24",  # one 8 was made
+        "Step 1: 3 * 3 = 9\nStep 2: 9 + 3 * 5 = 24",  # two threes were there
+        r"\frac{3}{3} * 24",
+        r"\frac{3",
+        "\\",
+        "{3 + 5) * 3",
+    ],
+)
+def test_what_is_no_solution_of_countdown_is_wrong(answer: str) -> None:
+    assert score(answer, "countdown_4arg", facts=FACTS) == 0.0
+
+
+def test_without_facts_the_gold_expression_has_the_numbers_and_the_value() -> None:
+    assert score("5 * 3 + 9", "countdown", gold="3 * (5 + 3) = 24") == 0.0
+    assert score("5 * 3 + 3 * 3", "countdown", gold="3 * (5 + 3) = 24") == 0.0
+    assert score("3 * 3 + 3 * 5", "countdown", gold="(3 + 5) * 3 + 3 - 3") == 1.0
+    assert score("3 * (3 + 5)", "countdown", gold="3 * (5 + 3) = 24") == 1.0
+    undecided = compute_score("countdown", "<answer>3</answer>", "no expression", details=True)
+    assert undecided == {"score": 0.0, "answered": 1.0, "undecided": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("source", "gold", "answer", "expected"),
+    [
+        ("addition", "26", "26", 1.0),
+        ("addition", "26", "27", 0.0),
+        ("addition", "26", "", 0.0),
+        ("openai/gsm8k", "6 * 3 = <<6*3=18>>18\n#### 1,234", "$1234.00", 1.0),
+        ("gsm8k", "5", "x = 5 apples", 1.0),
+        ("gsm8k", "5", "5 or 6", 0.0),
+        ("gsm8k", "5", "-5", 0.0),
+        ("gsm8k", "-5", "−5", 1.0),
+        ("gsm8k", "5", r"\boxed{5}", 1.0),
+        ("gsm8k", "5", "5.5", 0.0),
+        ("gsm8k", "12", "1,2", 0.0),
+        ("long_multiplication_2", "408", "12 × 34 = 408.", 1.0),
+        ("long_multiplication_5", "1234567890", "1{,}234{,}567{,}890", 1.0),
+        ("csqa", "B", "(b)", 1.0),
+        ("csqa", "(B)", "B. the dog", 1.0),
+        ("csqa", "B", "The answer is B.", 1.0),
+        ("csqa", "B", r"\text{B}", 1.0),
+        ("csqa", "B", "B - a dog", 1.0),
+        ("csqa", "A", "A dog", 0.0),
+        ("csqa", "B", "A", 0.0),
+        ("csqa", "B", "B, C", 0.0),
+        ("csqa", "B", "A or B", 0.0),
+        ("csqa", "B", "Both", 0.0),
+        ("text", "the Seine", " The  Seine. ", 1.0),
+        ("text", "the Seine", "the Rhine", 0.0),
+        ("math_500", "1+x^2", "x^2+1", 1.0),
+        ("math", r"\frac12", "0.5", 1.0),
+        ("math", "2^{10}", "1024", 1.0),
+        ("math", r"\text{even}", r"\text{odd}", 0.0),
+        ("math", "A", "A", 1.0),
+        ("aime24", "033", "33", 1.0),
+        # math-verify alone drops \mathrm{e}, and calls these equal.
+        ("math", r"1-\frac{1}{\mathrm{e}}", r"1+\frac{1}{\mathrm{e}}", 0.0),
+        ("math", r"1-\frac{1}{\mathrm{xy}}", r"1+\frac{1}{\mathrm{xy}}", 0.0),
+    ],
+)
+def test_an_answer_is_graded_by_its_task(
+    source: str, gold: str, answer: str, expected: float
+) -> None:
+    assert score(answer, source, gold) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think><answer>1</answer></think> <answer> 2 </answer>", "2"),
+        ("<think><answer>1</answer></think> so", None),
+        ("<answer>1</answer> no <answer>2</answer>", "2"),
+        ("</think> <answer>1</answer></think> <answer>2</answer> </answer>", "2"),
+        ("<answer>1</answer></think>", None),
+        ("<answer>1 <answer>2</answer>", "2"),
+        ("<answer>1</answer> <answer>2", "1"),
+        ("</answer>1<answer>", None),
+        ("<ANSWER>1</ANSWER>", None),
+        ("", None),
+    ],
+)
+def test_the_final_answer_is_the_last_pair_after_the_thinking(
+    text: str, answer: str | None
+) -> None:
+    assert final_answer(text) == answer
+
+
+def test_a_right_answer_with_a_wrong_one_after_it_is_wrong() -> None:
+    text = "<answer>26</answer> wait <answer>27</answer>"
+    assert compute_score("addition", text, "26") == 0.0
+
+
+def test_a_batch_is_scored_as_its_completions_are() -> None:
+    texts = ["<answer>3*(3+5)</answer>", "<answer>26</answer>", "<answer>x</answer>", ""]
+    sources, golds = ["countdown", "addition", "math", "csqa"], ["", "26", "x", "A"]
+    facts = [FACTS, {}, None, {}]
+    each = list(map(compute_score, sources, texts, golds, facts))
+    assert compute_score_batch(sources, texts, golds, facts) == each == [1.0, 1.0, 1.0, 0.0]
+    assert compute_score_batch([], [], [], []) == []
+    with_details = compute_score_batch(sources, texts, golds, facts, details=True)
+    assert with_details[3] == {"score": 0.0, "answered": 0.0, "undecided": 0.0}
+
+
+def test_verls_other_arguments_are_accepted() -> None:
+    more: dict[str, Any] = {"reward_router_address": None, "reward_model_tokenizer": None}
+    assert compute_score("addition", "<answer>4</answer>", 4, {"index": 1}, **more) == 1.0
+    assert compute_score("mine", "<answer>4</answer>", 4, task="integers") == 1.0
+
+
+def test_a_task_that_does_not_exist_ends_a_run_at_once() -> None:
+    for name in ("letter_countdown_4", "mathqa", "", "gsm"):
+        with pytest.raises(TaskError, match="the tasks are countdown, integers"):
+            compute_score(name, "<answer>4</answer>", "4")
+
+
+def test_trl_gets_a_number_for_each_completion() -> None:
+    chats = [[{"role": "assistant", "content": f"<answer>{n}</answer>"}] for n in (26, 27)]
+    columns = {"data_source": ["addition"] * 2, "answer": ["26", "26"]}
+    assert answer_reward(["?", "?"], chats, **columns) == [1.0, 0.0]
+    texts = ["<answer>3*(3+5)</answer>", "<answer>24</answer>"]
+    columns = {"data_source": ["countdown"] * 2, "ground_truth": ["", ""]}
+    more = {"numbers": [[3, 3, 5]] * 2, "target": [24, 24], "trainer_state": object()}
+    assert answer_reward(["?", "?"], texts, **columns, **more) == [1.0, 0.0]
+    as_verl = {
+        "reward_model": [{"style": "rule", "ground_truth": ""}] * 2,
+        "extra_info": [FACTS] * 2,
+    }
+    assert answer_reward(["?"] * 2, texts, data_source=["countdown"] * 2, **as_verl) == [1.0, 0.0]
+    with pytest.raises(TaskError, match="data_source"):
+        answer_reward(["?"], ["4"], answer=["4"])
+
+
+HOSTILE = {
+    "a megabyte": "a" * 1_000_000,
+    "NULs": "\0" * 1_000_000,
+    "opened": "<answer>" * 125_000,
+    "closed": "</answer>" * 110_000,
+    "empty pairs": "<answer></answer>" * 60_000,
+    "thoughts": "</think>" * 125_000,
+    "brackets": "<" * 1_000_000,
+    **{
+        name: f"<answer>{text}</answer>"
+        for name, text in {
+            "parentheses": "(" * 10_000 + "3 + 5" + ")" * 10_000,
+            "open parentheses": "(" * 1_000_000,
+            "powers": "9**9**9",
+            "sum": "1+" * 500_000 + "1",
+            "digits": "9" * 1_000_000,
+            "some digits": "9" * 9_999,
+            "groups": "1,111" * 3_000,
+            "signs": "-" * 19_000 + "3",
+            "fractions": r"\frac{" * 3_000,
+            "division": "1/" * 9_000 + "1",
+            "products": "99999999999999999999*" * 900 + "1",
+            "sides": "=".join(["3"] * 9_000),
+            "steps": "Step 1:" * 2_500,
+            "lines": "3=3\n" * 4_900,
+            "x": "3 x" * 6_000,
+            "spaces": " " * 19_999,
+            "labels": "A " * 9_999,
+            "phrase": "the answer is " * 700,
+            "letters": "A) B) " * 1_600,
+            "NUL": "\0",
+            "surrogate": "\ud800",
+            "fullwidth": "９" * 9_000,
+            "thai": "๓" * 9_000,
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("source", ["countdown", "gsm8k", "csqa", "text"])
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_completion_earns_nothing_and_takes_no_time(source: str, text: str) -> None:
+    seconds = []
+    for _ in range(3):  # the best of three: other work on the machine is not the reward's
+        start = time.perf_counter()
+        assert compute_score(source, text, "A" if source == "csqa" else "24", FACTS) == 0.0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.1
+
+
+@given(st.text(st.sampled_from("0123456789+-*/=(){}[]., \n\\$xA<>:frac"), max_size=60))
+def test_no_text_makes_a_grader_raise(text: str) -> None:
+    for source in ("countdown", "gsm8k", "csqa", "text"):
+        for gold in ("(3 + 5) * 3", "A", text):
+            assert score(text, source, gold) in (0.0, 1.0)
+            assert score(text, source, gold, {"numbers": text, "target": text}) in (0.0, 1.0)
+
+
+NUMBERS = st.lists(st.integers(1, 99), min_size=1, max_size=6)
+
+
+@given(NUMBERS, st.randoms(use_true_random=False))
+def test_whatever_arithmetic_makes_of_the_numbers_is_a_solution(
+    numbers: list[int], random: Any
+) -> None:
+    from fractions import Fraction
+
+    terms = [(str(n), Fraction(n)) for n in numbers]
+    while len(terms) > 1:
+        (a, x), (b, y) = terms.pop(random.randrange(len(terms))), terms.pop()
+        sign = random.choice("+-*/" if y else "+-*")
+        value = {"+": x + y, "-": x - y, "*": x * y, "/": x / y if y else x}[sign]
+        terms.append((f"({a} {sign} {b})", value))
+    (expression, value), facts = terms[0], {"numbers": numbers}
+    assert countdown.grade(expression, "", facts | {"target": str(value)})
+    assert not countdown.grade(expression, "", facts | {"target": str(value + 1)})
+    assert not countdown.grade(f"{expression} + 0", "", facts | {"target": str(value)})
+    assert countdown.grade(expression, expression, {})
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_tasks_wrong_answer_is_wrong(name: str) -> None:
+    task = task_of(name)
+    gold = {"countdown": "3 * (5 + 3)", "choice": "A", "text": "the Seine"}.get(name, "12")
+    assert task.fault(gold, {}) is None
+    assert task.grade(gold, gold, {}) is True
+    assert not task.grade(task.wrong(gold, gold, {}), gold, {})
+    assert task.fault(" ", {}) is not None
+
+
+@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900, "9**9**9"])
+def test_mathematics_that_never_ends_is_undecided(answer: str) -> None:
+    start = time.perf_counter()
+    text = f"<answer>{answer}</answer>"
+    assert compute_score("math", text, "5", details=True)["undecided"] == 1.0  # type: ignore[index]
+    assert time.perf_counter() - start < 10
+    assert compute_score("math", "<answer>4+1</answer>", "5") == 1.0
+
+
+def test_the_file_works_by_its_path_where_the_package_is_not_installed(tmp_path: Path) -> None:
+    code = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("custom_module", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+heavy = {"numpy", "pyarrow", "datasets", "pandas", "math_verify"} & set(sys.modules)
+print(module.compute_score("addition", "<answer>4</answer>", "4"), heavy)
+"""
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(ROOT / "skill_factory" / "rewards.py")],
+        cwd=tmp_path,
+        env=outside,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1.0", "set()"]
+
+
+def test_no_score_is_a_nan() -> None:
+    assert not math.isnan(float(str(score("nan", "countdown", facts={"target": float("nan")}))))
