@@ -13,6 +13,9 @@ _VERBS = {
         "skill_factory.sft_data_creation",
         "Make an SFT dataset from a reflection-annotated dataset.",
     ),
+    "check": ("skill_factory.hand_off", "Look for faults in an SFT dataset."),
+    "export": ("skill_factory.hand_off", "Write what LLaMA-Factory or verl want beside the data."),
+    "push": ("skill_factory.hand_off", "Push an SFT dataset to the Hub."),
 }
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Columns:
     """Names of the columns that step 2 reads; the defaults are the released reflection datasets'.
 
-    Any other column is left alone.
+    `gold`, `task` and `facts` are read where they are there, for rewards and checks. Any other
+    column is left alone.
     """
 
     question: str = "question"
@@ -18,6 +19,9 @@ class Columns:
     correctness: str = "model_responses__mutated_prompts__eval_is_correct"
     extracted_answer: str = "model_responses__mutated_prompts__eval_extracted_answers"
     reflection: str = "model_responses__mutated_prompts_reflection"
+    gold: str = "answer"
+    task: str = "task_source"
+    facts: str = "metadata"
 
 
 COLUMN_OPTIONS = {
@@ -28,4 +32,11 @@ COLUMN_OPTIONS = {
     "extracted_answer": "--extracted-answer-column",
     "reflection": "--reflection-column",
 }
-"""Which option names which column."""
+"""Which option names which column that must be there."""
+
+OPTIONAL_COLUMNS = {
+    "gold": "--answer-column",
+    "task": "--task-column",
+    "facts": "--facts-column",
+}
+"""Which option names which column that need not be there."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from skill_factory.columns import Columns
-from skill_factory.errors import ConfigError, OptionError
+from skill_factory.errors import ConfigError, OptionError, TaskError
 from skill_factory.formats import FORMATS, NEEDS_TWO_ATTEMPTS, Lengths
+from skill_factory.store import looks_local
+from skill_factory.tasks import task_of
 from skill_factory.yaml_files import UNREADABLE, parse
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -34,7 +36,7 @@ class CreateConfig(BaseModel):
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset; None: its main branch."""
     output_dataset: str | None = None
-    """A local folder, else a repository on the Hub."""
+    """A local folder, else a repository on the Hub: then the folder is made under outputs/."""
 
     attempts: Count = 5
     """Attempts in the longest trace; a question needs as many valid ones."""
@@ -52,6 +54,14 @@ class CreateConfig(BaseModel):
     """Keep so many traces, drawn from all; None: keep all."""
     drop_reflections_containing: Texts = ()
     """Drop reflections that contain one of these texts, in any case."""
+    task: str | None = None
+    """The task of all questions; None: what the input says of each."""
+    max_tokens: Count | None = None
+    """Drop traces that are longer than this with `tokenizer`; None: drop none."""
+    tokenizer: str | None = None
+    """A tokenizer's folder, or its name on the Hub."""
+    layout: Literal["conversations", "messages"] = "conversations"
+    """What the column of the turns is called."""
     phrases: str | None = None
     """A file with other phrases; None: the built-in ones."""
     seed: int = 0
@@ -62,7 +72,21 @@ class CreateConfig(BaseModel):
     correctness_column: str = Columns.correctness
     extracted_answer_column: str = Columns.extracted_answer
     reflection_column: str = Columns.reflection
+    answer_column: str = Columns.gold
+    """Gold answers; need not be there."""
+    task_column: str = Columns.task
+    """Tasks of the questions; need not be there."""
+    facts_column: str = Columns.facts
+    """Facts that graders need, JSON or a struct; need not be there."""
 
+    license: str | None = None
+    """License of the dataset, for its card; None: that of the input's card."""
+    model: str | None = None
+    """The model whose texts these are, for the card."""
+    push: bool = True
+    """Push to the repository that `output_dataset` names; else only make the folder."""
+    private: bool = False
+    """A repository that the push makes is private."""
     workers: Count | None = None
     """Threads; None: one for each core, at most 4. The result does not depend on it."""
     overwrite: bool = False
@@ -84,11 +108,30 @@ class CreateConfig(BaseModel):
             )
         if self.attempts < 2 and (short := NEEDS_TWO_ATTEMPTS.intersection(self.formats)):
             raise ValueError(f"formats: {min(short)} needs attempts to be 2 or more")
+        if (self.max_tokens is None) != (self.tokenizer is None):
+            raise ValueError("max_tokens: goes with tokenizer, and tokenizer with max_tokens")
+        if self.task is not None:
+            try:
+                task_of(self.task)
+            except TaskError as error:
+                raise ValueError(f"task: {error}") from None
         if not all(word.strip() for word in self.drop_reflections_containing):
             raise ValueError(
                 "drop_reflections_containing: a blank text would drop every reflection"
             )
         return self
+
+    @property
+    def repository(self) -> str | None:
+        """The repository on the Hub that `output_dataset` names; None: it is a local folder."""
+        output = self.output_dataset or ""
+        local = looks_local(output) or Path(output).is_dir() or output.count("/") != 1
+        return None if local else output
+
+    @property
+    def folder(self) -> str:
+        """Where the SFT folder is made; empty: nowhere."""
+        return f"outputs/{self.repository}" if self.repository else self.output_dataset or ""
 
     @property
     def columns(self) -> Columns:
@@ -100,6 +143,9 @@ class CreateConfig(BaseModel):
             self.correctness_column,
             self.extracted_answer_column,
             self.reflection_column,
+            self.answer_column,
+            self.task_column,
+            self.facts_column,
         )
 
     @property

@@ -6,6 +6,7 @@ the first reason against it, or KEPT.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +24,18 @@ from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
-from skill_factory.tables import USABLE, list_depth
+from skill_factory.tables import FACTS, USABLE, list_depth
 
 
 @dataclass(frozen=True)
 class Choice:
     """What of the input may be used. `variants` None: all prompt variants. `without`: reflections
-    that contain one of these texts, in any case, are dropped."""
+    that contain one of these texts, in any case, are dropped. `task`: what task all questions are;
+    None: what the input says."""
 
     variants: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
+    task: str | None = None
 
 
 class Indexed(NamedTuple):
@@ -41,7 +44,8 @@ class Indexed(NamedTuple):
     `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums
     the 128-bit digests of all attempts: added up over all batches it names the content of the
     input, whatever the order of its rows. `asked` has 64 bits of the digest of each question that
-    has an attempt, each once; `variants` counts the attempts of each prompt variant.
+    has an attempt, each once; `variants` counts the attempts of each prompt variant, and `tasks`
+    the valid ones of each task (None: the input does not say it, or not the gold answer).
     """
 
     usable: pa.RecordBatch
@@ -49,6 +53,7 @@ class Indexed(NamedTuple):
     digest: int
     asked: npt.NDArray[np.uint64]
     variants: Counter[str | None]
+    tasks: Counter[str | None]
 
 
 def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
@@ -59,6 +64,7 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     """
     ledger = Ledger()
     found = _attempts(source, columns, ledger)
+    wanted = _wanted(source, columns, choice.task)
     ids = _attempt_ids(found)
     attempts = _judge_attempts(found, choice.variants)
     truth = view(found.correct)[found.owner]
@@ -72,12 +78,16 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     _count(attempts, ledger.attempts.losses)
     ledger.reflections.read = len(reflections)
     _count(reflections, ledger.reflections.losses)
+    usable = _usable(
+        found, wanted, source.row, ids, np.flatnonzero(attempts == KEPT), valid, counts
+    )
     return Indexed(
-        _usable(found, ids, np.flatnonzero(attempts == KEPT), valid, counts),
+        usable,
         ledger,
         _sum(ids),
         np.unique(found.question_ids.view(">u8")[:, 0]).astype(np.uint64),
         _variants(found.variant),
+        _tasks(usable),
     )
 
 
@@ -153,8 +163,81 @@ def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
     )
 
 
+class _Wanted(NamedTuple):
+    """What a reward needs, an item a row: task, gold answer, facts as JSON; null: not known."""
+
+    task: pa.Array
+    gold: pa.Array
+    facts: pa.Array
+
+
+def _wanted(source: Batch, columns: Columns, task: str | None) -> _Wanted:
+    """What the input has of it."""
+    batch, there = source.table, set(source.table.schema.names)
+    nothing = pa.nulls(batch.num_rows, pa.string())
+    if task is None and columns.task in there:
+        named = _or_nothing(batch.column(columns.task))
+    else:
+        named = (
+            nothing if task is None else strings([task]).take(numbers(np.zeros(len(nothing), int)))
+        )
+    gold = _or_nothing(batch.column(columns.gold)) if columns.gold in there else nothing
+    facts = _facts(batch.column(columns.facts)) if columns.facts in there else nothing
+    return _Wanted(named, gold, facts)
+
+
+def _or_nothing(texts: pa.Array) -> pa.Array:
+    """The texts, null for those that are no valid UTF-8."""
+    bad = _not_unicode(texts)
+    return texts.take(numbers(np.arange(len(texts)), missing=bad)) if bad.any() else texts
+
+
+def _facts(column: pa.Array) -> pa.Array:
+    """Of each row's JSON object or struct the facts that graders read, as JSON; null without."""
+    known: dict[str, int] = {}
+    at = np.full(len(column), -1)
+    if pa.types.is_struct(column.type):
+        for row, facts in enumerate(
+            zip(*(column.field(name).to_pylist() for name in sorted(FACTS)), strict=True)
+        ):
+            if None not in facts:
+                said = json.dumps(dict(zip(sorted(FACTS), facts, strict=True)))
+                at[row] = known.setdefault(said, len(known))
+    else:
+        found = np.flatnonzero(
+            _holds(column, '"target"') & _holds(column, '"numbers"') & ~_not_unicode(column)
+        )
+        texts = column.take(numbers(found)).dictionary_encode()
+        said_by = [_facts_of(text) for text in texts.dictionary.to_pylist()]
+        for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
+            if (said_of := said_by[which]) is not None:
+                at[row] = known.setdefault(said_of, len(known))
+    return strings(list(known)).take(numbers(np.maximum(at, 0), missing=at < 0))
+
+
+def _facts_of(text: str) -> str | None:
+    try:
+        said = json.loads(text)
+        return json.dumps({name: said[name] for name in sorted(FACTS)})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None  # another kind of metadata
+
+
+def _tasks(usable: pa.RecordBatch) -> Counter[str | None]:
+    """The valid attempts by task, None where the task or the gold answer is not known."""
+    task, gold = usable.column("data_source"), usable.column("ground_truth")
+    known = task.take(numbers(np.arange(len(task)), missing=~given(gold)))
+    return Counter({v["values"]: v["counts"] for v in pc.value_counts(known).to_pylist()})
+
+
 def _usable(
-    found: _Attempts, ids: npt.NDArray[np.uint8], kept: Ints, valid: Mask, counts: Ints
+    found: _Attempts,
+    wanted: _Wanted,
+    first_row: int,
+    ids: npt.NDArray[np.uint8],
+    kept: Ints,
+    valid: Mask,
+    counts: Ints,
 ) -> pa.RecordBatch:
     """The kept attempts with their valid reflections, `counts` of them, sorted by question."""
     kept = kept[np.argsort(found.question_ids.view(">u8")[kept, 0], kind="stable")]
@@ -174,6 +257,7 @@ def _usable(
             _take(found.answer, kept),
             pa.ListArray.from_arrays(ends, _take(found.reflections, shown)),
             pa.ListArray.from_arrays(ends, numbers(found.number[shown].astype(np.int32))),
+            *(column.take(numbers(found.row[kept] - first_row)) for column in wanted),
         ],
         schema=USABLE,
     )

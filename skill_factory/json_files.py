@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json as pj
 
-from skill_factory.columns import COLUMN_OPTIONS, Columns
+from skill_factory.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
 from skill_factory.errors import ColumnError, InputError
-from skill_factory.tables import check_annotated
+from skill_factory.tables import FACTS, check_annotated
 
 CHUNK_BYTES = 16 << 20
 """How much of a file is parsed at a time."""
@@ -76,7 +76,7 @@ _Row = tuple[str, dict[str, Any]]
 
 def _parsed(text: bytes, what: str) -> Any:
     try:
-        # Numbers are in no column of ours, and Python refuses to make an int of 5,000 digits.
+        # No number of ours is that large, and Python refuses to make an int of 5,000 digits.
         return json.loads(text.decode("utf-8-sig", "surrogateescape"), parse_int=float)
     except ValueError as error:
         raise InputError(f"{what} JSON: {error}") from None
@@ -97,7 +97,7 @@ def _json_types(
     path: Path, rows: Iterable[_Row], columns: Columns, samples: dict[str, Any]
 ) -> pa.Schema:
     """Types of the columns, from the deepest value that `samples` and some rows have for each."""
-    needed = {getattr(columns, role) for role in COLUMN_OPTIONS}
+    needed = {getattr(columns, role) for role in [*COLUMN_OPTIONS, *OPTIONAL_COLUMNS]}
     for _, row in rows:
         for name, value in row.items():
             if name not in needed:
@@ -122,7 +122,7 @@ def _json_type(value: object) -> pa.DataType:
     if isinstance(value, list):
         return pa.list_(_json_type(max(value, key=_json_depth, default=None)))
     if isinstance(value, dict):
-        return pa.struct([])
+        return pa.struct([(key, _json_type(value[key])) for key in sorted(FACTS & value.keys())])
     kinds = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
     return kinds.get(type(value), pa.null())
 
@@ -161,7 +161,10 @@ def _json_fits(value: object, kind: pa.DataType) -> bool:
         return True
     if pa.types.is_list(kind):
         return isinstance(value, list) and all(_json_fits(item, kind.value_type) for item in value)
-    return isinstance(value, bool if pa.types.is_boolean(kind) else str)
+    if pa.types.is_struct(kind):
+        return isinstance(value, dict) and all(_json_fits(value.get(f.name), f.type) for f in kind)
+    kinds = {pa.bool_(): bool, pa.float64(): float}
+    return isinstance(value, kinds.get(kind, str))
 
 
 def _as_bytes(value: Any) -> Any:

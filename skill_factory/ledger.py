@@ -43,6 +43,7 @@ class Reason(StrEnum):
     NO_INCORRECT_ATTEMPT = "no_incorrect_attempt"
     ONE_CORRECT_ATTEMPT = "one_correct_attempt"
     TOO_FEW_VARIANTS = "too_few_prompt_variants"
+    TOO_MANY_TOKENS = "too_many_tokens"
     NOT_IN_SUBSAMPLE = "not_in_subsample"
     # valid attempts and reflections that stayed in the pool
     QUESTION_SET_ASIDE = "question_set_aside"

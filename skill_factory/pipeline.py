@@ -25,17 +25,19 @@ from skill_factory import __version__, card
 from skill_factory.arrays import offsets
 from skill_factory.config import CreateConfig
 from skill_factory.engines import MOST_USEFUL, default_workers, in_order
-from skill_factory.errors import NothingMadeError, OutputError
+from skill_factory.errors import NothingMadeError, OutputError, TaskError
 from skill_factory.formats import SAMPLED_FORMATS
 from skill_factory.indexing import Choice, Indexed, index
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.markup import read
 from skill_factory.phrases import Kind, PhraseBank, load_phrases
-from skill_factory.pools import Spill, read_unit
+from skill_factory.pools import Spill, Unit, read_unit
 from skill_factory.sources import Batch, Source, find_source
 from skill_factory.store import new_folder, resolved, sha256
-from skill_factory.tables import PLAN, SFT
-from skill_factory.weaving import PlanSettings, plan, plan_table, weave
+from skill_factory.tables import LAYOUTS, PLAN
+from skill_factory.tasks import task_of
+from skill_factory.tokens import TokenCounter
+from skill_factory.weaving import Plan, PlanSettings, plan, plan_table, weave
 
 PART_BYTES = 16 << 20
 """About how much text is planned and woven at a time; it bounds a worker's memory."""
@@ -51,7 +53,7 @@ MAX_SHARDS = 32
 # Settings that say where and how a run goes, not what it makes.
 _NOT_CONTENT = {
     *("input_dataset", "input_config", "input_split", "revision", "output_dataset"),
-    *("workers", "overwrite", "dry_run"),
+    *("workers", "overwrite", "dry_run", "push", "private", "license", "model"),
 }
 
 
@@ -91,7 +93,7 @@ def create(config: CreateConfig) -> Made:
             tempfile.TemporaryDirectory(prefix="skill-factory-") as work,
         ):
             return _create(config, phrases, source, Path(work), None)
-    target = Path(config.output_dataset or "")
+    target = Path(config.folder)
     _refuse_inside(target, config.input_dataset or "")
     with _explained(target), new_folder(target, config.overwrite) as folder:
         return _create(config, phrases, source, folder.parent, folder)
@@ -131,7 +133,10 @@ def _create(
         phrases=phrases,
     )
     shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
-    job = _Job(spill, shards, settings, workers)
+    counter = TokenCounter(config.tokenizer) if config.tokenizer else None
+    job = _Job(
+        spill, shards, settings, workers, LAYOUTS[config.layout], counter, config.max_tokens or 0
+    )
     if config.subsample:
         last = _last_id(job, config.subsample, made)
         job = replace(job, settings=replace(settings, last_id=last))
@@ -159,17 +164,19 @@ def _create(
 
 @dataclass
 class _Found:
-    """What the input held: its ledger and digest, how many questions, which prompt variants."""
+    """What the input held: its ledger and digest, how many questions, which prompt variants and
+    tasks."""
 
     ledger: Ledger = field(default_factory=Ledger)
     digest: int = 0
     questions: int = 0
     variants: Counter[str | None] = field(default_factory=Counter)
+    tasks: Counter[str | None] = field(default_factory=Counter)
 
 
 def _index(config: CreateConfig, source: Source, work: Path, workers: int) -> tuple[_Found, Spill]:
     """Read the input once; what can be used is then in the spill, and all else in the ledger."""
-    choice = Choice(config.prompt_variants, config.drop_reflections_containing)
+    choice = Choice(config.prompt_variants, config.drop_reflections_containing, config.task)
     out, asked = _Found(), np.array([], np.uint64)
     more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
@@ -185,6 +192,7 @@ def _index(config: CreateConfig, source: Source, work: Path, workers: int) -> tu
             out.ledger.add(found.ledger)
             out.digest = (out.digest + found.digest) % (1 << 128)
             out.variants.update(found.variants)
+            out.tasks.update(found.tasks)
             more.append(found.asked)
             if sum(map(len, more)) > len(asked):  # so each is sorted only a few times
                 asked, more = np.unique(np.concatenate([asked, *more])), []
@@ -220,7 +228,28 @@ def _notes(config: CreateConfig, found: _Found) -> list[str]:
         notes.append(f"no valid reflection contains {' or '.join(map(repr, words))}")
     if config.sample_lengths and not SAMPLED_FORMATS.intersection(config.formats):
         notes.append(f"sample_lengths has no effect on the formats {', '.join(config.formats)}")
+    if problem := _ungradable(config, found):
+        notes.append(f"check cannot replay rewards on all of these traces: {problem}")
     return notes
+
+
+def _ungradable(config: CreateConfig, found: _Found) -> str | None:
+    """Why a reward cannot be computed for some of the questions; None if it can."""
+    unknown = []
+    for name in found.tasks:
+        try:
+            if name is not None:
+                task_of(name)
+        except TaskError:
+            unknown.append(name)
+    if unknown:
+        return f"no task is known as {unknown[0]!r}; name one with --task"
+    if found.tasks[None]:
+        return (
+            f"column {config.task_column!r} must name their tasks (or --task), "
+            f"and {config.answer_column!r} give their gold answers"
+        )
+    return None
 
 
 # -- planning and weaving -------------------------------------------------------------------------
@@ -228,12 +257,32 @@ def _notes(config: CreateConfig, found: _Found) -> list[str]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be done: neighbouring parts of the spill make one of the `shards`."""
+    """What is to be done: neighbouring parts of the spill make one of the `shards`.
+
+    `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
+    """
 
     spill: Spill
     shards: int
     settings: PlanSettings
     workers: int
+    schema: pa.Schema
+    counter: TokenCounter | None
+    max_tokens: int
+
+    def plan(self, unit: Unit) -> tuple[Plan, Ledger]:
+        """The plan of a unit, without the traces that are too long."""
+        planned, ledger = plan(unit, self.settings)
+        if self.counter is None:
+            return planned, ledger
+        too_long: set[str] = set()
+        for batch in weave(planned, unit, self.settings.phrases):
+            texts = batch.column(0).flatten().field("content").to_pylist()
+            tokens = self.counter.count(texts[::2], texts[1::2])
+            ids = batch.column("trace_id").to_pylist()
+            too_long.update(ids[i] for i in np.flatnonzero(tokens > self.max_tokens))
+        # Planned again, so that what is used only in those traces is counted as left over.
+        return plan(unit, replace(self.settings, too_long=frozenset(too_long)))
 
 
 @dataclass
@@ -266,12 +315,12 @@ def _do_shard(job: _Job, out: Path | None, number: int) -> _Shard:
                 stack.enter_context(
                     pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd")
                 )
-                for name, schema in (("train", SFT), ("plan", PLAN))
+                for name, schema in (("train", job.schema), ("plan", PLAN))
             )
         first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
         for part in range(first, last):
             unit = read_unit(job.spill, part)
-            planned, ledger = plan(unit, job.settings)
+            planned, ledger = job.plan(unit)
             shard.ledger.add(ledger)
             shard.labels.update(planned.labels)
             if not out:
@@ -280,7 +329,7 @@ def _do_shard(job: _Job, out: Path | None, number: int) -> _Shard:
                 continue
             plans.write_table(plan_table(planned, unit))
             for batch in weave(planned, unit, job.settings.phrases):
-                traces.write_batch(batch)
+                traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
                 shard.digests += _digests(batch)
                 shard.sample = shard.sample or _sample(batch)
     return shard
@@ -360,6 +409,8 @@ def _describe(
         "input": {
             "name": source.name,
             **source.origin,
+            "license": config.license or source.license,
+            "model": config.model,
             "rows": ledger.rows.read,
             "files": source.rows,
             "digest": f"{found.digest:032x}",
@@ -375,11 +426,12 @@ def _describe(
         "phrases": {kind.value: phrases.phrases[kind] for kind in Kind},
     }
     _write(folder / "README.md", card.dataset_card(manifest, made.sample or "", ledger.table()))
-    _write(folder / "dataset_info.json", card.llama_factory_entry(folder.name))
+    entry = card.llama_factory_entry(card.CONFIG, config.layout, file=True)
+    _write(folder / "dataset_info.json", json.dumps({folder.name: entry}, indent=2) + "\n")
+    # The card and the entry are for people to change; these are not.
     manifest["output"]["files"] = {
         str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        for path in sorted(folder.rglob("*.parquet"))
     }
     _write(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 

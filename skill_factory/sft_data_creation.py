@@ -12,6 +12,7 @@ from skill_factory.config import CreateConfig, load_config
 from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
 from skill_factory.formats import FORMATS
 from skill_factory.store import looks_local
+from skill_factory.tasks import TASKS
 
 # Options that take several values after one flag, as argparse's nargs="+" does; click has no such
 # thing.
@@ -72,8 +73,8 @@ COUNT = click.IntRange(min=1)
     "--output-dataset",
     "--output_dataset_name",
     "output_dataset",
-    metavar="PATH",
-    help="Where the SFT folder goes, written as a path: ./sft.",
+    metavar="PATH|REPO",
+    help="Where the SFT folder goes: a path (./sft), or org/name on the Hub.",
 )
 @click.option(
     "-c",
@@ -145,6 +146,20 @@ COUNT = click.IntRange(min=1)
     help="Drop reflections that contain one of these texts, in any case; commas belong to a text.",
 )
 @click.option(
+    "--task",
+    metavar="NAME",
+    help=f"Task of all questions: {', '.join(TASKS)}.  [default: what the input says]",
+)
+@click.option(
+    "--max-tokens", type=COUNT, help="Drop traces of more tokens, the chat template's included."
+)
+@click.option("--tokenizer", metavar="PATH|REPO", help="Tokenizer to count --max-tokens with.")
+@click.option(
+    "--layout",
+    type=click.Choice(["conversations", "messages"]),
+    help="Name of the column of the turns; TRL wants messages.  [default: conversations]",
+)
+@click.option(
     "--phrases", metavar="FILE", help="YAML file with other phrases between the attempts."
 )
 @click.option("--seed", type=int, help="[default: 0]")
@@ -178,6 +193,21 @@ COUNT = click.IntRange(min=1)
     metavar="NAME",
     help="[default: model_responses__mutated_prompts_reflection]",
 )
+@click.option("--answer-column", metavar="NAME", help="Gold answers.  [default: answer]")
+@click.option("--task-column", metavar="NAME", help="Tasks.  [default: task_source]")
+@click.option(
+    "--facts-column", metavar="NAME", help="What graders need besides.  [default: metadata]"
+)
+@click.option(
+    "--license", metavar="NAME", help="License for the card.  [default: that of the input's card]"
+)
+@click.option("--model", metavar="NAME", help="For the card: the model whose texts these are.")
+@click.option(
+    "--push/--no-push", default=None, help="Push to the Hub if -o names a repository.  [default]"
+)
+@click.option(
+    "--private/--no-private", default=None, help="A repository that the push makes is private."
+)
 @click.option(
     "--workers",
     type=COUNT,
@@ -205,6 +235,16 @@ def create(config_file: Path | None, **flags: Any) -> None:
 
         engines.save_memory()
         made = pipeline.create(config)
+        click.echo(made.told())
+        if config.dry_run:
+            click.echo("\nDry run: nothing was written.")
+            return
+        click.echo(f"\nSFT dataset: {config.folder}")
+        if config.repository and config.push:
+            from skill_factory import hub
+
+            folder, repo = Path(config.folder), config.repository
+            click.echo(hub.push(folder, repo, private=config.private).told())
     except OptionError as error:
         raise click.UsageError(str(error)) from None
     except NothingMadeError as error:
@@ -215,11 +255,6 @@ def create(config_file: Path | None, **flags: Any) -> None:
     except KeyboardInterrupt:
         click.echo("Stopped; nothing was left half-made.", err=True)
         sys.exit(130)
-    click.echo(made.told())
-    if config.dry_run:
-        click.echo("\nDry run: nothing was written.")
-    else:
-        click.echo(f"\nSFT dataset: {config.output_dataset}")
 
 
 def _check_places(config: CreateConfig) -> None:
@@ -230,11 +265,12 @@ def _check_places(config: CreateConfig) -> None:
     if not config.output_dataset:
         raise OptionError("no output dataset; name it with -o")
     output = config.output_dataset
-    if not (looks_local(output) or Path(output).is_dir()):
+    if not (config.repository or looks_local(output) or Path(output).is_dir()):
         raise OptionError(
-            f"-o {output}: for a folder write -o ./{output}; a name without ./ is a repository on "
-            "the Hub, and pushing there is not possible yet"
+            f"-o {output}: for a folder write -o ./{output}; for a repository on the Hub, org/name"
         )
+    if config.private and not config.repository:
+        raise OptionError(f"--private is for a repository on the Hub, and -o {output} is a folder")
 
 
 if __name__ == "__main__":

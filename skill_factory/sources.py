@@ -62,6 +62,8 @@ class Source(Protocol):
 
     name: str
     rows: dict[str, int]
+    license: str | None
+    """What the card of the dataset says; None: it has none, or says nothing."""
 
     @property
     def origin(self) -> dict[str, str | None]:
@@ -107,16 +109,51 @@ def find_source(name: str, config: str | None, split: str | None, revision: str 
         saved = (path / "state.json").exists() or (path / "dataset_dict.json").exists()
         if config or split or saved:
             return _load(path, config, split, None)
-        return _Files(name, _data_files(path))
+        return _Files(name, _data_files(path), _license(_header(path)))
     if looks_local(name) or not _REPO_ID.match(name) or _SUFFIX.search(name):
         raise InputError(f"{name}: no such file or folder")
     return _load(name, config, split, revision)
+
+
+def read_questions(
+    name: str, config: str | None, split: str | None, revision: str | None
+) -> pa.Table:
+    """All of a dataset, with all its columns; `name` and the others as `find_source` takes them.
+
+    Raises `InputError` as that does, and for a dataset without rows.
+    """
+    found = find_source(name, config, split, revision)
+    if isinstance(found, _Files):
+        import datasets
+
+        files = [str(path) for path in found.files]
+        if not sys.stderr.isatty():
+            datasets.disable_progress_bars()
+        kind = "parquet" if _kind(found.files[0]) == "parquet" else "json"
+        try:
+            dataset = datasets.load_dataset(kind, data_files=files, split="train")
+        except Exception as error:  # of several libraries' own trees, which have no common root
+            raise InputError(f"{name}: cannot be read: {_first_line(_root(error))}") from None
+    else:
+        assert isinstance(found, _Loaded)
+        dataset = found.dataset
+    if not len(dataset):
+        raise InputError(f"{name}: the dataset has no rows")
+    table: pa.Table = dataset.with_format("arrow")[:]
+    return table
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 @dataclass
 class _Files:
     name: str
     files: tuple[Path, ...]
+    license: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
     origin: dict[str, str | None] = field(
         default_factory=lambda: dict.fromkeys(("config", "split", "revision"))
@@ -169,6 +206,7 @@ class _Loaded:
     name: str
     origin: dict[str, str | None]
     dataset: Any
+    license: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
 
     def count(self) -> int | None:
@@ -202,6 +240,7 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    license = _license(_header(name)) if isinstance(name, Path) else None
     nowhere = "" if isinstance(name, Path) else "no local file or folder of this name, and "
     try:
         if isinstance(name, Path) and ((name / "state.json").exists()):
@@ -213,7 +252,8 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
         else:
             # Asked first: it names the commit, and `datasets` serves its cache to any token.
             with suppress(OfflineModeIsEnabled):
-                revision = HfApi().dataset_info(name, revision=revision).sha
+                info = HfApi().dataset_info(name, revision=revision)
+                revision, license = info.sha, _license(info.card_data)
             found = datasets.load_dataset(name, config, split=split or "train", revision=revision)
     except RepositoryNotFoundError:
         raise InputError(
@@ -225,7 +265,7 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
     except Exception as error:  # of four libraries' own trees, which have no common root
         raise InputError(f"{name}: {nowhere}cannot be loaded: {_first_line(error)}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
-    return _Loaded(str(name), origin, found)
+    return _Loaded(str(name), origin, found, license)
 
 
 def _data_files(folder: Path) -> tuple[Path, ...]:
@@ -264,14 +304,26 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
 
 def _configs(folder: Path) -> list[str]:
     """The configs that the card of a dataset folder names; none without a card or a header."""
+    configs = _header(folder).get("configs")
+    return [str(c.get("config_name")) for c in configs or [] if isinstance(c, dict)]
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    """The header of a dataset folder's card; empty without one."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     try:
         header = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
     except (yaml.YAMLError, ValueError, IndexError):
-        return []
-    configs = header.get("configs") if isinstance(header, dict) else None
-    return [str(c.get("config_name")) for c in configs or [] if isinstance(c, dict)]
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _license(header: Any) -> str | None:
+    """The license that a card's header names; the first of several."""
+    named = header.get("license") if header else None
+    named = named[0] if isinstance(named, list) and named else named
+    return named if isinstance(named, str) else None
 
 
 def _kind(path: Path) -> str:

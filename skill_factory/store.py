@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from skill_factory.errors import OutputError
+from skill_factory.errors import InputError, OutputError
 
 
 def looks_local(name: str) -> bool:
@@ -21,17 +23,18 @@ def looks_local(name: str) -> bool:
 
 
 @contextmanager
-def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterator[Path]:
     """A folder to fill, which takes the name `path` when the block ends well, and else vanishes.
 
     It lies beside `path`, so that giving it its name is one rename; what killed runs left there is
     removed. An empty folder may be at `path`. Raises `OutputError` if anything else is, unless
-    `overwrite` is set and it is an SFT folder; and if it cannot be written.
+    `overwrite` is set and it is a folder of the same kind, with a manifest and what each `holds`;
+    and if it cannot be written.
     """
     path = resolved(path)
     prefix = f".{path.name}.partial-"
     _clear_abandoned(path, prefix)
-    _refuse(path, overwrite)
+    _refuse(path, overwrite, holds)
     new = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +46,8 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
             folder = work / path.name
             folder.mkdir()
             yield folder
-            _give_name(folder, path, overwrite, work)
+            _refuse(path, overwrite, holds)  # once more: it may have come while we worked
+            _give_name(folder, path, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         for parent in new:  # in use if all went well, and then it stays
@@ -59,7 +63,7 @@ def resolved(path: Path | str) -> Path:
         raise OutputError(f"{path}: cannot be written: {error}") from None
 
 
-def _refuse(path: Path, overwrite: bool) -> None:
+def _refuse(path: Path, overwrite: bool, holds: str) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not path.is_dir():
@@ -68,16 +72,17 @@ def _refuse(path: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{path}: exists already; choose another output, or replace it with --overwrite"
         )
-    if not (path / "manifest.json").is_file() or not (path / "sft_train").is_dir():
-        raise OutputError(f"{path}: is no SFT folder, so it is not replaced; choose another output")
+    if not (path / "manifest.json").is_file() or not (path / holds).exists():
+        raise OutputError(
+            f"{path}: is no folder with {holds} in it, as this makes; choose another output"
+        )
 
 
-def _give_name(folder: Path, path: Path, overwrite: bool, work: Path) -> None:
+def _give_name(folder: Path, path: Path, work: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-    _refuse(path, overwrite)  # once more: it may have come while we worked
     old = work / "replaced"
     if path.exists():
         path.rename(old)
@@ -118,6 +123,29 @@ def _clear_abandoned(path: Path, prefix: str) -> None:
             pass  # another run is at work in it, or the file system has no locks
         finally:
             os.close(handle)
+
+
+def read_whole(folder: Path) -> dict[str, Any]:
+    """The manifest of an SFT folder, once its files are found to be what it says.
+
+    Raises `InputError` for what is no SFT folder, and for one with files missing or changed.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads(
+            (folder / "manifest.json").read_text(encoding="utf-8")
+        )
+        files = manifest["output"]["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{folder}: is no SFT folder; make one with `skill-factory create`"
+        ) from None
+    for name, said in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path}: is missing, though manifest.json names it; make it again")
+        if path.stat().st_size != said["bytes"] or sha256(path) != said["sha256"]:
+            raise InputError(f"{path}: is not the file that manifest.json names; make it again")
+    return manifest
 
 
 def sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from skill_factory.columns import COLUMN_OPTIONS, Columns
+from skill_factory.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
 from skill_factory.errors import ColumnError
 
 # How many lists may stand around a value, and what the value is.
@@ -16,6 +16,9 @@ _ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
     "extracted_answer": ((0, 1), pa.string()),
     "reflection": ((0, 1, 2), pa.string()),
 }
+FACTS = {"numbers", "target"}
+"""What a grader may need of a question besides its gold answer."""
+
 _KINDS = {0: "{}", 1: "list of {}", 2: "list of lists of {}"}
 
 
@@ -32,13 +35,17 @@ USABLE = pa.schema(
         pa.field("answer", pa.string(), nullable=False),
         pa.field("reflections", pa.list_(pa.string()), nullable=False),
         pa.field("reflection_numbers", pa.list_(pa.int32()), nullable=False),
+        pa.field("data_source", pa.string()),
+        pa.field("ground_truth", pa.string()),
+        pa.field("extra_info", pa.string()),
     ]
 )
 """One row per valid attempt, the working table of step 2.
 
 `question_id` and `attempt_id` are digests of the content. `row` counts the input's rows from 0 over
 all files in order; `response` is the place in the row's list of responses. `reflections` are the
-valid ones only and `reflection_numbers` their places in the attempt's list.
+valid ones only and `reflection_numbers` their places in the attempt's list. The last three are what
+a reward needs, as in `PLAN`.
 """
 
 SFT = pa.schema(
@@ -53,6 +60,12 @@ SFT = pa.schema(
 )
 """The SFT dataset: a user turn and an assistant turn, the format label, and the trace's name in the
 plan."""
+
+LAYOUTS = {
+    name: pa.schema([SFT.field(0).with_name(name), *list(SFT)[1:]])
+    for name in ("conversations", "messages")
+}
+"""The SFT dataset's schema by the name of its first column: LLaMA-Factory's habit, and TRL's."""
 
 PLAN = pa.schema(
     [
@@ -80,6 +93,9 @@ PLAN = pa.schema(
         pa.field("restated", pa.int32()),
         pa.field("closing", pa.int32()),
         pa.field("answer_of", pa.int32()),
+        pa.field("data_source", pa.string()),
+        pa.field("ground_truth", pa.string()),
+        pa.field("extra_info", pa.string()),
     ]
 )
 """One row per trace: where each of its texts comes from.
@@ -89,12 +105,15 @@ its `reflection` in the input's list (null: none shown) and the phrase id of the
 (null after the last). `lead` and `closing` are phrase ids; `restated` and `answer_of` count the
 steps from 0: the attempt given again after a backtrack (null: none) and the one whose extracted
 answer ends the trace. Phrase texts stand in the manifest.
+
+For rewards, named as verl does: `data_source` names the question's task, `ground_truth` is its gold
+answer, `extra_info` its facts, a JSON object; null where the input does not say.
 """
 
 
 def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schema:
     """The types to read the annotated table's columns as: `schema` narrowed to plain strings, bools
-    and lists.
+    and lists. Columns that need not be there are in it if they are.
 
     Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option
     to set.
@@ -127,7 +146,29 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schem
         for _ in range(depth):
             leaf = pa.list_(leaf)
         fields[name] = pa.field(name, leaf)
+    for role, option in OPTIONAL_COLUMNS.items():
+        name = getattr(columns, role)
+        at, asked_for = schema.get_all_field_indices(name), name != getattr(Columns, role)
+        kind = _optional(role, schema.field(at[0]).type) if len(at) == 1 else None
+        if kind is not None and name not in fields:
+            fields[name] = pa.field(name, kind)
+        elif asked_for:
+            raise ColumnError(
+                f"{where}: no column {name!r} to take the {role} from; "
+                f"columns there are: {', '.join(schema.names) or 'none'}. Name it with {option}."
+            )
     return pa.schema(fields.values())
+
+
+def _optional(role: str, found: pa.DataType) -> pa.DataType | None:
+    """The type to read an optional column as; None: as if it were not there."""
+    text = _unwrap(found) == (0, found) and _fits(found, pa.string())
+    if text or (pa.types.is_dictionary(found) and _fits(found.value_type, pa.string())):
+        return pa.string()
+    if role == "gold" and (pa.types.is_integer(found) or pa.types.is_floating(found)):
+        return pa.string()
+    facts = role == "facts" and pa.types.is_struct(found)
+    return found if facts and {child.name for child in found} >= FACTS else None
 
 
 def list_depth(kind: pa.DataType) -> int:

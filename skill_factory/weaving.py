@@ -7,6 +7,7 @@ pieces are the traces, and only the offsets have to be thinned out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,7 +37,7 @@ class PlanSettings:
 
     `repeats`: how often each format goes over a question. `unique_variants`: the attempts of a
     trace all come from different prompt variants. `last_id`: traces with a larger id are not in the
-    subsample; None: all are.
+    subsample; None: all are. `too_long`: ids of traces that have more tokens than they may.
     """
 
     formats: tuple[str, ...]
@@ -46,6 +47,15 @@ class PlanSettings:
     seed: int
     phrases: PhraseBank
     last_id: str | None = None
+    too_long: frozenset[str] = frozenset()
+
+    def dropped(self, trace_id: str) -> Reason | None:
+        """Why a trace that can be made is not; None: it is."""
+        if trace_id in self.too_long:
+            return Reason.TOO_MANY_TOKENS
+        if self.last_id is not None and trace_id > self.last_id:
+            return Reason.NOT_IN_SUBSAMPLE
+        return None
 
 
 @dataclass
@@ -118,21 +128,24 @@ def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
                 continue
             # Dressed even if it is then dropped: the next slot's draws must not depend on that.
             trace = dress(slot.recipe, rows, slot.draws)
-            if settings.last_id is not None and slot.id > settings.last_id:
-                lacks.append(Reason.NOT_IN_SUBSAMPLE)
-                ledger.traces.lose(Reason.NOT_IN_SUBSAMPLE)
+            if (dropped := settings.dropped(slot.id)) is not None:
+                lacks.append(dropped)
+                ledger.traces.lose(dropped)
                 continue
             out.append(slot, trace)
         ledger.questions.read += 1
         if len(out.ids) > before:
             ledger.questions.kept += 1
         else:
-            # The subsample is the least of reasons: without it there would have been a trace.
-            ledger.questions.lose(max(lacks, key=lambda lack: lack is Reason.NOT_IN_SUBSAMPLE))
+            # What took traces that could be made comes last: without it there would have been one.
+            ledger.questions.lose(max(lacks, key=_TAKEN_AWAY.__getitem__))
             set_aside += rows
     ledger.traces.kept = len(out.ids)
     _count_use(out, set_aside, unit.duplicates, shown, ledger)
     return out, ledger
+
+
+_TAKEN_AWAY = defaultdict(int, {Reason.TOO_MANY_TOKENS: 1, Reason.NOT_IN_SUBSAMPLE: 2})
 
 
 class _Slot(NamedTuple):
@@ -233,6 +246,7 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
         fields=list(PLAN.field("steps").type.value_type),
     )
     ids = attempts["question_id"].combine_chunks().take(numbers(picked[ends[:-1]]))
+    last = numbers(picked[ends[:-1] + np.array(made.answers_of, np.int64)])
     return pa.Table.from_arrays(
         [
             strings(made.ids),
@@ -246,6 +260,10 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
             _or_null(made.restated),
             numbers(np.array(made.closings, np.int32)),
             numbers(np.array(made.answers_of, np.int32)),
+            *(
+                attempts[name].combine_chunks().take(last)
+                for name in ("data_source", "ground_truth", "extra_info")
+            ),
         ],
         schema=PLAN,
     )

@@ -10,12 +10,12 @@ from conftest import ROOT
 
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
-    {"tables", "markup", "ledger", "store"},
+    {"tables", "markup", "ledger", "store", "tokens"},
     {"phrases", "json_files", "pools", "card", "engines", "tasks"},
-    {"formats", "sources", "rewards"},
-    {"indexing", "weaving", "config"},
-    {"pipeline"},
-    {"sft_data_creation"},
+    {"formats", "sources", "rewards", "hub"},
+    {"indexing", "weaving", "config", "checks"},
+    {"pipeline", "export"},
+    {"sft_data_creation", "hand_off"},
     {"cli"},
     {"__main__"},
 ]
