@@ -24,6 +24,22 @@ def read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
     Types come from the values that are there. Raises `InputError` for what is not JSON, or not
     objects, and `ColumnError` for a missing or mistyped column; both name the line.
     """
+    for batch in _read_json(path, columns):
+        yield batch if pa.float64() not in batch.schema.types else _numbers_as_text(batch)
+
+
+def _numbers_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Gold answers may be numbers in JSON; they are text here."""
+    fields = [pa.field(f.name, _text_of(f.type)) for f in batch.schema]
+    columns = [column.cast(f.type) for column, f in zip(batch.columns, fields, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _text_of(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_floating(kind) else kind
+
+
+def _read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
     packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
     with pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower())) as stream:
         start = stream.read(1024)
@@ -108,7 +124,10 @@ def _json_types(
         pa.field(name.encode("utf-8", "replace").decode(), _json_type(value))
         for name, value in samples.items()
     ]
-    return check_annotated(pa.schema(fields), columns, str(path))
+    found = pa.schema(fields)
+    types = check_annotated(found, columns, str(path))
+    numeric = {f.name: f.type for f in found if pa.types.is_floating(f.type)}
+    return pa.schema([pa.field(f.name, numeric.get(f.name, f.type)) for f in types])
 
 
 def _json_depth(value: object) -> int:

@@ -133,7 +133,10 @@ def read_questions(
         try:
             dataset = datasets.load_dataset(kind, data_files=files, split="train")
         except Exception as error:  # of several libraries' own trees, which have no common root
-            raise InputError(f"{name}: cannot be read: {_first_line(_root(error))}") from None
+            said = _first_line(_root(error))
+            if "corresponds to no data" in said:
+                raise InputError(f"{name}: the dataset has no rows") from None
+            raise InputError(f"{name}: cannot be read: {said}") from None
     else:
         assert isinstance(found, _Loaded)
         dataset = found.dataset

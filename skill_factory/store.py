@@ -74,7 +74,8 @@ def _refuse(path: Path, overwrite: bool, holds: str) -> None:
         )
     if not (path / "manifest.json").is_file() or not (path / holds).exists():
         raise OutputError(
-            f"{path}: is no folder with {holds} in it, as this makes; choose another output"
+            f"{path}: has no manifest.json and {holds}, so it is not replaced; "
+            "choose another output"
         )
 
 

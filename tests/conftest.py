@@ -82,6 +82,34 @@ def write_rows(path: Path, rows: list[Row], schema: pa.Schema | None = SCHEMA) -
     return path
 
 
+def write_tokenizer(folder: Path) -> Path:
+    """A small byte-level tokenizer with a ChatML template, as a model's folder has one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer.train_from_iterator(
+        [(ROOT / "README.md").read_text(encoding="utf-8")],
+        trainers.BpeTrainer(
+            vocab_size=800,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=special,
+            show_progress=False,
+        ),
+    )
+    fast: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token=special[2]
+    )
+    fast.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    )
+    fast.save_pretrained(folder)
+    return folder
+
+
 class Outcome(NamedTuple):
     """What a command left behind."""
 

@@ -283,10 +283,28 @@ def test_a_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
     assert "b.parquet: a link to a file that is not there" in create_fails(tmp_path, "data")
 
 
-def test_a_hub_output_says_that_it_cannot_be_yet(tmp_path: Path) -> None:
-    error = fails(tmp_path, "-i", BUNDLED, "-o", "org/name", code=2)
-    assert "-o org/name: for a folder write -o ./org/name; a name without ./ is a repo" in error
-    assert "pushing there is not possible yet" in error
+def test_a_name_that_is_neither_a_path_nor_a_repository_is_refused(tmp_path: Path) -> None:
+    for name in ("traces", "a/b/c"):
+        error = fails(tmp_path, "-i", BUNDLED, "-o", name, code=2)
+        assert f"for a folder write -o ./{name}; for a repository on the Hub, org/name" in error
+
+
+def test_private_is_for_repositories(tmp_path: Path) -> None:
+    assert "--private is for" in fails(tmp_path, "-i", BUNDLED, "-o", "./x", "--private", code=2)
+
+
+def test_a_token_limit_needs_a_tokenizer(tmp_path: Path) -> None:
+    error = fails(tmp_path, "-i", BUNDLED, "-o", "./x", "--max-tokens", "9", code=2)
+    assert "max_tokens: goes with tokenizer" in error
+    error = fails(
+        tmp_path, "-i", BUNDLED, "-o", "./x", "--max-tokens", "9", "--tokenizer", "./nowhere"
+    )
+    assert "./nowhere: no tokenizer can be loaded from there" in error
+
+
+def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
+    error = fails(tmp_path, "-i", BUNDLED, "-o", "./x", "--task", "chess", code=2)
+    assert "no task is known as 'chess'; the tasks are countdown," in error
 
 
 def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:

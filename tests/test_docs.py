@@ -7,28 +7,42 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import BUNDLED, ROOT, read_traces
+from conftest import BUNDLED, ROOT, read_traces, write_tokenizer
+from hub import User, serve
 from test_floors import FLOOR_OF
 
 from skill_factory.config import CreateConfig, load_config_file
+from skill_factory.export.verl import Loss
 from skill_factory.formats import FORMATS
+from skill_factory.hand_off import check, export, push
 from skill_factory.ledger import Reason
 from skill_factory.sft_data_creation import create
+from skill_factory.tasks import TASKS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 # These set up an environment of their own; the job that runs this test is the last of them.
 SET_UP = ("python3 -m venv", ". .venv", "pip install", "bash tests/run.sh")
+# tests/trainers runs these.
+TRAINERS = ("llamafactory-cli", "bash ./rl/train_grpo.sh")
+
+
+SAID_IN_WORDS = {"prompt_variants", "workers", "task", "license", "push"}
 
 
 def commands() -> list[str]:
     shell = "".join(code for kind, code in BLOCKS if kind == "bash").replace("\\\n", " ")
-    return [line for line in shell.splitlines() if line and not line.startswith(SET_UP)]
+    return [
+        line for line in shell.splitlines() if line and not line.startswith((*SET_UP, *TRAINERS))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +52,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("examples", "configs", "skill_factory", "requirements.txt"):
         (place / name).symlink_to(ROOT / name)
     shutil.copy(BUNDLED, place / "annotated.parquet")
+    rows = [
+        {"question": f"What is {n} + {n}?", "answer": str(2 * n), "task_source": "addition"}
+        for n in range(20)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), place / "questions.parquet")
+    write_tokenizer(place / "model")
     return place
 
 
+@pytest.fixture(scope="module")
+def hub() -> Iterator[dict[str, str]]:
+    """What the environment of a user says who may push to org."""
+    with serve({}, users={"hf_mine": User("me", ("org",))}) as address:
+        yield {"HF_ENDPOINT": address, "HF_TOKEN": "hf_mine", "HF_HUB_DISABLE_XET": "1"}
+
+
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_runs(place: Path, command: str) -> None:
+def test_a_command_of_the_readme_runs(place: Path, hub: dict[str, str], command: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=place,
-        env=os.environ | {"PATH": path, "PYTHON": sys.executable},
+        env=os.environ | {"PATH": path, "PYTHON": sys.executable} | hub,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "traces" in done.stdout
+    assert re.search("traces|train 18, val 2|Pushed to org/name|verl", done.stdout)
 
 
 def test_the_python_of_the_readme_runs(place: Path, tmp_path: Path) -> None:
@@ -85,10 +112,13 @@ def test_the_trace_in_the_readme_is_made_of_the_bundled_data(place: Path) -> Non
 
 def test_every_option_is_in_the_readme() -> None:
     table = README.split("## Options")[1]
-    for option in create.params:
-        assert isinstance(option, click.Option)
-        for name in (*option.opts, *option.secondary_opts):
-            assert f"`{name}`" in table, name
+    exports = {f"export {name}": command for name, command in export.commands.items()}
+    for name, command in {"create": create, "check": check, "push": push, **exports}.items():
+        said = re.split(rf"`skill-factory {name}\b", table)[1].split("`skill-factory")[0]
+        for option in command.params:
+            if isinstance(option, click.Option):
+                for word in (*option.opts, *option.secondary_opts):
+                    assert f"`{word}`" in said, (name, word)
 
 
 def test_every_option_but_config_is_a_config_key_and_back() -> None:
@@ -107,11 +137,15 @@ def test_defaults_in_the_help_are_the_defaults() -> None:
         )
         if isinstance(default, tuple):
             default = " ".join(default)
-        if said and said[1] not in ("all", "cores, at most 4"):
+        if said and option.name in SAID_IN_WORDS:
+            assert default in (None, False, True)
+        elif said:
             assert said[1] == str(default), option.name
 
 
-@pytest.mark.parametrize("names", [FORMATS, Reason], ids=["formats", "reasons"])
+@pytest.mark.parametrize(
+    "names", [FORMATS, Reason, Loss, TASKS], ids=["formats", "reasons", "losses", "tasks"]
+)
 def test_every_format_and_reason_is_in_the_readme(names: object) -> None:
     for name in list(names):  # type: ignore[call-overload]
         assert f"`{name}`" in README, name
