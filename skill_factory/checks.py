@@ -127,6 +127,8 @@ def read_traces(folder: Path) -> Iterator[list[Trace]]:
             if [row["trace_id"] for row in rows] != [plan["trace_id"] for _, plan in pairs]:
                 raise InputError(f"{path}: plan.parquet does not tell of these traces")
             yield [_trace(row, plan) for row, plan in pairs]
+    if next(plans, None) is not None:
+        raise InputError(f"{folder}: plan.parquet tells of more traces than there are")
 
 
 def _rows(path: Path, columns: list[str] | None = None) -> Iterator[list[dict[str, Any]]]:

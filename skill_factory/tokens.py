@@ -75,6 +75,8 @@ class TokenCounter:
             return _CHATML
         turns = [{"role": "user", "content": _ASKED}, {"role": "assistant", "content": _SAID}]
         text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        if _ASKED not in text or _SAID not in text:  # a template for turns of another kind
+            return _CHATML
         before, _, rest = text.partition(_ASKED)
         between, _, after = rest.partition(_SAID)
         return before, between, after

@@ -14,6 +14,10 @@ from skill_factory.checks import Report, check
 from skill_factory.errors import InputError, OutputError
 from skill_factory.store import read_whole, resolved
 
+SPARE_TOKENS = 32
+"""More than the tokenizer's own template puts around a conversation, LLaMA-Factory's may: Qwen's
+system prompt, which its template `qwen` has, is 21 tokens."""
+
 _TEMPLATE = Path(__file__).with_name("llamafactory_sft_example.yaml")
 
 # The token that ends a turn in LLaMA-Factory's templates, by the beginning of their names
@@ -92,12 +96,13 @@ def export(
 
 def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str) -> Report:
     """What a trainer would make of the traces; raises `InputError` if it would lose any of them."""
-    report = check(folder, rewards=False, tokenizer=tokenizer, cutoff_len=cutoff_len)
+    most = max(cutoff_len - SPARE_TOKENS, 1)
+    report = check(folder, rewards=False, tokenizer=tokenizer, cutoff_len=most)
     if report.faults:
         raise InputError(
             f"{folder}: LLaMA-Factory would not learn these traces whole; nothing was written. "
             "For those that are too long, raise --cutoff-len, or leave them out with "
-            f"`create --max-tokens {cutoff_len} --tokenizer {tokenizer}`.\n{report.told(10)}"
+            f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.told(10)}"
         )
     if tokenizer is None:
         report.notes.append(
