@@ -124,6 +124,8 @@ def _create(
     workers = config.workers or default_workers()
     found, spill = _index(config, source, work, workers)
     made = Made(found.ledger, notes=_notes(config, found))
+    if config.repository and not (config.license or source.license):
+        made.notes.append("the card names no license; name one with --license")
     settings = PlanSettings(
         formats=config.formats,
         lengths=config.lengths,

@@ -183,7 +183,10 @@ def test_requirements_agree_with_pyproject() -> None:
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "bash tests/run.sh\n" in README
-    assert "/../tests/run.sh" in (ROOT / ".ci" / "run").read_text()
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert "/tests/run.sh" in ci
+    assert "/tests/trainers/run.sh" in ci
+    assert "`bash tests/trainers/run.sh`" in README
 
 
 def test_the_project_is_laid_out_as_promised() -> None:

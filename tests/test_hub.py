@@ -121,6 +121,7 @@ def test_create_pushes_what_it_makes(place: Place) -> None:
     done = place.command("create", "-i", BUNDLED, "-o", REPO, "--private")
     assert done.code == 0, done.err
     assert place.repos[REPO].private
+    assert "the card names no license; name one with --license" in done.out
     made = place.home / "outputs" / REPO
     assert place.load(REPO, "sft_train") == read_traces(made)
     assert read_manifest(made)["counts"]["traces"] == 260
