@@ -15,7 +15,12 @@ _LETTER = re.compile(
         [(\[]?\s*([a-z])\s*(?:$|[)\].:,]\s*(.*)|[-–—]\s+(.*))""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-_ANOTHER = re.compile(r"(?:^|[\s(\[])[B-Zb-z](?:[)\].:,]|\s*$)")
+_ANOTHER = re.compile(
+    r"^[(\[]?[a-z][)\]]?$|(?:\b(?:or|and)|[,/&])\s*[(\[]?[b-z][)\]]?\s*(?:$|[.:,)])"
+    r"|(?:^|\s)[(\[]?[b-z][)\]]",
+    re.IGNORECASE,
+)
+"""Another letter after the first: "B, C", "B) or (C)". "B. vitamin C" has none."""
 
 
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
