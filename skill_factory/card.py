@@ -178,7 +178,7 @@ def pushed_card(ours: str, repo: str, theirs: str | None, default: list[dict[str
     if theirs is None:
         return ours
     try:
-        mine, there = DatasetCard(ours), DatasetCard(theirs)
+        mine, there = DatasetCard(ours), DatasetCard(_bare(theirs))
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     header, new = dict(vars(there.data)), dict(vars(mine.data))
@@ -191,8 +191,7 @@ def pushed_card(ours: str, repo: str, theirs: str | None, default: list[dict[str
     merged["tags"] = list(dict.fromkeys([*(header.get("tags") or []), *new["tags"]]))
     if not others:
         merged["size_categories"] = new["size_categories"]
-    if new.get("license"):
-        merged["license"] = new["license"]
+        merged["license"] = new.get("license") or header.get("license")
     # What `push_to_hub` noted of an older sft_train; `datasets` would hold the new one to it.
     noted = [
         info for info in _listed(header.get("dataset_info")) if info.get("config_name") != CONFIG
@@ -200,22 +199,42 @@ def pushed_card(ours: str, repo: str, theirs: str | None, default: list[dict[str
     merged["dataset_info"] = noted or None
     if not others:
         merged["dataset_info"] = None
-    text = there.text.strip()
-    before, begun, rest = text.partition(_BEGIN)
-    after = rest.partition(_END)[2] if begun else ""
-    body = "\n\n".join(part for part in (before.strip(), mine.text.strip(), after.strip()) if part)
+    block = f"{_BEGIN}{mine.text.partition(_BEGIN)[2].partition(_END)[0]}{_END}"
+    before, _, rest = there.text.partition(_BEGIN)
+    _, whole, after = rest.partition(_END)
+    if not whole:  # none of ours there, or one that was cut: nothing of it is thrown away
+        before, after = there.text, ""
+    body = "\n\n".join(part for part in (before.strip(), block, after.strip()) if part)
     return f"---\n{DatasetCardData(**merged).to_yaml().strip()}\n---\n\n{body}\n"
 
 
-def config_names(card: str | None) -> list[str]:
-    """The configs that a card's header names; raises `ValueError` if that is no YAML mapping."""
+def config_files(card: str | None) -> dict[str, list[str]]:
+    """The configs that a card's header names, each with its patterns of files; raises `ValueError`
+    if the header is no YAML mapping."""
     from huggingface_hub import DatasetCard
 
     try:
-        header = vars(DatasetCard(card).data) if card else {}
+        header = vars(DatasetCard(_bare(card)).data) if card else {}
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
-    return [str(config.get("config_name")) for config in _listed(header.get("configs"))]
+    configs = _listed(header.get("configs"))
+    return {
+        str(config.get("config_name")): _patterns(config.get("data_files")) for config in configs
+    }
+
+
+def _patterns(found: Any) -> list[str]:
+    """All patterns in a config's `data_files`: text, a list, or a mapping by splits."""
+    if isinstance(found, str):
+        return [found]
+    if isinstance(found, dict):
+        found = [found["path"]] if "path" in found else list(found.values())
+    return [pattern for item in found or [] for pattern in _patterns(item)]
+
+
+def _bare(card: str) -> str:
+    """A card without the mark that some editors put before its header."""
+    return card.removeprefix("\ufeff")
 
 
 def _listed(found: Any) -> list[dict[str, Any]]:

@@ -240,6 +240,11 @@ class _Lengths:
             return
         lengths = self.counter.count([t.question for t in traces], [t.text for t in traces])
         self.found.append(lengths)
+        if traces and not self.counter.keeps(traces[0].question, traces[0].text):
+            report.faults[
+                "the tokenizer's chat template changes the trace, so what trains with it (TRL, "
+                "Axolotl; LLaMA-Factory has its own) does not learn it"
+            ].append(traces[0].id)
         for trace, length in zip(traces, lengths, strict=True):
             if self.cutoff_len is not None and length > self.cutoff_len:
                 report.faults[

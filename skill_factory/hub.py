@@ -9,12 +9,13 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.card import CONFIG, config_names, pushed_card
+from skill_factory.card import CONFIG, config_files, pushed_card
 from skill_factory.errors import HubError, InputError
 from skill_factory.store import read_whole, sha256
 
@@ -23,6 +24,8 @@ MAX_FILES = 50
 
 _WAITS = (2.0, 8.0, 30.0)
 """Seconds before the commit is tried again; a `Retry-After` of the Hub's wins, up to a minute."""
+
+_DATA = (".parquet", ".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".arrow", ".zip", ".tar")
 
 _OURS = (f"{CONFIG}/", "plan.parquet", "manifest.json", "dataset_info.json", "README.md")
 
@@ -164,6 +167,7 @@ def _staged(
 
     ours, known = (folder / "README.md").read_text(encoding="utf-8"), theirs("README.md")
     try:
+        _refuse_greedy(repo, known, files)
         default = _unnamed_configs(repo, head, there, known)
         if known is None and default:
             known = ""
@@ -192,15 +196,15 @@ def _unnamed_configs(
     Raises `HubError` for data in other formats than ours: `datasets` (5.2) reads all configs of a
     repository with the loader of the first one, so one of the two could not be loaded.
     """
-    if not [path for path in there if not path.startswith((*_OURS, "."))]:
+    if not any(_is_data(path) for path in there):
         return []
     import datasets
 
-    named = [name for name in config_names(card) if name != CONFIG]
+    named = [name for name in config_files(card) if name != CONFIG]
     try:
         builder = datasets.load_dataset_builder(repo, *named[:1], revision=head)
-    except Exception:  # nothing that it knows how to load, so there is nothing to keep
-        return []
+    except (datasets.exceptions.DataFilesNotFoundError, datasets.data_files.EmptyDatasetError):
+        return []  # nothing that it knows how to load, so there is nothing to keep
     if builder.name != "parquet":
         raise HubError(
             f"{repo}: holds data in the format {builder.name}, and `datasets` reads a repository "
@@ -212,6 +216,24 @@ def _unnamed_configs(
         for split, urls in (builder.config.data_files or {}).items()
     ]
     return [] if named else [{"config_name": builder.config.name, "data_files": splits}]
+
+
+def _is_data(path: str) -> bool:
+    """Whether a file of a repository is data of others, which `datasets` would load."""
+    name = path.removesuffix(".gz").removesuffix(".zst")
+    return name.endswith(_DATA) and not path.startswith((*_OURS, "."))
+
+
+def _refuse_greedy(repo: str, card: str | None, files: Iterable[str]) -> None:
+    """Raises `HubError` if another config's pattern would take our files for its own."""
+    for name, patterns in config_files(card).items():
+        for pattern in patterns:
+            taken = [path for path in files if fnmatch(path, pattern.replace("**/", "*"))]
+            if name != CONFIG and taken:
+                raise HubError(
+                    f"{repo}: its config {name!r} takes {pattern}, and with that {taken[0]}; "
+                    "name its own files in its README.md, or push to another repository"
+                )
 
 
 def _commit(

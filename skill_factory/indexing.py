@@ -24,7 +24,7 @@ from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
-from skill_factory.tables import FACTS, USABLE, list_depth
+from skill_factory.tables import USABLE, facts_of, list_depth
 
 
 @dataclass(frozen=True)
@@ -197,15 +197,12 @@ def _facts(column: pa.Array) -> pa.Array:
     known: dict[str, int] = {}
     at = np.full(len(column), -1)
     if pa.types.is_struct(column.type):
-        for row, facts in enumerate(
-            zip(*(column.field(name).to_pylist() for name in sorted(FACTS)), strict=True)
-        ):
-            if None not in facts:
-                said = json.dumps(dict(zip(sorted(FACTS), facts, strict=True)))
-                at[row] = known.setdefault(said, len(known))
+        for row, known_of in enumerate(column.to_pylist()):
+            if (facts := facts_of(known_of)) is not None:
+                at[row] = known.setdefault(json.dumps(facts), len(known))
     else:
         found = np.flatnonzero(
-            _holds(column, '"target"') & _holds(column, '"numbers"') & ~_not_unicode(column)
+            _holds(column, '"target"') & _holds(column, '"num(?:ber)?s"') & ~_not_unicode(column)
         )
         texts = column.take(numbers(found)).dictionary_encode()
         said_by = [_facts_of(text) for text in texts.dictionary.to_pylist()]
@@ -217,10 +214,10 @@ def _facts(column: pa.Array) -> pa.Array:
 
 def _facts_of(text: str) -> str | None:
     try:
-        said = json.loads(text)
-        return json.dumps({name: said[name] for name in sorted(FACTS)})
-    except (ValueError, KeyError, TypeError, RecursionError):
+        facts = facts_of(json.loads(text))
+    except (ValueError, RecursionError):
         return None  # another kind of metadata
+    return None if facts is None else json.dumps(facts)
 
 
 def _tasks(usable: pa.RecordBatch) -> Counter[str | None]:

@@ -141,7 +141,9 @@ def _json_type(value: object) -> pa.DataType:
     if isinstance(value, list):
         return pa.list_(_json_type(max(value, key=_json_depth, default=None)))
     if isinstance(value, dict):
-        return pa.struct([(key, _json_type(value[key])) for key in sorted(FACTS & value.keys())])
+        return pa.struct(
+            [(key, _json_type(value[key])) for key in sorted((FACTS | {"nums"}) & value.keys())]
+        )
     kinds = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
     return kinds.get(type(value), pa.null())
 

@@ -5,16 +5,19 @@ For verl, name this file and `compute_score` (or, where it has the reward manage
 import `answer_reward`. `data_source` names the task, see `skill_factory.tasks`.
 
 The final answer is the text of the last `<answer>` pair after the last `</think>`, or of the whole
-text where there is none: an answer inside the thinking earns nothing. What a model writes never
-raises; a task that does not exist does (`TaskError`), as a training run on it would be for nothing.
+text where there is none: an answer before that tag earns nothing, but a completion without the tag,
+cut off in its thinking perhaps, is read whole. What a model writes never raises. A task that does
+not exist does, and a gold answer that is missing (`TaskError`): a training run on them would be for
+nothing. A gold answer that its task can do nothing with earns nobody anything; it is logged once.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -46,8 +49,9 @@ def compute_score(
     """The reward of one completion; the signature of verl's single-sample reward functions
     (https://verl.readthedocs.io/en/latest/preparation/reward_function.html).
 
-    `ground_truth` is the gold answer, `extra_info` holds the question's facts: Countdown reads
-    `numbers` and `target` there, and without them takes the gold expression's own. `task` overrides
+    `ground_truth` is the gold answer (of a list the one in it; a mapping is taken for facts),
+    `extra_info` holds the question's facts: Countdown reads `numbers` and `target` there, and
+    without them takes the gold expression's own. `task` overrides
     what `data_source` says. With `details`, a dict of `score`, `answered` and `undecided` (all 0.0
     or 1.0), which verl logs.
 
@@ -98,19 +102,45 @@ def answer_reward(
         raise TaskError(
             "the dataset needs the columns data_source, and ground_truth, answer or reward_model"
         )
-    facts = columns.get("extra_info")
-    if facts is None:
-        own = {name: columns[name] for name in ("numbers", "target") if name in columns}
-        facts = [dict(zip(own, row, strict=True)) for row in zip(*own.values(), strict=True)]
+    own = {name: columns[name] for name in ("numbers", "target") if columns.get(name) is not None}
+    extra = columns.get("extra_info") or [None] * len(completions)
+    facts = [
+        (known or {}) | {name: values[i] for name, values in own.items()}
+        for i, known in enumerate(extra)
+    ]
     texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-    scores = compute_score_batch(sources, texts, golds, facts or None)
+    scores = compute_score_batch(sources, texts, golds, facts)
     return [score for score in scores if isinstance(score, float)]
 
 
 def _grade(task: Task, completion: str, gold: Any, facts: Mapping[str, Any] | None) -> Grade | None:
     """The grade of a completion; None if it has no final answer."""
+    known, wanted = _gold(gold, facts)
+    if problem := task.fault(known, wanted):
+        _log_once(
+            f"a gold answer of {task.name} cannot be graded against, {problem}: {known!r:.80}"
+        )
+        return Grade.UNDECIDED
     answer = final_answer(completion)
-    return None if answer is None else graded(task, answer, str(gold), facts or {})
+    return None if answer is None else graded(task, answer, known, wanted)
+
+
+def _gold(gold: Any, facts: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
+    """The gold answer as text, and the facts; raises `TaskError` for what is neither."""
+    if hasattr(gold, "tolist"):  # a NumPy array or scalar
+        gold = gold.tolist()
+    if isinstance(gold, list | tuple) and len(gold) == 1:
+        (gold,) = gold
+    if isinstance(gold, Mapping):
+        return "", {**(facts or {}), **gold}
+    if gold is None or isinstance(gold, list | tuple | bool):
+        raise TaskError(f"ground_truth {gold!r:.80} is no gold answer: expected text or a number")
+    return str(gold), facts or {}
+
+
+@lru_cache(maxsize=64)
+def _log_once(words: str) -> None:
+    logging.getLogger(__name__).warning(words)
 
 
 def _score(grade: Grade | None, details: bool) -> Score:

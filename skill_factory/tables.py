@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from skill_factory.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
@@ -18,6 +20,15 @@ _ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
 }
 FACTS = {"numbers", "target"}
 """What a grader may need of a question besides its gold answer."""
+
+def facts_of(known: object) -> dict[str, Any] | None:
+    """The facts in a mapping, `nums` taken for `numbers`; None if they are not all there."""
+    if not isinstance(known, dict):
+        return None
+    named = {"numbers": known.get("nums")} | known
+    found = {name: named.get(name) for name in sorted(FACTS)}
+    return None if None in found.values() else found
+
 
 _KINDS = {0: "{}", 1: "list of {}", 2: "list of lists of {}"}
 

@@ -50,6 +50,14 @@ class TokenCounter:
         said = [f"{text}{self._after}" for text in answers]
         return self._lengths(asked) + self._lengths(said)
 
+    def keeps(self, question: str, answer: str) -> bool:
+        """Whether the chat template renders an answer as it is: some drop what is in <think>."""
+        if not self.tokenizer.chat_template:
+            return True
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        rendered: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        return answer.strip() in rendered
+
     def prompt(self, question: str, system_prompt: str | None = None) -> int:
         """Tokens of a prompt, up to where the answer begins."""
         before = self._lengths([system_prompt])[0] + 16 if system_prompt else 0

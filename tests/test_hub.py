@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,7 +162,7 @@ def test_older_traces_go_and_other_configs_and_the_card_stay(place: Place, folde
     merged = there["README.md"].decode()
     assert "# Mine\n\nKept." in merged
     assert merged.count("# SFT traces made") == 1
-    for line in ("pretty_name: Mine", "- mine", "- skill-factory", "license: apache-2.0"):
+    for line in ("pretty_name: Mine", "- mine", "- skill-factory", "license: mit"):
         assert line in merged
     assert set(json.loads(there["dataset_info.json"])) == {"theirs", "sft"}
     assert place.asked("POST .*/commit/") == 1
@@ -179,6 +180,48 @@ def test_a_repository_in_another_format_is_refused(place: Place, folder: Path) -
     place.repos[REPO] = Repo({"data.jsonl": b'{"x": 1}\n'})
     assert "data in the format json" in fails(place, folder)
     assert set(place.repos[REPO].files) == {"data.jsonl"}
+
+
+def test_another_configs_pattern_may_not_take_our_files(place: Place, folder: Path) -> None:
+    for pattern in ("'*.parquet'", "[{split: train, path: '**/*.parquet'}]"):
+        card = f"---\nconfigs:\n- config_name: other\n  data_files: {pattern}\n---\n"
+        place.repos[REPO] = Repo({"README.md": card.encode(), "a.parquet": parquet(1)})
+        assert "its config 'other' takes" in fails(place, folder)
+        assert set(place.repos[REPO].files) == {"README.md", "a.parquet"}
+
+
+def test_what_cannot_be_looked_up_is_not_taken_for_nothing(place: Place, folder: Path) -> None:
+    place.repos[REPO] = Repo({"data/train.parquet": parquet(1)})
+    offline = place.environment() | {"HF_DATASETS_OFFLINE": "1"}
+    done = run("push", folder, REPO, module="skill_factory", cwd=place.home, **offline)
+    assert done.code == 1
+    assert "README.md" not in place.repos[REPO].files
+
+
+def test_files_that_are_no_data_are_left_alone(place: Place, folder: Path) -> None:
+    place.repos[REPO] = Repo({"LICENSE.txt": b"mine", "notes.md": b"mine"})
+    done = place.command("push", folder, REPO)
+    assert done.code == 0, done.err
+    assert place.load(REPO, "sft_train") == read_traces(folder)
+    assert {"LICENSE.txt", "notes.md"} <= set(place.repos[REPO].files)
+
+
+def test_no_word_of_a_card_is_lost_or_doubled(place: Place, folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(folder, mine)
+    with (mine / "README.md").open("a") as card:
+        card.write("\nA word of mine.\n")
+    for _ in range(2):
+        done = place.command("push", mine, REPO)
+        assert done.code == 0, done.err
+    assert "there already" in done.out
+    there = place.repos[REPO].files["README.md"].decode()
+    cut = there.partition("<!-- end of")[0] + "\nTheirs.\n"
+    place.repos[REPO].push(place.repos[REPO].files | {"README.md": b"\xef\xbb\xbf" + cut.encode()})
+    assert place.command("push", mine, REPO).code == 0
+    merged = place.repos[REPO].files["README.md"].decode()
+    assert "Theirs." in merged
+    assert merged.count("\nlicense: ") == 1
 
 
 def test_a_card_that_cannot_be_read_is_not_replaced(place: Place, folder: Path) -> None:
@@ -278,8 +321,6 @@ def test_a_commit_whose_answer_was_lost_is_found(place: Place, folder: Path) -> 
 def test_a_folder_that_was_changed_is_not_pushed(
     place: Place, folder: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "plan.parquet").write_bytes(b"")

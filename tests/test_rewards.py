@@ -50,6 +50,12 @@ def score(answer: str, source: str, gold: str = "", facts: dict[str, Any] | None
         ("（３＋５）×３＝24", FACTS),
         ("8 ÷ (3 − 8 ∕ 3)", EIGHTS),
         (r"\frac{8}{3 - \dfrac{8}{3}}", EIGHTS),
+        ("3 + 5 = 8, 8 * 3 = 24", FACTS),
+        ("1. 3 + 5 = 8\n2. 8 * 3 = 24", FACTS),
+        (r"\boxed{(3+5) \times 3 = 24}", FACTS),
+        ("The answer is (3+5)3 = 24", FACTS),
+        ("Step 1: 3 - 5 = -2\nStep 2: 26 + (-2) = 24", {"numbers": [3, 5, 26], "target": 24}),
+        ("1 / 2 = 0.5\n0.5 * 48 = 24", {"numbers": [1, 2, 48], "target": 24}),
         ("1,000 + 24", {"numbers": [1000, 24], "target": 1024}),
         ("5 / 2", {"numbers": [5, 2], "target": 2.5}),
         ("5 - 3", {"numbers": "3, 5", "target": "2"}),
@@ -77,12 +83,15 @@ def test_a_solution_of_countdown_is_right(answer: str, facts: dict[str, Any]) ->
         "3 5",
         "() 3",
         "2**3 * 3",
+        "3**(8)",
+        "3, 5 * 3 + 3 = 24",
         "__import__('os')",
         "Step 1: 3 + 5 = 8",
         "Step 1: 3 + 5 = 9\nStep 2: 8 * 3 = 24",
         "Step 1: 3 + 5 = 8\nStep 2: 8 * 3 = 24\nStep 3: 24 + 7 = 31",
         "Step 1: 3 + 5 = 8\nStep 2: 8 + 8 + 8 = 24",  # one 8 was made
         "Step 1: 3 * 3 = 9\nStep 2: 9 + 3 * 5 = 24",  # two threes were there
+        "Step 1: 3 + 5 = 8\nStep 2: 3 * 7 + 3 = 24",  # in itself it is, but a 3 was used
         r"\frac{3}{3} * 24",
         r"\frac{3",
         "\\",
@@ -116,6 +125,20 @@ def test_without_facts_the_gold_expression_has_the_numbers_and_the_value() -> No
         ("gsm8k", "5", r"\boxed{5}", 1.0),
         ("gsm8k", "5", "5.5", 0.0),
         ("gsm8k", "12", "1,2", 0.0),
+        ("gsm8k", "5", r"\textbf{5}", 1.0),
+        ("gsm8k", "5", "US$5 per day", 1.0),
+        ("gsm8k", "5", "5 m^2", 1.0),
+        ("gsm8k", "-5", "- 5", 1.0),
+        ("gsm8k", "-5", "negative 5", 1.0),
+        ("gsm8k", "1234", "1\u202f234", 1.0),
+        ("gsm8k", "5000", "5 thousand", 1.0),
+        *(
+            ("gsm8k", "5", wrong, 0.0)
+            for wrong in ("5e5", r"5\times10", "5 million", "5²", "- 5", "-(5)", "<5", "negative 5")
+        ),
+        ("gsm8k", "2", "2+2", 0.0),
+        ("gsm8k", "2", "2/2", 0.0),
+        ("gsm8k", "10", "10^10", 0.0),
         ("long_multiplication_2", "408", "12 × 34 = 408.", 1.0),
         ("long_multiplication_5", "1234567890", "1{,}234{,}567{,}890", 1.0),
         ("csqa", "B", "(b)", 1.0),
@@ -123,6 +146,18 @@ def test_without_facts_the_gold_expression_has_the_numbers_and_the_value() -> No
         ("csqa", "B", "The answer is B.", 1.0),
         ("csqa", "B", r"\text{B}", 1.0),
         ("csqa", "B", "B - a dog", 1.0),
+        ("csqa", "B", r"\boxed{\textbf{(B)}}", 1.0),
+        ("csqa", "B", r"\(B\)", 1.0),
+        ("csqa", "B", "B) 10 N", 1.0),
+        ("csqa", "B", "B. x", 1.0),
+        ("csqa", "A", "A) E. coli", 1.0),
+        ("csqa", "D", "D. Both A and B", 1.0),
+        ("csqa", "B", "B\nIt fits", 1.0),
+        ("csqa", "B", "The correct answer is option (B)", 1.0),
+        ("csqa", "B", "(B) is wrong, so (A)", 0.0),
+        ("csqa", "B", "B, A", 0.0),
+        ("csqa", "B", "B) or A)", 0.0),
+        ("csqa", "B", "B - A", 0.0),
         ("csqa", "B", "B. vitamin C", 1.0),
         ("csqa", "B", "Option B: a dog and a cat", 1.0),
         ("csqa", "B", "B) or C)", 0.0),
@@ -137,6 +172,11 @@ def test_without_facts_the_gold_expression_has_the_numbers_and_the_value() -> No
         ("math_500", "1+x^2", "x^2+1", 1.0),
         ("math", r"\frac12", "0.5", 1.0),
         ("math", "2^{10}", "1024", 1.0),
+        ("math", "2", r"\dfrac{4}{2}", 1.0),
+        ("math", "11/2", "1 1/2", 0.0),
+        ("math", "12", "1 2", 0.0),
+        ("math", "5", "$6$ $5$", 0.0),
+        ("math", "101", "101_2", 0.0),
         ("math", r"\text{even}", r"\text{odd}", 0.0),
         ("math", "A", "A", 1.0),
         ("aime24", "033", "33", 1.0),
@@ -195,9 +235,52 @@ def test_verls_other_arguments_are_accepted() -> None:
 
 
 def test_a_task_that_does_not_exist_ends_a_run_at_once() -> None:
-    for name in ("letter_countdown_4", "mathqa", "", "gsm"):
+    for name in ("letter_countdown_4", "math_qa", "", "gsm", "arc_agi", "text_to_sql"):
         with pytest.raises(TaskError, match="the tasks are countdown, integers"):
             compute_score(name, "<answer>4</answer>", "4")
+
+
+def test_a_gold_answer_may_be_of_other_types() -> None:
+    assert score("3 * 8", "countdown", facts={"nums": [3, 8], "target": 24}) == 1.0
+    facts = {"target": 24, "numbers": [3, 8]}
+    assert compute_score("countdown", "<answer>3 * 8</answer>", facts) == 1.0
+    assert compute_score("csqa", "<answer>A</answer>", ["A"]) == 1.0
+    assert compute_score("gsm8k", "<answer>4</answer>", 4.0) == 1.0
+
+
+@pytest.mark.parametrize("gold", [None, [], ["4", "5"], True])
+def test_a_gold_answer_that_is_none_ends_a_run_at_once(gold: object) -> None:
+    with pytest.raises(TaskError, match="is no gold answer"):
+        compute_score("gsm8k", "<answer>4</answer>", gold)
+
+
+def test_a_gold_answer_that_cannot_be_graded_against_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(3):  # a target alone does not tell the numbers
+        assert compute_score("countdown", "<answer>97</answer>", "97") == 0.0
+    assert [record.message for record in caplog.records] == [
+        "a gold answer of countdown cannot be graded against, neither numbers and a target, "
+        "nor a gold expression to take them from: '97'"
+    ]
+
+
+def test_a_judge_that_does_not_run_ends_a_run_at_once(tmp_path: Path) -> None:
+    (tmp_path / "math_verify").mkdir()
+    (tmp_path / "math_verify" / "__init__.py").write_text("raise ImportError('no ANTLR')")
+    code = (
+        "from skill_factory.rewards import compute_score\n"
+        "compute_score('math', r'<answer>\\frac12</answer>', '0.5')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "TaskError: math-verify is installed but does not run" in done.stderr
+    assert "no ANTLR" in done.stderr
 
 
 def test_trl_gets_a_number_for_each_completion() -> None:
@@ -260,10 +343,10 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_completion_earns_nothing_and_takes_no_time(source: str, text: str) -> None:
     seconds = []
-    for _ in range(3):  # the best of three: other work on the machine is not the reward's
-        start = time.perf_counter()
+    for _ in range(3):  # of this process alone: other work on the machine is not the reward's
+        start = time.process_time()
         assert compute_score(source, text, "A" if source == "csqa" else "24", FACTS) == 0.0
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.1
 
 
@@ -294,7 +377,7 @@ def test_whatever_arithmetic_makes_of_the_numbers_is_a_solution(
     assert countdown.grade(expression, "", facts | {"target": str(value)})
     assert not countdown.grade(expression, "", facts | {"target": str(value + 1)})
     assert not countdown.grade(f"{expression} + 0", "", facts | {"target": str(value)})
-    assert countdown.grade(expression, expression, {})
+    assert len(numbers) == 1 or countdown.grade(expression, expression, {})
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -87,7 +87,12 @@ def export(
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: exists already; choose another --output, or --overwrite")
     info = place / "dataset_info.json"
-    entries = _entries(info) | {name: entry}
+    entries = _entries(info)
+    if not overwrite and _elsewhere(entries.get(name), entry):
+        raise OutputError(
+            f"{info}: has an entry {name!r} of other data; choose another --name, or --overwrite"
+        )
+    entries[name] = entry
     text = _filled({"dataset_dir": str(dataset_dir or folder), "dataset": name, **changed})
     _write(output, text)
     _write(info, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
@@ -118,6 +123,12 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
             "choose the model's own --template"
         )
     return report
+
+
+def _elsewhere(there: Any, entry: dict[str, Any]) -> bool:
+    """Whether an entry that is there is of other data than ours."""
+    places = ("file_name", "hf_hub_url", "subset")
+    return isinstance(there, dict) and any(there.get(p) != entry.get(p) for p in places)
 
 
 def _entries(info: Path) -> dict[str, Any]:

@@ -22,13 +22,16 @@ from skill_factory.errors import ColumnError, InputError, OptionError
 from skill_factory.ledger import Account
 from skill_factory.sources import read_questions
 from skill_factory.store import new_folder, read_whole, resolved
-from skill_factory.tables import FACTS
+from skill_factory.tables import facts_of
 from skill_factory.tasks import Task, task_of
 from skill_factory.tasks.text import normal
 from skill_factory.tokens import TokenCounter
 
 NEWEST = (0, 9, 1)
 """The verl that the command is for where none is installed and none is chosen."""
+
+
+_DEFAULTS = ("task_source", "metadata")
 
 
 class Loss(StrEnum):
@@ -124,10 +127,11 @@ def export(
     cannot be written.
     """
     for_version = _version(verl_version)
-    taken = {key for folder in exclude_sft for key in _keys_of(folder)}
+    notes = list[str]()
+    taken = {key for folder in exclude_sft for key in _keys_of(folder, task, notes)}
     counter = TokenCounter(tokenizer) if tokenizer else None
     table = read_questions(source, config, split, revision)
-    account, chosen, notes = Account(read=table.num_rows), list[Question](), list[str]()
+    account, chosen = Account(read=table.num_rows), list[Question]()
     seen: set[str] = set()
     for found in _read(source, table, columns, task):
         if isinstance(found, Loss):
@@ -192,10 +196,10 @@ def export(
 def _read(
     source: str, table: pa.Table, columns: Columns, task: str | None
 ) -> Iterator[Question | Loss]:
-    for name, option in (
-        (columns.question, "--question-column"),
-        (columns.answer, "--answer-column"),
-    ):
+    optional = {columns.task: "--task-column", columns.facts: "--facts-column"}
+    asked_for = {name: option for name, option in optional.items() if name not in _DEFAULTS}
+    needed = {columns.question: "--question-column", columns.answer: "--answer-column"}
+    for name, option in (needed | asked_for).items():
         if name not in table.column_names:
             raise ColumnError(
                 f"{source}: column {name!r} is missing. Columns there are: "
@@ -229,21 +233,29 @@ def _facts(known: Any) -> dict[str, Any]:
             known = json.loads(known)
         except (ValueError, RecursionError):
             return {}
-    if not isinstance(known, dict) or not known.keys() >= FACTS:
-        return {}
-    return {name: known[name] for name in sorted(FACTS)}
+    return facts_of(known) or {}
 
 
-def _keys_of(folder: Path) -> Iterator[str]:
-    """The keys of the questions in an SFT folder."""
+def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
+    """The keys of the questions in an SFT folder; notes if they can be known by their words only.
+    `task` is theirs where the folder does not say."""
     read_whole(folder)
+    unknown = 0
     for traces in read_traces(folder):
         for trace in traces:
             yield f"text: {normal(trace.question)}"
-            if trace.data_source is not None and trace.ground_truth is not None:
-                yield from Question(
-                    trace.question, trace.ground_truth, trace.data_source, trace.extra_info
-                ).keys()
+            data_source = trace.data_source or task
+            if data_source is None or trace.ground_truth is None:
+                unknown += 1
+                continue
+            known = Question(trace.question, trace.ground_truth, data_source, trace.extra_info)
+            unknown += known.task.has_key and known.task.key(known.gold, known.facts) is None
+            yield from known.keys()
+    if unknown:
+        notes.append(
+            f"{folder}: {unknown:,} traces do not say their task, gold answer or facts, so their "
+            "questions were left out by their words only"
+        )
 
 
 def _loss(

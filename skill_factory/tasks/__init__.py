@@ -29,11 +29,15 @@ class Grade(StrEnum):
     UNDECIDED = "undecided"
 
 
+def _no_key(gold: str, facts: Facts) -> None:
+    return None
+
+
 class Task(NamedTuple):
     """A task: its `name`, the `data_source` names it is known by, and its grader.
 
-    A `data_source` is known by one of `known_as` or by one with something after it that is no
-    letter: `countdown_3arg`, `aime24`. `key` names a question however it is worded, None where only
+    A `data_source` is known by one of `known_as`, perhaps with a number or a split after it:
+    `countdown_3arg`, `aime24`. `key` names a question however it is worded, None where only
     its words do. `slow`: grading waits for another process.
     """
 
@@ -42,8 +46,13 @@ class Task(NamedTuple):
     grade: Callable[[str, str, Facts], bool | None]
     fault: Callable[[str, Facts], str | None]
     wrong: Callable[[str, str, Facts], str]
-    key: Callable[[str, Facts], str | None] = lambda gold, facts: None
+    key: Callable[[str, Facts], str | None] = _no_key
     slow: bool = False
+
+    @property
+    def has_key(self) -> bool:
+        """Whether its questions are known by more than their words."""
+        return self.key is not _no_key
 
 
 TASKS = {
@@ -51,7 +60,7 @@ TASKS = {
     for task in (
         Task(
             "countdown",
-            ("countdown",),
+            ("countdown", "countdown_tasks"),
             countdown.grade,
             countdown.fault,
             countdown.wrong,
@@ -71,7 +80,7 @@ TASKS = {
             "choice",
             (
                 *("choice", "multiple_choice", "commonsenseqa", "commonsense_qa", "csqa"),
-                *("arc", "ai2_arc", "mmlu", "gpqa"),
+                *("arc_challenge", "arc_easy", "mmlu", "mmlu_pro", "gpqa", "gpqa_diamond"),
             ),
             choice.grade,
             choice.fault,
@@ -81,8 +90,8 @@ TASKS = {
         Task(
             "mathematics",
             (
-                *("mathematics", "math", "math500", "math_500", "aime", "amc"),
-                *("openthoughts", "olympiadbench", "minerva"),
+                *("mathematics", "math", "math_lighteval", "hendrycks_math", "competition_math"),
+                *("aime", "amc", "openthoughts", "olympiadbench", "minerva_math", "math_dapo"),
             ),
             mathematics.grade,
             mathematics.fault,
@@ -92,6 +101,10 @@ TASKS = {
     )
 }
 """The tasks by name."""
+
+
+_MORE = r"(?:_?\d\w*)?(?:_(?:train|test|val|validation|main))?"
+"""What may follow a task's name in a `data_source`: a number, as in countdown_3arg, and a split."""
 
 
 @lru_cache(maxsize=1024)
@@ -105,7 +118,7 @@ def task_of(data_source: str) -> Task:
     """
     plain = data_source.rpartition("/")[2].lower().replace("-", "_").replace(" ", "_")
     for task in TASKS.values():
-        if any(re.fullmatch(rf"{name}(?:[^a-z].*)?", plain) for name in task.known_as):
+        if any(re.fullmatch(f"{name}{_MORE}", plain) for name in task.known_as):
             return task
     raise TaskError(
         f"no task is known as {data_source!r}; the tasks are {', '.join(TASKS)}, "

@@ -9,18 +9,20 @@ from typing import Any
 LONGEST = 10_000
 """Characters of an answer that is still read."""
 
-_LATEX = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)|[${}*`]")
+_LATEX = re.compile(r"\\(?:boxed|textbf|text|mathrm|mathbf)\b|\\[()\[\]]|[${}*`]")
 _LETTER = re.compile(
-    r"""(?:the\s+)?(?:(?:correct|final|best)\s+)?(?:(?:answer|option|choice)\s*(?:is\s*)?:?\s*)?
-        [(\[]?\s*([a-z])\s*(?:$|[)\].:,]\s*(.*)|[-–—]\s+(.*))""",
+    r"""(?:the\s+)?(?:(?:correct|final|best|right)\s+)*
+        (?:(?:answer|option|choice)\s*(?:is\b\s*)?:?\s*)?(?:(?:the\s+)?(?:option|choice)\s+)?
+        [(\[]?\s*(?P<letter>[a-z])\s*
+        (?:$ | [)\].:]+\s*(?P<text>.*) | \n\s*(?P<below>.*)
+        | (?:,|/|&|\s[-–—]|-)\s*(?P<after>.*))""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-_ANOTHER = re.compile(
-    r"^[(\[]?[a-z][)\]]?$|(?:\b(?:or|and)|[,/&])\s*[(\[]?[b-z][)\]]?\s*(?:$|[.:,)])"
-    r"|(?:^|\s)[(\[]?[b-z][)\]]",
-    re.IGNORECASE,
-)
-"""Another letter after the first: "B, C", "B) or (C)". "B. vitamin C" has none."""
+_ANOTHER = re.compile(r"^\W*(?:or|and)\b|(?<!\w)[(\[][a-z][)\]]|(?:^|\s)[a-z]\)", re.IGNORECASE)
+"""Another letter in the text of a choice: "B) or C)", "(B) is wrong, so (A)"."""
+
+_ALONE = re.compile(r"\W*(?:or\b|and\b)?\W*[a-z]\b\W*(?:[).:].*)?", re.IGNORECASE | re.DOTALL)
+"""Another letter after a comma or a dash: "B, C", "B - A"."""
 
 
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
@@ -40,9 +42,12 @@ def letter_of(text: str) -> str | None:
     if len(text) > LONGEST:
         return None
     match = _LETTER.fullmatch(_LATEX.sub("", text).strip())
-    if match is None or _ANOTHER.search(match[2] or match[3] or ""):
+    if match is None:
         return None
-    return match[1].upper()
+    said = match["text"] or match["below"] or ""
+    if _ANOTHER.search(said) or (match["after"] and _ALONE.fullmatch(match["after"])):
+        return None
+    return match["letter"].upper()
 
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:

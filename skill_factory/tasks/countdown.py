@@ -20,19 +20,24 @@ LONGEST = 20_000
 MOST_NUMBERS = 64
 """Numbers in one side of an equation that are still added up."""
 
-_NUMBER = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,20}(?!\d)"
+MOST_STEPS = 64
+"""Steps of an answer that are still read."""
+
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,20}(?!\d))(?:\.\d{1,9}(?!\d))?"
 _TOKEN = re.compile(rf"(?P<number>{_NUMBER})|(?P<mark>[-+*/(){{}}]|\\frac)|(?P<space>\s+)")
-_STEPS = re.compile(r"\bstep\s*\d+\s*[:.)-]?|[\n;]|\\\\", re.IGNORECASE)
-_LABEL = re.compile(r"[A-Za-z][A-Za-z ]{0,30}:")
+_STEPS = re.compile(r"\bstep\s*\d+\s*[:.)-]?|[\n;]|\\\\|,\s+(?=[^,]*=)", re.IGNORECASE)
+_LABEL = re.compile(r"[A-Za-z][A-Za-z ]{0,30}(?::|\bis\b)")
+_LISTED = re.compile(r"^\d{1,2}[.)]\s+(?=.*=)")
+_BOXED = re.compile(r"[\s$*]*\\boxed\{(.*)\}[\s$*.]*", re.DOTALL)
 _TIMES = re.compile(r"(?<=[\d)\s])[xX](?=[\d(\s])")
-_LATEX = re.compile(r"\\(?:[a-zA-Z]+|[,;:!() \[\]])|\{,\}|[$&`]|\*\*")
+_LATEX = re.compile(r"\\(?:[a-zA-Z]+|[,;:!() \[\]])|\{,\}|[$&`]")
 _WORDS = {
     **dict.fromkeys((r"\times", r"\cdot", r"\ast"), "*"),
     **dict.fromkeys((r"\div", r"\slash"), "/"),
     **dict.fromkeys((r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"), r"\frac"),
-    **dict.fromkeys((r"\left", r"\right", r"\big", r"\Big", r"\quad", r"\qquad", r"\boxed"), " "),
+    **dict.fromkeys((r"\left", r"\right", r"\big", r"\Big", r"\quad", r"\qquad"), " "),
     **dict.fromkeys((r"\displaystyle", r"\,", r"\;", r"\:", r"\!", r"\ ", r"\(", r"\)"), " "),
-    **dict.fromkeys((r"\[", r"\]", "$", "&", "`", "**"), " "),
+    **dict.fromkeys((r"\[", r"\]", "$", "&", "`"), " "),
     "{,}": "",
 }
 _SIGNS = str.maketrans(
@@ -66,8 +71,8 @@ class Facts(NamedTuple):
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
     """Whether an answer reaches the target; None where neither `facts` nor `gold` tell it.
 
-    `facts["numbers"]` and `facts["target"]` are the question's; without both, the numbers and the
-    value of the gold expression are taken.
+    `facts["numbers"]` (or `nums`) and `facts["target"]` are the question's; without both, the
+    numbers and the value of the gold expression are taken.
 
     >>> grade("(3 + 5) * 3 = 24", "", {"numbers": [3, 3, 5], "target": 24})
     True
@@ -83,18 +88,23 @@ def known_facts(gold: str, facts: Mapping[str, Any]) -> Facts | None:
 
     Raises nothing: facts that are no numbers are as good as none.
     """
-    given, wanted = _values(facts.get("numbers")), _values(facts.get("target"))
+    numbers = facts.get("numbers")
+    given = _values(facts.get("nums") if numbers is None else numbers)
+    wanted = _values(facts.get("target"))
     if given and wanted and len(wanted) == 1:
         target = Fraction(wanted[0])
         return Facts(Counter(given), (target.numerator, target.denominator))
     steps = _read(gold)
     if steps is None or len(steps) != 1:
         return None
-    sides = [side for side in steps[0] if len(side.numbers) > 1] or steps[0]
+    sides = [side for side in steps[0] if len(side.numbers) > 1]
+    if not sides:  # a target alone does not tell the numbers
+        return None
     value = sides[0].value
     if any(not _same(side.value, value) for side in steps[0]):
         return None
-    return Facts(Counter(sides[0].numbers), value)
+    numbers_of = [number if number >= 0 else -number for number in sides[0].numbers]
+    return Facts(_Count(numbers_of), value)
 
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
@@ -105,8 +115,9 @@ def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
 
 
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
-    """An answer of the same looks that misses the target by one."""
-    return f"{answer.split('=')[0].strip()} + 1"
+    """An answer that misses the target by one."""
+    known = known_facts(gold, facts)
+    return str(Fraction(*known.target) + 1) if known else "0 = 1"
 
 
 def key(gold: str, facts: Mapping[str, Any]) -> str | None:
@@ -142,7 +153,7 @@ class _Side(NamedTuple):
     """One side of an equation: its value and the numbers that stand in it."""
 
     value: Exact
-    numbers: list[int]
+    numbers: list[Fraction | int]
 
 
 def _reaches(answer: str, facts: Facts) -> bool:
@@ -150,25 +161,35 @@ def _reaches(answer: str, facts: Facts) -> bool:
     steps = _read(answer)
     if steps is None:
         return False
-    left, value = facts.numbers, None
+    left, value, before = facts.numbers, None, None
     for number, sides in enumerate(steps):
-        value = sides[0].value
+        before, value = value, sides[0].value
         if any(not _same(side.value, value) for side in sides):
             return False
-        used = next((_Count(side.numbers) for side in sides if _within(side, left)), None)
+        used = next((used for side in sides if (used := _used(side, left)) is not None), None)
         if used is None:
             # After its steps an answer may say the whole of it once more, in one equation.
             return (
                 number == len(steps) - 1
-                and any(_within(side, facts.numbers) for side in sides)
+                and before is not None
+                and _same(before, facts.target)
+                and any(_used(side, facts.numbers) is not None for side in sides)
                 and _same(value, facts.target)
             )
         left = left - used + _Count([_number(value)])
     return value is not None and _same(value, facts.target)
 
 
-def _within(side: _Side, left: Mapping[Fraction | int, int]) -> bool:
-    return all(left.get(n, 0) >= count for n, count in Counter(side.numbers).items())
+def _used(side: _Side, left: _Count) -> _Count | None:
+    """What a side takes of the numbers that are left; None if they are not there. A minus before a
+    number may be its sign, or an operation on it."""
+    used = _Count()
+    for number in side.numbers:
+        signed = number if left[number] > used[number] or number >= 0 else -number
+        if left[signed] <= used[signed]:
+            return None
+        used[signed] += 1
+    return used
 
 
 def _same(one: Exact, other: Exact) -> bool:
@@ -184,18 +205,31 @@ def _read(answer: str) -> list[list[_Side]] | None:
     if len(answer) > LONGEST:
         return None
     text = answer.translate(_SIGNS)
-    if "\\" in text or "$" in text or "`" in text or "**" in text or "{," in text:
+    boxed = _BOXED.fullmatch(text)
+    text = boxed[1] if boxed else text
+    if "\\" in text or "$" in text or "`" in text or "{," in text:
         text = _LATEX.sub(lambda match: _WORDS.get(match[0], match[0]), text)
-    steps = []
-    for chunk in _STEPS.split(text):
-        chunk = _LABEL.sub("", chunk.strip(), count=1).strip().rstrip(".,").strip()
-        if not chunk:
-            continue
+    steps: list[list[_Side]] = []
+    chunks = [chunk for part in _STEPS.split(text) if (chunk := part.strip(" \t\r*,.;"))]
+    if len(chunks) > MOST_STEPS:
+        return None
+    for chunk in chunks:
+        if len(chunks) > 1:
+            chunk = _LISTED.sub("", chunk, count=1)
+        found = _LABEL.match(chunk)
+        chunk = chunk[found.end() :] if found else chunk
         sides = [_evaluate(_TIMES.sub("*", side)) for side in chunk.split("=")]
         if not all(sides):
             return None
         steps.append([side for side in sides if side])
+    if any(len(sides) == 1 for sides in steps[:-1]):  # a step that says nothing
+        return None
     return steps or None
+
+
+def _exact(digits: str) -> Fraction | int:
+    plain = digits.replace(",", "")
+    return Fraction(plain) if "." in plain else int(plain)
 
 
 _RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "(": 0, "{": 0, "frac": 0, "over": 0}
@@ -205,7 +239,7 @@ def _evaluate(text: str) -> _Side | None:
     """The value of an expression, by two stacks (shunting-yard); None if it is none."""
     values: list[Exact] = []
     waiting: list[str] = []
-    numbers: list[int] = []
+    numbers: list[Fraction | int] = []
     operand = True  # whether an operand must come next
     place, end = 0, len(text)
     while place < end:
@@ -216,10 +250,18 @@ def _evaluate(text: str) -> _Side | None:
         if match["space"]:
             continue
         if match["number"]:
-            if not operand or len(numbers) == MOST_NUMBERS:
+            if len(numbers) == MOST_NUMBERS:
                 return None
-            numbers.append(int(match["number"].replace(",", "")))
-            values.append((numbers[-1], 1))
+            if not operand:  # (3 + 4)2, but not 3 4
+                if text[: match.start()].rstrip()[-1:] not in ")}":
+                    return None
+                if not _apply(values, waiting, _RANK["*"]):
+                    return None
+                waiting.append("*")
+            exact = _exact(match["number"])
+            values.append((exact.numerator, exact.denominator))
+            negative = bool(waiting) and waiting[-1] == "neg"
+            numbers.append(-exact if negative else exact)
             operand = False
             continue
         mark = match["mark"]

@@ -23,8 +23,9 @@ MEMORY_BYTES = 4 << 30
 # takes 1 - 1/e and 1 + 1/e for the same 1.
 _UPRIGHT = re.compile(r"\\(?:mathrm|mathit|mathbf|operatorname|text|rm)\s*\{\s*([A-Za-z])\s*\}")
 _MATH_MODE = re.compile(r"\$|\\\(|\\\[|\\boxed")
+_A_FRACTION = re.compile(r"-?\s*(?:\\[dtc]?frac\{-?\d+\}\{-?\d+\}|\d+\s*/\s*\d+)")
 _MORE_THAN_A_NUMBER = re.compile(
-    r"\\[dtc]?frac|\\sqrt|\\binom|\^(?!\s*\{?\s*\\circ)|[^\s({\[,=]\s*[-+*/]\s*\S|\\cdot|\\times"
+    r"\\[dtc]?frac|\\sqrt|\\binom|\^(?!\s*\{?\s*\\circ)|[^\s({\[,=]\s*[-+*/]\s*\S|\\cdot|\\times|[_']"
 )
 
 
@@ -33,6 +34,8 @@ def _parsed(text: str) -> list[Any] | None:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     plain = _UPRIGHT.sub(r"\1", text.strip())
+    if plain.count("$") > 2 or plain.count(r"\boxed") > 1:  # several answers
+        return None
     found = parse(
         plain if _MATH_MODE.search(plain) else f"${plain}$",
         [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()],
@@ -41,6 +44,8 @@ def _parsed(text: str) -> list[Any] | None:
     )
     if not found:
         return None
+    if _A_FRACTION.fullmatch(plain.strip("$ ")):
+        return list(found)
     whole = all(getattr(value, "is_Integer", False) for value in found)
     return None if whole and _MORE_THAN_A_NUMBER.search(plain) else list(found)
 
@@ -61,6 +66,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run; its end closes our input
     import math_verify  # noqa: F401  the second it takes is not part of a judgement
 
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         gold, answer, seconds = json.loads(line)
         # Without a handler the signal ends the process, even inside one long multiplication.

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,9 @@ SECONDS = 2.0
 LONGEST = 2_000
 """Characters of an answer that is still read."""
 
-_TRIVIAL = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\s+|\$|\.$")
+_TRIVIAL = re.compile(
+    r"\\(?:left|right|displaystyle)\b|\\[,;!:]|(?<!\d)\s+|\s+(?!\d)|^\$([^$]*)\$$|\.$"
+)
 
 
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
@@ -48,31 +51,40 @@ def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
 
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
     """Something that is not equal, whatever the gold answer is."""
-    return f"{gold} + 1"
+    return "7919" if "7919" not in gold else "7907"
 
 
 def _plain(text: str) -> str:
     text = text.strip()
     boxed = re.fullmatch(r"\$*\\boxed\{(.*)\}\$*", text, re.DOTALL)
-    return _TRIVIAL.sub("", boxed[1] if boxed else text)
+    return _TRIVIAL.sub(lambda match: match[1] or "", boxed[1] if boxed else text)
 
 
 # -- judges: processes that answer, a question at a time ------------------------------------------
 
 
 class _Judge:
-    """A judging process, and whose it is: a fork must not talk through its parent's pipes."""
+    """A judging process, and whose it is: a fork must not talk through its parent's pipes.
+
+    Raises `TaskError` if it cannot begin.
+    """
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed by close()
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("math_judge.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
             encoding="utf-8",
         )
+        if self._pipe(self.process.stdout).readline() != "ready\n":
+            self.errors.seek(0)
+            said = self.errors.read().strip().rpartition("\n")[2]
+            self.close()
+            raise TaskError(f"math-verify is installed but does not run: {said}")
 
     def ask(self, gold: str, answer: str) -> str:
         """The reply's line; empty if the process died over it."""
@@ -86,6 +98,7 @@ class _Judge:
     def close(self) -> None:
         if self.owner != os.getpid():
             return
+        self.errors.close()
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
