@@ -21,6 +21,7 @@ _ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
 FACTS = {"numbers", "target"}
 """What a grader may need of a question besides its gold answer."""
 
+
 def facts_of(known: object) -> dict[str, Any] | None:
     """The facts in a mapping, `nums` taken for `numbers`; None if they are not all there."""
     if not isinstance(known, dict):
