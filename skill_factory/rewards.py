@@ -116,13 +116,15 @@ def answer_reward(
 def _grade(task: Task, completion: str, gold: Any, facts: Mapping[str, Any] | None) -> Grade | None:
     """The grade of a completion; None if it has no final answer."""
     known, wanted = _gold(gold, facts)
-    if problem := task.fault(known, wanted):
+    answer = final_answer(completion)
+    if answer is None:
+        return None
+    grade = graded(task, answer, known, wanted)
+    if grade is Grade.UNDECIDED and (problem := task.fault(known, wanted)):
         _log_once(
             f"a gold answer of {task.name} cannot be graded against, {problem}: {known!r:.80}"
         )
-        return Grade.UNDECIDED
-    answer = final_answer(completion)
-    return None if answer is None else graded(task, answer, known, wanted)
+    return grade
 
 
 def _gold(gold: Any, facts: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
