@@ -63,7 +63,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
 
 
 def test_ctrl_c_is_one_line_and_leaves_nothing(large: Path, tmp_path: Path) -> None:
-    with start(large, tmp_path / "sft", "--repeats", "90") as process:
+    with start(large, tmp_path / "sft", "--repeats", "20") as process:
         wait_for_work(tmp_path, process)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
