@@ -6,6 +6,8 @@
     ├── InputError              a dataset that cannot be read, or not as asked
     │   └── ColumnError         a column that is missing or of the wrong type
     ├── PhraseError             a phrase file
+    ├── PromptError             a prompt file
+    ├── ModelError              a server that cannot be asked (`models`)
     ├── TaskError               a task that is not known, or whose grader is not installed
     ├── HubError                a repository that could not be pushed to; carries how to go on
     ├── OutputError             a place that cannot be written
@@ -40,6 +42,10 @@ class ColumnError(InputError):
 
 class PhraseError(SkillFactoryError):
     """A phrase file with a fault."""
+
+
+class PromptError(SkillFactoryError):
+    """A prompt file with a fault, or a prompt that does not ask for what is read from answers."""
 
 
 class TaskError(SkillFactoryError):

@@ -60,6 +60,38 @@ valid ones only and `reflection_numbers` their places in the attempt's list. The
 a reward needs, as in `PLAN`.
 """
 
+QUESTIONS = pa.schema(
+    [
+        pa.field(name, pa.string(), nullable=False)
+        for name in ("question", "answer", "task_source", "metadata")
+    ]
+)
+"""One row a question: what the model is asked, the gold answer, the task that grades it, and a JSON
+object with what its grader needs besides."""
+
+ATTEMPTS = pa.schema(
+    [
+        *QUESTIONS,
+        pa.field("prompt_variant", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("response", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("completion_tokens", pa.int32()),
+    ]
+)
+"""One row an attempt, in order of questions, variants and samples; `completion_tokens` null: the
+server did not say."""
+
+GRADED = pa.schema(
+    [
+        *ATTEMPTS,
+        pa.field("grade", pa.string(), nullable=False),
+        pa.field("extracted_answer", pa.string()),
+    ]
+)
+"""`grade` is right, wrong, undecided, cut_off (by a length limit) or leaks_hint; `extracted_answer`
+the text of the last `<answer>` pair, null without one."""
+
 SFT = pa.schema(
     [
         pa.field(

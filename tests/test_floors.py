@@ -10,10 +10,10 @@ from conftest import ROOT
 
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
-    {"tables", "markup", "ledger", "store", "tokens"},
-    {"phrases", "json_files", "pools", "card", "engines", "tasks"},
-    {"formats", "sources", "rewards", "hub"},
-    {"indexing", "weaving", "config", "checks"},
+    {"tables", "markup", "ledger", "store", "tokens", "prompts", "models"},
+    {"phrases", "json_files", "pools", "card", "engines", "tasks", "journal"},
+    {"formats", "sources", "rewards", "hub", "grading", "sampling"},
+    {"indexing", "weaving", "config", "checks", "batch_files"},
     {"pipeline", "export"},
     {"sft_data_creation", "hand_off"},
     {"cli"},

@@ -1,0 +1,122 @@
+"""Grade: what became of each attempt, by the task's grader."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from enum import StrEnum
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skill_factory.markup import final_answer
+from skill_factory.tables import ATTEMPTS, GRADED
+from skill_factory.tasks import graded, task_of
+
+BATCH_ROWS = 4096
+IN_PROCESSES = 16_384
+"""From so many attempts on, other processes grade too; they take a second to start."""
+
+JUDGES = 4
+"""Answers that wait for a judging process at a time."""
+
+
+class Outcome(StrEnum):
+    """What became of an attempt. Only the first two are used for traces: undecided and cut off are
+    not wrong, and what speaks of a hint cannot be the model's own way to the answer."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNDECIDED = "undecided"
+    CUT_OFF = "cut_off"
+    LEAKS_HINT = "leaks_hint"
+
+
+def grade_file(
+    source: Path,
+    target: Path,
+    *,
+    hints: frozenset[str],
+    words: tuple[str, ...],
+    workers: int,
+    progress: Callable[[int, Counter[str]], None] = lambda rows, so_far: None,
+) -> Counter[str]:
+    """Grade a table of attempts (`tables.ATTEMPTS`) into one of `tables.GRADED`, whole or not.
+
+    Attempts of the prompt variants `hints` that contain one of the `words`, in any case, leak. The
+    count of each outcome; the same for any number of `workers`.
+    """
+    total: Counter[str] = Counter()
+    leak = re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words and hints else None
+    work = partial(_grade_batch, hints=hints, leak=leak)
+    part = target.with_name(f".{target.name}.partial")
+    with ExitStack() as stack:
+        file = stack.enter_context(pq.ParquetFile(source))
+        out = stack.enter_context(pq.ParquetWriter(part, GRADED, compression="zstd"))
+        batches = file.iter_batches(BATCH_ROWS)
+        done: Iterator[pa.RecordBatch] = map(work, batches)
+        if workers > 1 and file.metadata.num_rows >= IN_PROCESSES:
+            pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
+            done = _ahead(pool, work, batches, workers + 1)
+        for batch in done:
+            out.write_batch(batch)
+            total.update(batch.column("grade").to_pylist())
+            progress(batch.num_rows, total)
+    part.replace(target)
+    return total
+
+
+def _ahead(
+    pool: ProcessPoolExecutor,
+    work: Callable[[pa.RecordBatch], pa.RecordBatch],
+    batches: Iterator[pa.RecordBatch],
+    most: int,
+) -> Iterator[pa.RecordBatch]:
+    """The work on each batch, in order, with so many batches in memory at most."""
+    waiting = []
+    for batch in batches:
+        waiting.append(pool.submit(work, batch))
+        if len(waiting) == most:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _grade_batch(
+    batch: pa.RecordBatch, hints: frozenset[str], leak: re.Pattern[str] | None
+) -> pa.RecordBatch:
+    rows = batch.to_pylist()
+    answers = [final_answer(row["response"]) for row in rows]
+    pairs = list(zip(rows, answers, strict=True))
+    judge = partial(_outcome, hints=hints, leak=leak)
+    if any(task_of(name).slow for name in set(batch.column("task_source").to_pylist())):
+        with ThreadPoolExecutor(JUDGES) as pool:
+            outcomes = list(pool.map(judge, pairs))
+    else:
+        outcomes = list(map(judge, pairs))
+    columns = [batch.column(name) for name in ATTEMPTS.names]
+    return pa.RecordBatch.from_arrays(
+        [*columns, pa.array(outcomes, pa.string()), pa.array(answers, pa.string())], schema=GRADED
+    )
+
+
+def _outcome(
+    pair: tuple[dict[str, Any], str | None], hints: frozenset[str], leak: re.Pattern[str] | None
+) -> Outcome:
+    row, answer = pair
+    if row["finish_reason"] == "length":
+        return Outcome.CUT_OFF
+    if leak and row["prompt_variant"] in hints and leak.search(row["response"]):
+        return Outcome.LEAKS_HINT
+    if answer is None:
+        return Outcome.WRONG
+    task = task_of(row["task_source"])
+    return Outcome(graded(task, answer, row["answer"], json.loads(row["metadata"] or "{}")))

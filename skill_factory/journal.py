@@ -1,0 +1,279 @@
+"""All that a model said, in one SQLite file: written as answers come, whole after `kill -9`.
+
+A sample's key is the sha256 of everything that reaches the model (`sampling.key_of`); with its
+index it names the sample. Nothing in a journal is ever changed or removed: what has a key is not
+asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from skill_factory.errors import InputError, OutputError
+from skill_factory.models import Completion
+
+BATCH = 64
+"""Rows that are committed without waiting for more."""
+
+LINGER = 0.02
+"""Seconds that a row may wait for others. So much of what was answered a kill can lose."""
+
+BEHIND = 4096
+"""Rows waiting at which those who add should wait too."""
+
+_OURS = 0x534B4644
+"""SQLite's `application_id` of a journal."""
+
+_TABLES = """
+CREATE TABLE samples (
+    key BLOB NOT NULL, idx INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL, at REAL NOT NULL
+);
+CREATE UNIQUE INDEX samples_key ON samples (key, idx);
+CREATE TABLE asked (
+    name TEXT PRIMARY KEY, messages BLOB NOT NULL, model BLOB NOT NULL, sampling BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE written (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+"""
+# Texts stand in a table with a row id: it grows at its end, and only the small index is touched
+# all over.
+
+Name = tuple[str, ...]
+
+
+class Sample(NamedTuple):
+    """A row: sample number `idx` of a key."""
+
+    key: bytes
+    idx: int
+    completion: Completion
+
+
+class Asked(NamedTuple):
+    """Digests of what was asked under a name."""
+
+    messages: bytes
+    model: bytes
+    sampling: bytes
+
+
+class Journal:
+    """An open journal; a context manager. Its methods may be called from any thread.
+
+    What was added is found at once, and is on disk `LINGER` seconds later (handed to the operating
+    system: a crash of the machine itself may lose the last of it). One process has it at a time.
+
+    Raises `InputError` for a file that is no journal, `OutputError` for one that cannot be written
+    or that another process has.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._waiting: list[tuple[object, ...]] = []
+        self._broken: OutputError | None = None
+        self._closing = False
+        self._news = threading.Condition()
+        self._lock = threading.Lock()
+        self._database = self._open()
+        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._writer.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except OutputError:
+            if error is None:  # else that is what there is to tell
+                raise
+
+    def close(self) -> None:
+        """Write what waits, and let others have the file."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._writer.join()
+        try:
+            if not self._broken:
+                self.flush()
+        finally:
+            self._database.close()
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        """Take samples, soon to be written; those that are there already are left as they are.
+
+        Raises `OutputError` if what was taken before could not be written.
+        """
+        if self._broken:
+            raise self._broken
+        now = time.time()
+        rows = [(key, idx, *completion, now) for key, idx, completion in samples]
+        with self._news:
+            before = len(self._waiting)
+            self._waiting += rows
+            if before == 0 or before < BATCH <= len(self._waiting):
+                self._news.notify()
+
+    @property
+    def behind(self) -> bool:
+        """Whether answers come faster than they are written: then call `flush`."""
+        return len(self._waiting) > BEHIND
+
+    def flush(self) -> None:
+        """Write what waits; raises `OutputError`."""
+        with self._lock:
+            self._commit()
+
+    def have(self, keys: Sequence[bytes]) -> dict[bytes, set[int]]:
+        """Which indices are there, by key; keys without any are left out."""
+        found: dict[bytes, set[int]] = {}
+        with self._lock:
+            self._commit()
+            for part in _parts(keys):
+                query = f"SELECT key, idx FROM samples WHERE key IN ({_marks(part)})"
+                for key, idx in self._database.execute(query, part):
+                    found.setdefault(key, set()).add(idx)
+        return found
+
+    def read(self, key: bytes, count: int) -> list[tuple[int, Completion]]:
+        """The samples there are of the first `count`, with their indices, in their order."""
+        with self._lock:
+            self._commit()
+            rows = self._database.execute(
+                "SELECT idx, text, finish_reason, prompt_tokens, completion_tokens, seconds "
+                "FROM samples WHERE key = ? AND idx < ? ORDER BY idx",
+                (key, count),
+            ).fetchall()
+        return [(idx, Completion(*rest)) for idx, *rest in rows]
+
+    def last_asked(self, names: Sequence[Name]) -> dict[Name, Asked]:
+        """What was last asked under names; those never asked are left out."""
+        by_text = {json.dumps(name): name for name in names}
+        found = {}
+        with self._lock:
+            for part in _parts(list(by_text)):
+                query = f"SELECT * FROM asked WHERE name IN ({_marks(part)})"
+                for text, *digests in self._database.execute(query, part):
+                    found[by_text[text]] = Asked(*digests)
+        return found
+
+    def note_asked(self, asked: Mapping[Name, Asked]) -> None:
+        """Keep what is now asked under names; raises `OutputError`."""
+        rows = [(json.dumps(name), *digests) for name, digests in asked.items()]
+        self._insert("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", rows)
+
+    def note_written(self, counts: Mapping[bytes, int]) -> None:
+        """Keep that the first samples of keys are asked for in a file; raises `OutputError`."""
+        self._insert(
+            "INSERT INTO written VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
+            list(counts.items()),
+        )
+
+    def written(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """How many samples of keys were asked for in files; keys that never were are left out."""
+        found: dict[bytes, int] = {}
+        with self._lock:
+            for part in _parts(keys):
+                query = f"SELECT key, count FROM written WHERE key IN ({_marks(part)})"
+                found.update(self._database.execute(query, part))
+        return found
+
+    # -- the file ---------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        database = None
+        try:
+            database = sqlite3.connect(
+                self.path, timeout=0.5, isolation_level=None, check_same_thread=False
+            )
+            # Exclusive from the first access on: so WAL needs no memory shared between processes,
+            # which network file systems do not have (https://sqlite.org/wal.html, section 8).
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._prepare(database)
+            return database
+        except (sqlite3.Error, InputError) as error:
+            if database is not None:
+                database.close()
+            if isinstance(error, InputError):
+                raise
+            if error.sqlite_errorname == "SQLITE_NOTADB":
+                raise InputError(f"{self.path} is not a journal: another path, please") from None
+            if error.sqlite_errorname == "SQLITE_BUSY":
+                raise OutputError(
+                    f"{self.path} is in use by another process: wait until that run has ended"
+                ) from None
+            raise OutputError(f"{self.path} cannot be written: {error}") from None
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Make the tables of a new journal, or see that these are a journal's."""
+        (mark,) = database.execute("PRAGMA application_id").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and mark != _OURS:
+            raise InputError(f"{self.path} is not a journal, but another database")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("BEGIN IMMEDIATE")
+        if not tables:
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {_OURS}")
+        database.execute("COMMIT")
+
+    def _write(self) -> None:
+        """The writer's loop."""
+        while not self._closing and not self._broken:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._closing)
+                self._news.wait_for(lambda: len(self._waiting) >= BATCH or self._closing, LINGER)
+            try:
+                self.flush()
+            except OutputError as error:
+                self._broken = error
+
+    def _commit(self) -> None:
+        """Write what waits; to be called with the lock."""
+        with self._news:
+            rows, self._waiting = self._waiting, []
+        if rows:
+            statement = "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            self._execute(statement, rows)
+
+    def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with self._lock:
+            self._execute(statement, rows)
+
+    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Carry out one statement for many rows, for all or for none."""
+        try:
+            self._database.execute("BEGIN")
+            self._database.executemany(statement, rows)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise OutputError(
+                f"{self.path} cannot be written: {error}; all that was written before is safe"
+            ) from None
+
+
+def _parts(items: Sequence[object], size: int = 500) -> Iterable[Sequence[object]]:
+    """SQLite takes so many places in one statement, and more."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _marks(items: Sequence[object]) -> str:
+    return ", ".join("?" * len(items))

@@ -1,0 +1,448 @@
+"""Ask a model for the samples that a journal lacks: all of them, each once.
+
+How fast is found out (as TCP does, RFC 5681): the number of requests in flight doubles, then grows
+by steps, and is halved when the server is too busy or too slow. A server that answers nothing any
+more is left in peace, but for one request now and then, until it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import json
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import NamedTuple
+
+from skill_factory.journal import Asked, Journal, Sample
+from skill_factory.models import (
+    Completion,
+    Kind,
+    Messages,
+    Model,
+    ModelError,
+    Sampling,
+    TooLongError,
+    Trouble,
+)
+
+_CHUNK = 64
+"""Asks that are looked up in the journal together."""
+
+_DEAD = 8
+"""Requests in a row that fail until the server is taken to be gone."""
+
+_WINDOW = 30.0
+"""Seconds over which rates are measured."""
+
+
+class Ask(NamedTuple):
+    """`count` samples are wanted of a prompt. `name` says to people, and from run to run, what is
+    asked: the stage, the question's digest, the variant, ..."""
+
+    messages: Messages
+    count: int  # type: ignore[assignment]  # hides tuple.count
+    name: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How hard a server is asked; times in seconds.
+
+    At most `concurrency` requests are in flight. A request that fails is sent again after `wait`,
+    then after twice as long and so on up to `longest_wait`, `tries` times in all: then its samples
+    are counted as failed, and the next run asks for them. A server that is not there uses up no
+    tries; when it has not been for `patience` (None: ever), the run ends. `skip_too_long`: prompts
+    that do not fit the model's context are counted as failed instead of ending the run. Prices are
+    of a million tokens; None: not known. Progress is told `every` so often.
+    """
+
+    concurrency: int = 256
+    patience: float | None = 1800.0
+    tries: int = 6
+    wait: float = 1.0
+    longest_wait: float = 30.0
+    skip_too_long: bool = False
+    prompt_price: float | None = None
+    completion_price: float | None = None
+    every: float = 0.5
+
+
+@dataclass
+class Tally:
+    """What became of a run's asks, in samples: those the journal `had`, and those `asked` for. At
+    the end `asked == answered + failed`.
+
+    `reasons` says why samples were asked for. `retried` are requests that were sent again, because
+    of `troubles`. `cost` is None without prices. `seconds` is the time so far, the rates are those
+    of the last half minute; `concurrency` is how many requests may be in flight just now.
+    """
+
+    had: int = 0
+    asked: int = 0
+    answered: int = 0
+    failed: int = 0
+    retried: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
+    finish_reasons: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    attempts_per_second: float = 0.0
+    tokens_per_second: float = 0.0
+    concurrency: int = 0
+    last_failure: str = ""
+    """What failed last, and why."""
+
+
+def key_of(model: Model, sampling: Sampling, messages: Messages) -> bytes:
+    """The digest of everything that reaches the model, 32 bytes, but for a sample's index."""
+    return sha256(_json([model.identity, sampling.settings(), messages])).digest()
+
+
+def runs(idxs: Iterable[int]) -> list[range]:
+    """Indices, neighbours together.
+
+    >>> runs({5, 0, 1, 4})
+    [range(0, 2), range(4, 6)]
+    """
+    found: list[range] = []
+    for idx in sorted(idxs):
+        if found and found[-1].stop == idx:
+            found[-1] = range(found[-1].start, idx + 1)
+        else:
+            found.append(range(idx, idx + 1))
+    return found
+
+
+def seeded(sampling: Sampling, first: int) -> Sampling:
+    """The sampling of a request whose first sample has this index."""
+    if sampling.seed is None or first == 0:
+        return sampling
+    return replace(sampling, seed=sampling.seed + first)
+
+
+class Lacking(NamedTuple):
+    """An ask with the key of its samples, and the indices of those that the journal lacks."""
+
+    ask: Ask
+    key: bytes
+    absent: set[int]
+    reason: str
+    """Why what is absent is asked for."""
+
+
+def lacking(asks: list[Ask], model: Model, sampling: Sampling, journal: Journal) -> list[Lacking]:
+    """What the journal lacks of some asks; notes there what is asked now."""
+    keys = [key_of(model, sampling, ask.messages) for ask in asks]
+    have = journal.have(keys)
+    before = journal.last_asked([ask.name for ask in asks])
+    of_model, of_sampling = _digest(model.identity), _digest(sampling.settings())
+    found, news = [], {}
+    for ask, key in zip(asks, keys, strict=True):
+        now = Asked(_digest(ask.messages), of_model, of_sampling)
+        then = before.get(ask.name)
+        if then != now:
+            news[ask.name] = now
+        absent = set(range(ask.count)) - have.get(key, set())
+        found.append(Lacking(ask, key, absent, _reason(then, now)))
+    if news:
+        journal.note_asked(news)
+    return found
+
+
+def _reason(then: Asked | None, now: Asked) -> str:
+    if then is None:
+        return "not asked before"
+    names = {"messages": "the prompt", "model": "the model", "sampling": "the sampling"}
+    changed = [names[part] for part in names if getattr(then, part) != getattr(now, part)]
+    if changed:
+        return f"{' and '.join(changed)} changed"
+    return "asked before, but fewer or without an answer"
+
+
+def _digest(value: object) -> bytes:
+    return sha256(_json(value)).digest()[:16]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+async def collect(
+    asks: Iterable[Ask],
+    model: Model,
+    sampling: Sampling,
+    journal: Journal,
+    *,
+    settings: Pace | None = None,
+    progress: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """Ask for what the journal lacks; answers are written there as they come.
+
+    `asks` are taken as they are needed. `progress` is called now and then, and at the end. Raises
+    `ModelError` if asking on is of no use or the server stays away for too long, and `OutputError`
+    if the journal cannot be written; what was answered until then is in the journal.
+    """
+    collection = _Collection(asks, model, sampling, journal, settings or Pace())
+    return await collection.run(progress or (lambda tally: None))
+
+
+class _Job(NamedTuple):
+    """A request: samples of one key, and how often it has failed."""
+
+    ask: Ask
+    key: bytes
+    run: range
+    tries: int = 0
+
+
+class _Collection:
+    """One call of `collect`."""
+
+    def __init__(
+        self, asks: Iterable[Ask], model: Model, sampling: Sampling, journal: Journal, pace: Pace
+    ) -> None:
+        self.asks = iter(asks)
+        self.model = model
+        self.sampling = sampling
+        self.journal = journal
+        self.pace = pace
+        self.tally = Tally()
+        self.throttle = _Throttle(pace)
+        self.more = True  # asks may be left
+        self.ready: deque[_Job] = deque()
+        self.delayed: list[tuple[float, int, _Job]] = []  # a heap: when, a number, what
+        self.left = 0  # jobs that have not ended: ready, delayed and in flight
+        self.taken: dict[bytes, set[int]] = {}  # by key, the indices of these and of `ended`
+        self.ended: list[_Job] = []  # since the last look into the journal
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.fatal: BaseException | None = None
+        self.news = asyncio.Event()
+        self.numbers = itertools.count()
+        self.start = time.monotonic()
+        self.marks: deque[tuple[float, int, int]] = deque()  # time, samples, tokens
+
+    async def run(self, progress: Callable[[Tally], None]) -> Tally:
+        ticker = asyncio.create_task(self._tick(progress))
+        ticker.add_done_callback(self._done)
+        try:
+            while self.more or self.left:
+                self.news.clear()
+                wake = self._send()
+                while self.more and not self.fatal and len(self.ready) < self.pace.concurrency:
+                    await self._look()
+                    wake = self._send()
+                if self.left and not self.fatal:
+                    timer = asyncio.get_running_loop().call_at(wake, self.news.set)
+                    await self.news.wait()
+                    timer.cancel()
+                if self.fatal:
+                    raise self.fatal
+        finally:
+            for task in (ticker, *self.tasks):
+                task.cancel()
+            await asyncio.gather(ticker, *self.tasks, return_exceptions=True)
+            await asyncio.to_thread(self.journal.flush)
+        self._measure()
+        progress(self.tally)
+        return self.tally
+
+    async def _look(self) -> None:
+        """Take some asks, and make jobs of what the journal lacks of them."""
+        asks = list(itertools.islice(self.asks, _CHUNK))
+        self.more = bool(asks)
+        for job in self.ended:  # what these brought the journal has
+            self.taken[job.key].difference_update(job.run)
+            if not self.taken[job.key]:
+                del self.taken[job.key]
+        self.ended.clear()
+        # In a thread: a disk may take its time, and requests are in flight.
+        found = await asyncio.to_thread(lacking, asks, self.model, self.sampling, self.journal)
+        for ask, key, absent, reason in found:
+            idxs = absent - self.taken.get(key, set())  # a prompt may be asked for twice
+            self.tally.had += ask.count - len(idxs)
+            if idxs:
+                self.tally.asked += len(idxs)
+                self.tally.reasons[reason] += len(idxs)
+                self.taken.setdefault(key, set()).update(idxs)
+                self._queue(_Job(ask, key, run) for run in runs(idxs))
+
+    def _queue(self, jobs: Iterable[_Job]) -> None:
+        for job in jobs:
+            self.ready.append(job)
+            self.left += 1
+
+    def _send(self) -> float:
+        """Send what may be sent; gives when to look again if nothing happens, in loop time.
+
+        Raises `ModelError` when patience is at its end.
+        """
+        now = time.monotonic()
+        if self.throttle.exhausted(now):
+            raise ModelError(
+                f"{self.model.identity}: no answer for too long; the last trouble: "
+                f"{self.throttle.last}. All answers are kept: the same command goes on from here"
+            )
+        while self.delayed and self.delayed[0][0] <= now:
+            self.ready.append(heapq.heappop(self.delayed)[2])
+        for _ in range(min(self.throttle.room(now) - len(self.tasks), len(self.ready))):
+            task = asyncio.create_task(self._ask(self.ready.popleft()))
+            self.tasks.add(task)
+            task.add_done_callback(self._done)
+        due = [self.delayed[0][0]] if self.delayed else []
+        return asyncio.get_running_loop().time() + self.throttle.sleep(now, due)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            self.fatal = self.fatal or task.exception()
+        self.news.set()
+
+    async def _ask(self, job: _Job) -> None:
+        """Send one request, and see to what comes of it."""
+        sampling, started = seeded(self.sampling, job.run[0]), time.monotonic()
+        try:
+            answers = await self.model.complete(job.ask.messages, sampling, len(job.run))
+        except Trouble as trouble:
+            self._retry(job, trouble, started)
+            return
+        except TooLongError as error:
+            if not self.pace.skip_too_long:
+                raise ModelError(f"{error} (asked: {' '.join(job.ask.name)})") from None
+            self._give_up(job, error)
+            return
+        self.throttle.succeed()
+        done, rest = job.run[: len(answers)], job.run[len(answers) :]
+        self.journal.add(map(Sample, itertools.repeat(job.key), done, answers))
+        self._count(answers)
+        self._queue(_Job(job.ask, job.key, range(idx, idx + 1)) for idx in rest)
+        self._end(job._replace(run=done))
+        if self.journal.behind:
+            await asyncio.to_thread(self.journal.flush)
+
+    def _end(self, job: _Job) -> None:
+        self.left -= 1
+        self.ended.append(job)
+
+    def _count(self, answers: list[Completion]) -> None:
+        tally, pace = self.tally, self.pace
+        tally.answered += len(answers)
+        for answer in answers:
+            tally.finish_reasons[answer.finish_reason] += 1
+            tally.prompt_tokens += answer.prompt_tokens or 0
+            tally.completion_tokens += answer.completion_tokens or 0
+        if pace.prompt_price is not None or pace.completion_price is not None:
+            spent = tally.prompt_tokens * (pace.prompt_price or 0)
+            tally.cost = (spent + tally.completion_tokens * (pace.completion_price or 0)) / 1e6
+
+    def _retry(self, job: _Job, trouble: Trouble, started: float) -> None:
+        """Put a request that failed back, or give it up."""
+        self.tally.troubles[str(trouble.kind)] += 1
+        # A server that is away is not the request's fault, unless others get through.
+        others = self.throttle.last_success > started
+        blamed = trouble.kind in (Kind.FAULTY, Kind.SLOW) or (trouble.kind is Kind.GONE and others)
+        self.throttle.struggle(trouble, started)
+        job = job._replace(tries=job.tries + blamed)
+        if job.tries >= self.pace.tries:
+            self._give_up(job, trouble)
+            return
+        self.tally.retried += 1
+        if trouble.kind is Kind.BUSY:
+            self.ready.append(job)  # all of them wait already
+            return
+        wait = min(self.pace.longest_wait, self.pace.wait * 2 ** max(0, job.tries - 1))
+        when = time.monotonic() + wait * random.uniform(0.5, 1)
+        heapq.heappush(self.delayed, (when, next(self.numbers), job))
+
+    def _give_up(self, job: _Job, why: Exception) -> None:
+        self.tally.failed += len(job.run)
+        self.tally.last_failure = f"{' '.join(job.ask.name)}: {why}"
+        self._end(job)
+
+    async def _tick(self, progress: Callable[[Tally], None]) -> None:
+        while True:
+            self._measure()
+            progress(self.tally)
+            await asyncio.sleep(self.pace.every)
+
+    def _measure(self) -> None:
+        """Bring times and rates up to date."""
+        now, tally, marks = time.monotonic(), self.tally, self.marks
+        marks.append((now, tally.answered, tally.completion_tokens))
+        while now - marks[0][0] > _WINDOW:
+            marks.popleft()
+        then, answered, tokens = marks[0]
+        tally.seconds = now - self.start
+        tally.concurrency = self.throttle.room(now)
+        if now > then:
+            tally.attempts_per_second = (tally.answered - answered) / (now - then)
+            tally.tokens_per_second = (tally.completion_tokens - tokens) / (now - then)
+
+
+class _Throttle:
+    """How many requests may be in flight, and from when on. Times are of `time.monotonic`."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self.limit = float(min(pace.concurrency, 16))
+        self.ceiling = float(pace.concurrency)  # up to here the limit doubles
+        self.streak = 0  # troubles since the last success
+        self.since = 0.0  # when the first of them was
+        self.pause = 0.0  # seconds of the last pause
+        self.until = 0.0  # when the pause ends
+        self.eased = 0.0  # when the pace was last lowered
+        self.last_success = 0.0
+        self.last = ""
+
+    def room(self, now: float) -> int:
+        """How many requests may be in flight."""
+        return 0 if now < self.until else int(self.limit)
+
+    def exhausted(self, now: float) -> bool:
+        """Whether the server has been away, or asks to be left alone, for too long."""
+        patience = self.pace.patience
+        if patience is None:
+            return False
+        away = self.streak >= _DEAD and now - self.since > patience
+        return away or self.until - now > patience
+
+    def sleep(self, now: float, due: list[float]) -> float:
+        """Seconds until something changes by itself: the pause ends, or something is `due`."""
+        return min((when for when in (self.until, *due) if when > now), default=now + 60.0) - now
+
+    def succeed(self) -> None:
+        """Take in an answer."""
+        self.streak, self.pause, self.last_success = 0, 0.0, time.monotonic()
+        step = 1.0 if self.limit < self.ceiling else max(1, self.pace.concurrency / 64) / self.limit
+        self.limit = min(self.limit + step, self.pace.concurrency)
+
+    def struggle(self, trouble: Trouble, started: float) -> None:
+        """Take in a trouble of a request that was sent when it `started`."""
+        now, stale = time.monotonic(), started < self.eased
+        self.last = str(trouble)
+        if trouble.retry_after is not None:
+            self.until = max(self.until, now + trouble.retry_after)
+        if stale and trouble.kind is Kind.BUSY:
+            return  # one of the same burst as the last: nothing new
+        self.since = now if self.streak == 0 else self.since
+        self.streak += 1
+        if stale and self.streak != _DEAD:
+            return
+        dead = self.streak >= _DEAD
+        if not dead and trouble.kind not in (Kind.BUSY, Kind.SLOW):
+            return
+        if self.limit > 1:
+            self.ceiling = max(1.0, self.limit / 2)
+        self.limit = 1.0 if dead else self.ceiling
+        self.eased = now
+        if dead or (trouble.retry_after is None and trouble.kind is Kind.BUSY):
+            self.pause = min(self.pace.longest_wait, max(self.pace.wait, 2 * self.pause))
+            self.until = max(self.until, now + self.pause * random.uniform(0.5, 1))

@@ -1,0 +1,130 @@
+"""How fast samples are asked for and kept, beside a bare loop over the `openai` SDK; and whether
+memory stays flat.
+
+    python tests/benchmarks/sampling.py [--requests 6000] [--flat 50000]
+
+A server on the loopback, in a process of its own, answers at once; 256 requests are in flight. Both
+ways take turns, and the best of each counts, by the clock and by the CPU time of this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from skill_factory.journal import Journal
+from skill_factory.models import OpenAIModel, Sampling
+from skill_factory.sampling import Ask, Pace, Tally, collect
+
+ROUNDS = 4
+IN_FLIGHT = 256
+SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=4096)
+SERVER = Path(__file__).parent.parent / "model_server.py"
+
+
+def asks(total: int, mark: str) -> Iterator[Ask]:
+    for number in range(total):
+        question = f"Question {number} {mark}: use 3, 7 and {number} to make {number % 97}. " * 8
+        yield Ask([{"role": "user", "content": question}], 1, ("sample", f"{mark} {number}"))
+
+
+async def bare(url: str, total: int, mark: str) -> None:
+    """The SDK as it comes, but for its retries and its limit on connections kept open."""
+    import httpx2
+    import openai
+
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    client = openai.AsyncOpenAI(
+        base_url=url,
+        api_key="none",
+        max_retries=0,
+        http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+    )
+    left = asks(total, mark)
+
+    async def work() -> None:
+        for ask in left:
+            answer = await client.chat.completions.create(
+                model="tiny",
+                messages=ask.messages,  # type: ignore[arg-type]
+                temperature=0.7,
+                top_p=0.8,
+                max_tokens=4096,
+                extra_body={"top_k": 20},
+            )
+            assert answer.choices[0].message.content
+
+    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    await client.close()
+
+
+async def ours(url: str, total: int, mark: str, folder: Path, memory: list[int]) -> None:
+    model = OpenAIModel(url, "tiny")
+    process = psutil.Process()
+
+    def watch(tally: Tally) -> None:
+        memory.append(process.memory_info().rss)
+
+    with Journal(folder / f"{mark}.sqlite") as journal:
+        pace = Pace(concurrency=IN_FLIGHT)
+        tally = await collect(
+            asks(total, mark), model, SAMPLING, journal, settings=pace, progress=watch
+        )
+    assert (tally.answered, tally.retried) == (total, 0)
+    await model.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=6000)
+    parser.add_argument("--flat", type=int, default=50_000)
+    options = parser.parse_args()
+    logging.disable()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        subprocess.Popen(
+            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server,
+    ):
+        assert server.stdout is not None
+        url, folder = server.stdout.readline().strip(), Path(name)
+        best: dict[str, tuple[float, float]] = {}
+        for number in range(ROUNDS):
+            for kind in ("bare", "ours"):
+                wall, cpu = time.perf_counter(), time.process_time()
+                if kind == "bare":
+                    asyncio.run(bare(url, options.requests, f"bare-{number}"))
+                else:
+                    asyncio.run(ours(url, options.requests, f"ours-{number}", folder, []))
+                took = (time.perf_counter() - wall, time.process_time() - cpu)
+                before = best.get(kind, took)
+                best[kind] = (min(before[0], took[0]), min(before[1], took[1]))
+        for kind, (wall, cpu) in best.items():
+            print(
+                f"{kind}: {options.requests / wall:,.0f} requests/s, "
+                f"{options.requests / cpu:,.0f} per CPU second"
+            )
+        ratio = [bare_time / our_time for bare_time, our_time in zip(*best.values(), strict=True)]
+        print(f"ours / bare: {ratio[0]:.2f} by the clock, {ratio[1]:.2f} by CPU time")
+        memory: list[int] = []
+        asyncio.run(ours(url, options.flat, "flat", folder, memory))
+        tenth = len(memory) // 10
+        early, late = max(memory[tenth : 2 * tenth]), max(memory[-tenth:])
+        print(
+            f"memory over {options.flat:,} requests: {early / 1e6:.0f} MB after a tenth, "
+            f"{late / 1e6:.0f} MB at the end, {late / early:.2f} x"
+        )
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main()
