@@ -196,9 +196,7 @@ def pushed_card(ours: str, repo: str, theirs: str | None, default: list[dict[str
     noted = [
         info for info in _listed(header.get("dataset_info")) if info.get("config_name") != CONFIG
     ]
-    merged["dataset_info"] = noted or None
-    if not others:
-        merged["dataset_info"] = None
+    merged["dataset_info"] = noted if others and noted else None
     block = f"{_BEGIN}{mine.text.partition(_BEGIN)[2].partition(_END)[0]}{_END}"
     before, _, rest = there.text.partition(_BEGIN)
     _, whole, after = rest.partition(_END)

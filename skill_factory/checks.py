@@ -78,20 +78,20 @@ def check(
     *,
     task: str | None = None,
     rewards: bool = True,
-    tokenizer: str | None = None,
+    counter: TokenCounter | None = None,
     cutoff_len: int | None = None,
 ) -> Report:
     """Look at every trace of an SFT folder.
 
     The files are what the manifest says; the turns are such that no trainer drops them; each trace
     can be read back; with `rewards`, it earns 1.0 and each of its `mutants` 0.0; with a
-    `tokenizer`, no text holds one of its special tokens and, with `cutoff_len`, none is longer.
+    `counter`, no text holds one of its special tokens and, with `cutoff_len`, none is longer.
     `task` overrides what the folder says. Raises `InputError` for what is no whole SFT folder, and
     `TaskError` for an unknown `task`.
     """
     read_whole(folder)
     named = task_of(task) if task else None
-    report, lengths = Report(), _Lengths(tokenizer, cutoff_len)
+    report, lengths = Report(), _Lengths(counter, cutoff_len)
     total = pq.ParquetFile(folder / "plan.parquet").metadata.num_rows
     bar = tqdm(desc="check", unit=" traces", total=total, disable=None, leave=False)
     with bar, ThreadPoolExecutor(JUDGES) as pool:
@@ -228,10 +228,10 @@ def _earned(text: str, task: str, gold: str, facts: dict[str, Any]) -> object:
 
 
 class _Lengths:
-    """Counts tokens as a trainer would; does nothing without a tokenizer."""
+    """Counts tokens as a trainer would; does nothing without a counter."""
 
-    def __init__(self, tokenizer: str | None, cutoff_len: int | None) -> None:
-        self.counter = TokenCounter(tokenizer) if tokenizer else None
+    def __init__(self, counter: TokenCounter | None, cutoff_len: int | None) -> None:
+        self.counter = counter
         self.cutoff_len = cutoff_len
         self.found: list[Ints] = []
 

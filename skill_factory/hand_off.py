@@ -228,10 +228,11 @@ def check(
     with _clear_errors():
         if cutoff_len and not tokenizer:
             raise OptionError("--cutoff-len counts tokens; name a --tokenizer")
-        from skill_factory import checks
+        from skill_factory import checks, tokens
 
+        counter = tokens.TokenCounter(tokenizer) if tokenizer else None
         report = checks.check(
-            folder, task=task, rewards=rewards, tokenizer=tokenizer, cutoff_len=cutoff_len
+            folder, task=task, rewards=rewards, counter=counter, cutoff_len=cutoff_len
         )
     click.echo(report.told(report.traces if verbose else 10))
     if report.faults:

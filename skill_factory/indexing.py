@@ -205,19 +205,11 @@ def _facts(column: pa.Array) -> pa.Array:
             _holds(column, '"target"') & _holds(column, '"num(?:ber)?s"') & ~_not_unicode(column)
         )
         texts = column.take(numbers(found)).dictionary_encode()
-        said_by = [_facts_of(text) for text in texts.dictionary.to_pylist()]
+        facts_by = [facts_of(text) for text in texts.dictionary.to_pylist()]
         for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
-            if (said_of := said_by[which]) is not None:
-                at[row] = known.setdefault(said_of, len(known))
+            if (facts := facts_by[which]) is not None:
+                at[row] = known.setdefault(json.dumps(facts), len(known))
     return strings(list(known)).take(numbers(np.maximum(at, 0), missing=at < 0))
-
-
-def _facts_of(text: str) -> str | None:
-    try:
-        facts = facts_of(json.loads(text))
-    except (ValueError, RecursionError):
-        return None  # another kind of metadata
-    return None if facts is None else json.dumps(facts)
 
 
 def _tasks(usable: pa.RecordBatch) -> Counter[str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +24,13 @@ FACTS = {"numbers", "target"}
 
 
 def facts_of(known: object) -> dict[str, Any] | None:
-    """The facts in a mapping, `nums` taken for `numbers`; None if they are not all there."""
+    """The facts in a mapping or its JSON, `nums` taken for `numbers`; None if they are not all
+    there."""
+    if isinstance(known, str):
+        try:
+            known = json.loads(known)
+        except (ValueError, RecursionError):
+            return None  # metadata of another kind
     if not isinstance(known, dict):
         return None
     named = {"numbers": known.get("nums")} | known

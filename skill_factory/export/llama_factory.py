@@ -13,6 +13,7 @@ from skill_factory.card import CONFIG, llama_factory_entry
 from skill_factory.checks import Report, check
 from skill_factory.errors import InputError, OutputError
 from skill_factory.store import read_whole, resolved
+from skill_factory.tokens import TokenCounter
 
 SPARE_TOKENS = 32
 """More than the tokenizer's own template puts around a conversation, LLaMA-Factory's may: Qwen's
@@ -102,22 +103,21 @@ def export(
 def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str) -> Report:
     """What a trainer would make of the traces; raises `InputError` if it would lose any of them."""
     most = max(cutoff_len - SPARE_TOKENS, 1)
-    report = check(folder, rewards=False, tokenizer=tokenizer, cutoff_len=most)
+    counter = TokenCounter(tokenizer) if tokenizer else None
+    report = check(folder, rewards=False, counter=counter, cutoff_len=most)
     if report.faults:
         raise InputError(
             f"{folder}: LLaMA-Factory would not learn these traces whole; nothing was written. "
             "For those that are too long, raise --cutoff-len, or leave them out with "
             f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.told(10)}"
         )
-    if tokenizer is None:
+    if counter is None:
         report.notes.append(
             f"lengths were not checked against cutoff_len {cutoff_len}; name a --tokenizer"
         )
         return report
-    from skill_factory.tokens import TokenCounter
-
     end = next((_ENDS[start] for start in _ENDS if template.startswith(start)), None)
-    if end and not TokenCounter(tokenizer).has(end):
+    if end and not counter.has(end):
         raise InputError(
             f"template {template!r} ends turns with {end}, which {tokenizer} has no token for; "
             "choose the model's own --template"

@@ -223,17 +223,7 @@ def _read(
         else:
             data_source = task or str(named)
             task_of(data_source)
-            yield Question(str(text), str(gold), data_source, _facts(known))
-
-
-def _facts(known: Any) -> dict[str, Any]:
-    """What graders read of a JSON object or a struct."""
-    if isinstance(known, str):
-        try:
-            known = json.loads(known)
-        except (ValueError, RecursionError):
-            return {}
-    return facts_of(known) or {}
+            yield Question(str(text), str(gold), data_source, facts_of(known) or {})
 
 
 def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
