@@ -24,7 +24,7 @@ from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
-from skill_factory.tables import USABLE, facts_of, list_depth
+from skill_factory.tables import FACT_GROUPS, USABLE, facts_of, list_depth
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,20 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     found = _attempts(source, columns, ledger)
     wanted = _wanted(source, columns, choice.task)
     ids = _attempt_ids(found)
-    attempts = _judge_attempts(found, choice.variants)
+    attempts = judge_attempts(
+        found.text, found.answer, found.variant, given(found.correct), choice.variants
+    )
     truth = view(found.correct)[found.owner]
-    reflections = _judge_reflections(
+    reflections = judge_reflections(
         found.reflections, attempts[found.owner] != KEPT, truth, choice.without
     )
     valid = reflections == KEPT
     counts = np.bincount(found.owner[valid], minlength=len(attempts))
     attempts[(attempts == KEPT) & (counts == 0)] = _CODE[Reason.NO_VALID_REFLECTION]
     ledger.attempts.read = len(attempts)
-    _count(attempts, ledger.attempts.losses)
+    count_reasons(attempts, ledger.attempts.losses)
     ledger.reflections.read = len(reflections)
-    _count(reflections, ledger.reflections.losses)
+    count_reasons(reflections, ledger.reflections.losses)
     usable = _usable(
         found, wanted, source.row, ids, np.flatnonzero(attempts == KEPT), valid, counts
     )
@@ -121,16 +123,14 @@ def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
     per_row = _as_lists(reflection)
     rows = _judge(
         batch.num_rows,
-        (Reason.NO_QUESTION, _blank(question)),
-        (Reason.QUESTION_NOT_UNICODE, _not_unicode(question)),
-        (Reason.QUESTION_HOLDS_CHAT_TOKEN, _holds(question, *markup.CHAT_TOKENS)),
+        *_question_faults(question),
         (Reason.NO_RESPONSE, response.lengths == 0),
         (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, correct)),
         (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, answer)),
         (Reason.LISTS_DIFFER_IN_LENGTH, _differ(response, per_row) & nested),
     )
     ledger.rows.read = batch.num_rows
-    ledger.rows.kept = _count(rows, ledger.rows.losses)
+    ledger.rows.kept = count_reasons(rows, ledger.rows.losses)
     kept = np.flatnonzero(rows == KEPT)
     if not nested and (several := kept[response.lengths[kept] > 1]).size:
         first = int(several[0])
@@ -201,15 +201,22 @@ def _facts(column: pa.Array) -> pa.Array:
             if (facts := facts_of(known_of)) is not None:
                 at[row] = known.setdefault(json.dumps(facts), len(known))
     else:
-        found = np.flatnonzero(
-            _holds(column, '"target"') & _holds(column, '"num(?:ber)?s"') & ~_not_unicode(column)
-        )
+        found = np.flatnonzero(_may_hold_facts(column) & ~_not_unicode(column))
         texts = column.take(numbers(found)).dictionary_encode()
         facts_by = [facts_of(text) for text in texts.dictionary.to_pylist()]
         for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
             if (facts := facts_by[which]) is not None:
                 at[row] = known.setdefault(json.dumps(facts), len(known))
     return strings(list(known)).take(numbers(np.maximum(at, 0), missing=at < 0))
+
+
+def _may_hold_facts(texts: pa.Array) -> Mask:
+    """Whether the names of a whole group of facts are in a text."""
+    out = np.zeros(len(texts), bool)
+    for group in FACT_GROUPS:
+        patterns = ['"num(?:ber)?s"' if name == "numbers" else f'"{name}"' for name in group]
+        out |= np.logical_and.reduce([_holds(texts, pattern) for pattern in patterns])
+    return out
 
 
 def _tasks(usable: pa.RecordBatch) -> Counter[str | None]:
@@ -282,19 +289,44 @@ def _judge(size: int, *faults: tuple[Reason, Mask]) -> Judged:
     return out
 
 
-def _count(judged: Judged, losses: Counter[str]) -> int:
+def count_reasons(judged: Judged, losses: Counter[str]) -> int:
     """Count the losses by reason; how many were kept."""
     codes, counts = np.unique(judged, return_counts=True)
     losses.update({_REASONS[c]: int(n) for c, n in zip(codes, counts, strict=True) if c != KEPT})
     return int((judged == KEPT).sum())
 
 
-def _judge_attempts(found: _Attempts, chosen: Sequence[str] | None) -> Judged:
-    text, answer, variant = found.text, found.answer, found.variant
+def code_of(reason: Reason) -> int:
+    """What stands for a reason among the codes of what was judged."""
+    return _CODE[reason]
+
+
+def judge_questions(question: pa.Array) -> Judged:
+    """Why nothing can be made of questions, whatever was answered."""
+    return _judge(len(question), *_question_faults(question))
+
+
+def _question_faults(question: pa.Array) -> tuple[tuple[Reason, Mask], ...]:
+    return (
+        (Reason.NO_QUESTION, _blank(question)),
+        (Reason.QUESTION_NOT_UNICODE, _not_unicode(question)),
+        (Reason.QUESTION_HOLDS_CHAT_TOKEN, _holds(question, *markup.CHAT_TOKENS)),
+    )
+
+
+def judge_attempts(
+    text: pa.Array,
+    answer: pa.Array,
+    variant: pa.Array,
+    decided: Mask,
+    chosen: Sequence[str] | None,
+) -> Judged:
+    """Why attempts cannot be used, whatever their reflections say. `answer` is the extracted one,
+    `decided`: known to be right or wrong, `chosen` the prompt variants to use (None: all)."""
     return _judge(
         len(text),
         (Reason.PROMPT_VARIANT_NOT_CHOSEN, _not_chosen(variant, chosen)),
-        (Reason.UNDECIDED, ~given(found.correct)),
+        (Reason.UNDECIDED, ~decided),
         (Reason.BLANK, _blank(text)),
         (Reason.NO_ANSWER, _blank(answer)),
         (Reason.NOT_UNICODE, _not_unicode(text) | _not_unicode(answer) | _not_unicode(variant)),
@@ -303,9 +335,11 @@ def _judge_attempts(found: _Attempts, chosen: Sequence[str] | None) -> Judged:
     )
 
 
-def _judge_reflections(
+def judge_reflections(
     texts: pa.Array, orphaned: Mask, truth: Mask, without: Sequence[str]
 ) -> Judged:
+    """Why reflections cannot be used. `orphaned`: their attempt cannot be, `truth`: it is correct,
+    `without`: texts that must not be in one, in any case."""
     several = _holds(texts, f"(?s){markup.VERDICT_TAG}.*{markup.VERDICT_TAG}.*{markup.VERDICT_TAG}")
     right = _holds(texts, markup.verdict_re2(markup.Verdict.CORRECT))
     wrong = _holds(texts, markup.verdict_re2(markup.Verdict.INCORRECT))

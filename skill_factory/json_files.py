@@ -12,7 +12,7 @@ import pyarrow.json as pj
 
 from skill_factory.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
 from skill_factory.errors import ColumnError, InputError
-from skill_factory.tables import FACTS, check_annotated
+from skill_factory.tables import check_annotated, facts_of
 
 CHUNK_BYTES = 16 << 20
 """How much of a file is parsed at a time."""
@@ -141,9 +141,9 @@ def _json_type(value: object) -> pa.DataType:
     if isinstance(value, list):
         return pa.list_(_json_type(max(value, key=_json_depth, default=None)))
     if isinstance(value, dict):
-        return pa.struct(
-            [(key, _json_type(value[key])) for key in sorted((FACTS | {"nums"}) & value.keys())]
-        )
+        known = {*(facts_of(value) or {})}
+        named = known | {"nums"} if "numbers" in known else known
+        return pa.struct([(key, _json_type(value[key])) for key in sorted(named & value.keys())])
     kinds = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
     return kinds.get(type(value), pa.null())
 

@@ -19,13 +19,18 @@ _ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
     "extracted_answer": ((0, 1), pa.string()),
     "reflection": ((0, 1, 2), pa.string()),
 }
-FACTS = {"numbers", "target"}
-"""What a grader may need of a question besides its gold answer."""
+FACT_GROUPS = (
+    ("numbers", "target"),
+    ("letters", "length", "words"),
+    ("choices", "length", "words"),
+    ("gym", "entry"),
+)
+"""What a grader may need of a question besides its gold answer: a group is of use only whole."""
 
 
 def facts_of(known: object) -> dict[str, Any] | None:
-    """The facts in a mapping or its JSON, `nums` taken for `numbers`; None if they are not all
-    there."""
+    """The facts in a mapping or its JSON, `nums` taken for `numbers`; None if no group of them is
+    all there."""
     if isinstance(known, str):
         try:
             known = json.loads(known)
@@ -34,8 +39,8 @@ def facts_of(known: object) -> dict[str, Any] | None:
     if not isinstance(known, dict):
         return None
     named = {"numbers": known.get("nums")} | known
-    found = {name: named.get(name) for name in sorted(FACTS)}
-    return None if None in found.values() else found
+    whole = [group for group in FACT_GROUPS if all(named.get(name) is not None for name in group)]
+    return {name: named[name] for group in whole for name in group} or None
 
 
 _KINDS = {0: "{}", 1: "list of {}", 2: "list of lists of {}"}
@@ -98,6 +103,25 @@ GRADED = pa.schema(
 )
 """`grade` is right, wrong, undecided, cut_off (by a length limit) or leaks_hint; `extracted_answer`
 the text of the last `<answer>` pair, null without one."""
+
+ANNOTATED = pa.schema(
+    [
+        *QUESTIONS,
+        pa.field("prompt_variant", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field(Columns.response, pa.list_(pa.string())),
+        pa.field(Columns.correctness, pa.list_(pa.bool_())),
+        pa.field(Columns.extracted_answer, pa.list_(pa.string())),
+        pa.field(Columns.reflection, pa.list_(pa.string())),
+        pa.field("reflection_samples", pa.list_(pa.int32())),
+        pa.field("grade", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("completion_tokens", pa.int32()),
+    ]
+)
+"""One row an attempt, in the columns of the released reflection datasets and some more. The lists
+of the response are of one; correctness is null for what is neither right nor wrong, as `grade`
+says. `reflection_samples` are the reflections' sample numbers in the journal."""
 
 SFT = pa.schema(
     [
@@ -219,7 +243,10 @@ def _optional(role: str, found: pa.DataType) -> pa.DataType | None:
     if role == "gold" and (pa.types.is_integer(found) or pa.types.is_floating(found)):
         return pa.string()
     facts = role == "facts" and pa.types.is_struct(found)
-    return found if facts and {child.name for child in found} >= FACTS else None
+    if not facts:
+        return None
+    names = {child.name for child in found}
+    return found if any(names.issuperset(group) for group in FACT_GROUPS) else None
 
 
 def list_depth(kind: pa.DataType) -> int:

@@ -235,7 +235,7 @@ def test_verls_other_arguments_are_accepted() -> None:
 
 
 def test_a_task_that_does_not_exist_ends_a_run_at_once() -> None:
-    for name in ("letter_countdown_4", "math_qa", "", "gsm", "arc_agi", "text_to_sql"):
+    for name in ("letter_count_4", "math_qa", "", "gsm", "arc_agi", "text_to_sql"):
         with pytest.raises(TaskError, match="the tasks are countdown, integers"):
             compute_score(name, "<answer>4</answer>", "4")
 
@@ -380,14 +380,175 @@ def test_whatever_arithmetic_makes_of_the_numbers_is_a_solution(
     assert len(numbers) == 1 or countdown.grade(expression, expression, {})
 
 
+GOLD = {
+    "countdown": "3 * (5 + 3)",
+    "choice": "A",
+    "text": "the Seine",
+    "letter_countdown": "stone",
+    "acronym": "cup, apple, tea",
+}
+STONE = {"letters": "nesotx", "length": 5, "words": ["stone", "notes", "onset"]}
+CAT = {"choices": ["tea", "Apple", "cup", "toe", "egg"], "length": 3, "words": ["cat", "act"]}
+GCD = {
+    "gym": "gcd",
+    "entry": '{"answer": "12", "metadata": {"result": 12}, "settings": {}}',
+}
+KNOWN: dict[str, dict[str, Any]] = {
+    "letter_countdown": STONE,
+    "acronym": CAT,
+    "reasoning_gym": GCD,
+}
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_tasks_wrong_answer_is_wrong(name: str) -> None:
-    task = task_of(name)
-    gold = {"countdown": "3 * (5 + 3)", "choice": "A", "text": "the Seine"}.get(name, "12")
-    assert task.fault(gold, {}) is None
-    assert task.grade(gold, gold, {}) is True
-    assert not task.grade(task.wrong(gold, gold, {}), gold, {})
+    task, gold, facts = task_of(name), GOLD.get(name, "12"), KNOWN.get(name, {})
+    assert task.fault(gold, facts) is None
+    assert task.grade(gold, gold, facts) is True
+    assert not task.grade(task.wrong(gold, gold, facts), gold, facts)
     assert task.fault(" ", {}) is not None
+    assert task.grade(gold, " ", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("stone", 1.0),
+        ("NOTES", 1.0),
+        ("**onset**", 1.0),
+        ('"stone".', 1.0),
+        ("The word is stone.", 1.0),
+        ("The final answer is: **Stone**", 1.0),
+        ("Word: stone", 1.0),
+        (r"\boxed{\text{stone}}", 1.0),
+        (r"$\boxed{stone}$", 1.0),
+        ("S-T-O-N-E", 1.0),
+        ("s t o n e", 1.0),
+        ("stone\nstone", 1.0),
+        ("stone, notes", 0.0),
+        ("stone or onset", 0.0),
+        ("not stone", 0.0),
+        ("stones", 0.0),
+        ("tones", 0.0),  # a word of these letters, but none that is accepted
+        ("ston", 0.0),
+        ("s t o n e s", 0.0),
+        ("", 0.0),
+        ("-", 0.0),
+        ("ſtone", 1.0),  # the same but for case
+    ],
+)
+def test_letter_countdown_takes_any_accepted_word(answer: str, expected: float) -> None:
+    assert score(answer, "letter_countdown_5", "stone", STONE) == expected
+    assert score(answer, "letter-countdown", "stone", STONE) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("cup, apple, tea", 1.0),
+        ("Cup, Apple, Toe.", 1.0),
+        ("apple cup tea", 1.0),
+        ("cup\napple\ntea", 1.0),
+        ("1. cup\n2. apple\n3. tea", 1.0),
+        ("1) cup 2) apple 3) tea", 1.0),
+        ("- cup\n- apple\n- tea", 1.0),
+        ("cup, apple, and tea", 1.0),
+        ("**cup**, **apple**, **tea**", 1.0),
+        ('"cup", "apple", "tea"', 1.0),
+        ("['cup', 'apple', 'tea']", 1.0),
+        ("The words are: cup, apple, tea", 1.0),
+        ("CAT: cup, apple, tea", 1.0),
+        ("CAT = cup apple tea", 1.0),
+        ("cup, apple, tea = CAT", 1.0),
+        ("cup, apple, tea -> cat", 1.0),
+        ("cup, apple, tea (CAT)", 1.0),
+        ("cup apple tea spells CAT.", 1.0),
+        (r"\boxed{\text{cup, apple, tea}}", 1.0),
+        ("cat", 0.0),
+        ("CAT", 0.0),
+        ("C-A-T", 0.0),
+        ("tea, apple, cup", 0.0),
+        ("act: cup, apple, tea", 0.0),  # the words say cat
+        ("cup, apple", 0.0),
+        ("cup, apple, tea, toe", 0.0),
+        ("cup, apple, tea or toe", 0.0),
+        ("cup, apple, tea; apple, cup, tea", 0.0),
+        ("cap, apple, tea", 0.0),
+        ("cup, apple, tap", 0.0),
+        ("", 0.0),
+        (":", 0.0),
+        ("and", 0.0),
+    ],
+)
+def test_an_acronym_is_the_chosen_words_in_order(answer: str, expected: float) -> None:
+    assert score(answer, "acronym_3", "cup, apple, tea", CAT) == expected
+
+
+def test_a_word_is_chosen_as_often_as_it_is_there() -> None:
+    facts = {"choices": ["egg", "bee"], "length": 3, "words": ["bee"]}
+    assert score("bee, egg, egg", "acronym", "", facts) == 0.0
+    facts["choices"] = ["egg", "bee", "egg"]
+    assert score("bee, egg, egg", "acronym", "", facts) == 1.0
+
+
+def test_facts_of_letters_may_be_arrays() -> None:
+    import numpy as np
+
+    for source, facts, gold in (
+        ("letter_countdown", STONE, "stone"),
+        ("acronym", CAT, "cup apple tea"),
+    ):
+        arrays = {name: np.array(value) for name, value in facts.items()}
+        assert score(gold, source, gold, arrays | {"numbers": None, "index": 3}) == 1.0
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_word_earns_nothing_and_takes_no_time(text: str) -> None:
+    start = time.process_time()
+    for source, facts in (("letter_countdown", STONE), ("acronym", CAT)):
+        assert compute_score(source, text, "stone", facts) == 0.0
+    assert time.process_time() - start < 0.5
+
+
+@given(st.text(st.sampled_from("ctaupe ,.:=->()*\n\\1"), max_size=60), st.none() | st.text())
+def test_no_text_makes_a_grader_of_words_raise(text: str, facts: Any) -> None:
+    for source, known in (("letter_countdown", STONE), ("acronym", CAT)):
+        assert score(text, source, text, known) in (0.0, 1.0)
+        assert score(text, source, text, dict.fromkeys(known, facts)) in (0.0, 1.0)
+
+
+INSERTION = {
+    "gym": "string_insertion",
+    "entry": '{"answer": "ABCDE", "metadata": {}, "settings": {}}',
+}
+
+
+def test_reasoning_gym_gives_the_full_score_or_nothing() -> None:
+    assert score("12", "reasoning_gym", "12", GCD) == 1.0
+    assert score("12 or 13", "reasoning-gym:gcd", "12", GCD) == 0.0
+    assert score("ABCDE", "reasoning_gym", "ABCDE", INSERTION) == 1.0
+    assert score("zzz ABCDE", "reasoning_gym", "ABCDE", INSERTION) == 0.0
+    unknown = GCD | {"gym": "no such dataset"}
+    details = compute_score("reasoning_gym", "<answer>1</answer>", "1", unknown, details=True)
+    assert details == {"score": 0.0, "answered": 1.0, "undecided": 1.0}
+
+
+def test_what_a_scorer_is_made_to_run_does_no_harm(tmp_path: Path) -> None:
+    """This scorer calls `eval` on the answer."""
+    for harm in (
+        f"__import__('os').system('touch {tmp_path}/a')",
+        f"open('{tmp_path}/b', 'w')",
+        f"__import__('pathlib').Path('{tmp_path}/c').mkdir()",
+        "print('1.0')",
+        "input()",
+        "exit()",
+    ):
+        assert score(harm, "reasoning_gym", "ABCDE", INSERTION) == 0.0
+    assert not list(tmp_path.iterdir())
+    start = time.perf_counter()
+    assert score("[9**9**9**9]", "reasoning_gym", "ABCDE", INSERTION) == 0.0
+    assert time.perf_counter() - start < 30
+    assert score("ABCDE", "reasoning_gym", "ABCDE", INSERTION) == 1.0
 
 
 @pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900, "9**9**9"])

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from skill_factory.errors import TaskError
-from skill_factory.tasks import choice, countdown, integers, mathematics, text
+from skill_factory.tasks import choice, countdown, gym, integers, letters, mathematics, text
 
 Facts = Mapping[str, Any]
 
@@ -96,6 +96,30 @@ TASKS = {
             mathematics.grade,
             mathematics.fault,
             mathematics.wrong,
+            slow=True,
+        ),
+        Task(
+            "letter_countdown",
+            ("letter_countdown",),
+            letters.grade_word,
+            letters.fault_word,
+            letters.wrong,
+            letters.key_word,
+        ),
+        Task(
+            "acronym",
+            ("acronym",),
+            letters.grade_acronym,
+            letters.fault_acronym,
+            letters.wrong,
+            letters.key_acronym,
+        ),
+        Task(
+            "reasoning_gym",
+            (r"reasoning_gym(?::\w+)?",),
+            gym.grade,
+            gym.fault,
+            gym.wrong,
             slow=True,
         ),
     )

@@ -1,23 +1,14 @@
-"""A process that judges mathematics: reads pairs of answers from its input, a line each, and writes
-whether they are equal.
+"""What `judge_process` judges mathematics with: whether two answers are equal, by math-verify.
 
 math-verify needs the main thread for its own time limits, can hang inside one long multiplication,
-and can fill the memory; a process of its own can be given up without harm. It is run as a file, so
-that it needs nothing of this package. Each line is a JSON list: gold answer, answer, seconds. Each
-reply is `true`, `false` or `null` (undecided). Past its seconds the process dies without a reply.
+and can fill the memory.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import re
-import resource
-import signal
-import sys
+from collections.abc import Callable
 from typing import Any
-
-MEMORY_BYTES = 4 << 30
 
 # One letter in upright type is a letter; math-verify 0.9.0 drops what it does not know, and then
 # takes 1 - 1/e and 1 + 1/e for the same 1.
@@ -59,27 +50,8 @@ def _judge(gold: str, answer: str) -> bool | None:
     return bool(verify(wanted, given, timeout_seconds=0, raise_on_error=True))
 
 
-def main() -> None:
-    """Judge until the input ends."""
-    logging.disable(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run; its end closes our input
+def prepared() -> Callable[[str, str], bool | None]:
+    """The function that judges a gold answer and an answer; None: undecided."""
     import math_verify  # noqa: F401  the second it takes is not part of a judgement
 
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    for line in sys.stdin:
-        gold, answer, seconds = json.loads(line)
-        # Without a handler the signal ends the process, even inside one long multiplication.
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            said = _judge(gold, answer)
-        except (Exception, RecursionError, MemoryError):
-            said = None
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.stdout.write(json.dumps(said) + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    return _judge
