@@ -13,13 +13,12 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.errors import InputError, OutputError
+from skill_factory.errors import InputError
 from skill_factory.journal import Journal, Sample
 from skill_factory.models import (
     Completion,
@@ -31,6 +30,7 @@ from skill_factory.models import (
     read_answer,
 )
 from skill_factory.sampling import Ask, lacking, runs, seeded
+from skill_factory.store import new_file
 
 _CHUNK = 256
 """Lines, or asks, that are looked up in the journal together."""
@@ -62,17 +62,10 @@ def write_requests(
     What services allow in a file (OpenAI: 50,000 lines, 200 MB) is not looked at: the lines may be
     sent in parts. Raises `ModelError` for a model without a name, and `OutputError`.
     """
-    written, part = Written(), path.with_name(f".{path.name}.partial")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as out:
-            for request in _requests(asks, model, sampling, journal, together, written):
-                out.write(json.dumps(request, ensure_ascii=False) + "\n")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    written = Written()
+    with new_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
+        for request in _requests(asks, model, sampling, journal, together, written):
+            out.write(json.dumps(request, ensure_ascii=False) + "\n")
     return written
 
 
@@ -101,7 +94,7 @@ def _requests(
                         "custom_id": f"{urlsafe_b64encode(key)[:43].decode()}-{first}-{n}",
                         "method": "POST",
                         "url": "/v1/chat/completions",
-                        "body": model.request(ask.messages, seeded(sampling, first), n),
+                        "body": model.request(ask.messages, seeded(ask.drawn(sampling), first), n),
                     }
         journal.note_written(counts)
 
@@ -121,6 +114,16 @@ class Taken:
     completion_tokens: int = 0
     finish_reasons: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+
+    def told(self) -> str:
+        """For a person."""
+        lines = [f"{self.new:,} new samples, {self.known:,} that the journal had"]
+        lines += [f"{count:,} requests failed: {why}" for why, count in self.failures.most_common()]
+        if self.unknown:
+            lines.append(f"{self.unknown:,} lines answer no request of this run")
+        if self.broken:
+            lines.append(f"{self.broken:,} lines are none of an answer file")
+        return "\n".join(lines)
 
 
 class _Line(NamedTuple):

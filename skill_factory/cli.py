@@ -9,6 +9,11 @@ import click
 from skill_factory import __version__
 
 _VERBS = {
+    "run": ("skill_factory.run_commands", "All stages of a config in one folder, resumable."),
+    "questions": ("skill_factory.question_commands", "Make questions, or take a dataset's."),
+    "sample": ("skill_factory.run_commands", "Ask a model for attempts at questions."),
+    "grade": ("skill_factory.run_commands", "Grade attempts, without asking the model."),
+    "reflect": ("skill_factory.run_commands", "Ask a model for reflections on its attempts."),
     "create": (
         "skill_factory.sft_data_creation",
         "Make an SFT dataset from a reflection-annotated dataset.",

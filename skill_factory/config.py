@@ -7,18 +7,38 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from skill_factory.columns import Columns
 from skill_factory.errors import ConfigError, OptionError, TaskError
 from skill_factory.formats import FORMATS, NEEDS_TWO_ATTEMPTS, Lengths
+from skill_factory.models import Sampling
+from skill_factory.questions.settings import QuestionsConfig
 from skill_factory.store import looks_local
 from skill_factory.tasks import task_of
 from skill_factory.yaml_files import UNREADABLE, parse
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _known(task: str) -> str:
+    try:
+        task_of(task)
+    except TaskError as error:
+        raise ValueError(f"task: {error}") from None
+    return task
+
+
+KnownTask = Annotated[str, AfterValidator(_known)]
 
 
 class CreateConfig(BaseModel):
@@ -54,7 +74,7 @@ class CreateConfig(BaseModel):
     """Keep so many traces, drawn from all; None: keep all."""
     drop_reflections_containing: Texts = ()
     """Drop reflections that contain one of these texts, in any case."""
-    task: str | None = None
+    task: KnownTask | None = None
     """The task of all questions; None: what the input says of each."""
     max_tokens: Count | None = None
     """Drop traces that are longer than this with `tokenizer`; None: drop none."""
@@ -110,11 +130,6 @@ class CreateConfig(BaseModel):
             raise ValueError(f"formats: {min(short)} needs attempts to be 2 or more")
         if (self.max_tokens is None) != (self.tokenizer is None):
             raise ValueError("max_tokens: goes with tokenizer, and tokenizer with max_tokens")
-        if self.task is not None:
-            try:
-                task_of(self.task)
-            except TaskError as error:
-                raise ValueError(f"task: {error}") from None
         if not all(word.strip() for word in self.drop_reflections_containing):
             raise ValueError(
                 "drop_reflections_containing: a blank text would drop every reflection"
@@ -154,11 +169,123 @@ class CreateConfig(BaseModel):
         return Lengths(self.attempts, self.sample_lengths)
 
 
+class ModelConfig(BaseModel):
+    """The model that is asked, the key `model`: behind an OpenAI-compatible server, or in this
+    process. Times are in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    base_url: str | None = None
+    """The server's address, http://HOST:PORT/v1; None: $OPENAI_BASE_URL, else localhost:8000."""
+    name: str | None = None
+    """The model's name; None: the only one that the server has."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable with the key; it need not be there for servers without one."""
+    local: str | None = None
+    """Instead of a server: a GGUF file, or `smollm2`, in this process (extra `local`)."""
+    identity: str | None = None
+    """What the journal knows the model by; None: address and name. Give the old one when the same
+    model has moved, and nothing is asked again."""
+    timeout: Annotated[float, Field(gt=0, strict=False)] = 600.0
+    """For a whole request."""
+    concurrency: Count = 256
+    """Requests in flight at most; how many are best is found out."""
+    patience: Annotated[float, Field(gt=0, strict=False)] = 1800.0
+    """How long the server may be away until the run ends."""
+    tries: Count = 6
+    """How often a request that fails is sent."""
+    skip_too_long: bool = False
+    """Count questions that do not fit the model's context, instead of ending the run."""
+    grammar: Literal["llama.cpp", "vllm"] = "llama.cpp"
+    """How the server takes the grammar of a prompt that has one."""
+    prompt_price: Annotated[float, Field(ge=0, strict=False)] | None = None
+    """Of a million tokens; None: not known."""
+    completion_price: Annotated[float, Field(ge=0, strict=False)] | None = None
+    """Of a million tokens; None: not known."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelConfig:
+        if self.local and (self.base_url or self.name):
+            raise ValueError("local: a model in this process has no base_url and no name")
+        return self
+
+
+class _Drawing(BaseModel):
+    """How answers are drawn; null: left to the server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    temperature: Annotated[float, Field(ge=0, strict=False)] | None = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = 0.8
+    top_k: int | None = 20
+    repetition_penalty: Annotated[float, Field(gt=0, strict=False)] | None = 1.1
+    max_tokens: Count | None = 4096
+    stop: Texts = ()
+    """Texts that end an answer."""
+    seed: int | None = None
+    """Seed of each prompt's first sample, the next one has the next."""
+    extra_body: dict[str, Any] = {}
+    """Anything else that the server takes."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """As models take it."""
+        return Sampling(**{name: getattr(self, name) for name in _Drawing.model_fields})
+
+
+class SampleConfig(_Drawing):
+    """How attempts are asked for, the key `sample`."""
+
+    prompt_variants: Annotated[Texts, Field(min_length=1)] = (
+        "original",
+        "plan_and_execute",
+        "alternatively",
+        "rephrase",
+    )
+    samples: Count = 16
+    """Attempts at a question under each prompt variant."""
+    prompts: str | None = None
+    """A file with other prompts, which replace or join the built-in ones; None: those. It may lie
+    beside the config."""
+
+
+class GradeConfig(BaseModel):
+    """How attempts are graded, the key `grade`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    task: KnownTask | None = None
+    """The task of all questions; None: each question's own."""
+    keep_cut_off: bool = False
+    """Grade answers that were cut off by a length limit like any other, instead of setting them
+    aside."""
+    hint_words: Texts = ("hint",)
+    """An attempt under a hint variant with one of these in it, in any case, leaks the hint."""
+    workers: Count | None = None
+    """Processes; None: one for each core, at most 8. The result does not depend on it."""
+
+
+class ReflectConfig(_Drawing):
+    """How reflections are asked for, the key `reflect`."""
+
+    reflections: Count = 4
+    """Reflections on each attempt that can be used."""
+    until_valid: bool = False
+    """Ask for one after the other, until an attempt has a reflection whose verdict is true."""
+    all_questions: bool = False
+    """Reflect on attempts at questions that no attempt got right, too: no format uses them."""
+
+
 class RunConfig(BaseModel):
     """A config file. Each stage has a key of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    questions: QuestionsConfig | None = None
+    model: ModelConfig = ModelConfig()
+    sample: SampleConfig = SampleConfig()
+    grade: GradeConfig = GradeConfig()
+    reflect: ReflectConfig = ReflectConfig()
     create: CreateConfig = CreateConfig()
 
 
@@ -169,15 +296,25 @@ def load_config(path: Path | None, flags: Mapping[str, Any]) -> CreateConfig:
     Raises `ConfigError` with the file's line for a key that is unknown or there twice and a value
     of the wrong type or out of range, `OptionError` where it takes the flags to see the fault.
     """
-    settings = load_config_file(path).model_dump(exclude_unset=True) if path else {}
+    return load_run(path, {"create": flags}).create
+
+
+def load_run(path: Path | None, flags: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """The settings of all stages, as `load_config`; `flags` are by the stage's key."""
+    config = load_run_file(path) if path else RunConfig()
+    settings = config.model_dump(exclude_unset=True)
+    for stage, given in flags.items():
+        if given:
+            settings[stage] = (settings.get(stage) or {}) | dict(given)
     try:
-        return CreateConfig.model_validate(settings | dict(flags))
+        return RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise OptionError(_message(error.errors()[0])[1]) from None
+        key, message = _message(error.errors()[0])
+        raise OptionError(message.removeprefix(f"{key[0]}.")) from None
 
 
-def load_config_file(path: Path) -> CreateConfig:
-    """The settings of step 2 in a config file; raises `ConfigError` as `load_config` does."""
+def load_run_file(path: Path) -> RunConfig:
+    """The settings in a config file; raises `ConfigError` as `load_config` does."""
     try:
         content, root = parse(path.read_text(encoding="utf-8"))
         lines = _lines(root, str(path)) if root else {}
@@ -194,24 +331,48 @@ def load_config_file(path: Path) -> CreateConfig:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected settings under a key such as 'create:'")
     try:
-        return RunConfig.model_validate(content).create
+        return _beside(RunConfig.model_validate(content), path)
     except ValidationError as error:
         key, message = _message(error.errors()[0])
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
         raise ConfigError(f"{path}: line {line}: {message}") from None
 
 
+def _beside(config: RunConfig, path: Path) -> RunConfig:
+    """The config, with the prompt file found beside it where it is not in the current folder."""
+    name = config.sample.prompts
+    if name is None or Path(name).expanduser().exists() or not (path.parent / name).exists():
+        return config
+    sample = config.sample.model_copy(update={"prompts": str(path.parent / name)})
+    return config.model_copy(update={"sample": sample})
+
+
 def _message(fault: ErrorDetails) -> tuple[tuple[str, ...], str]:
     """The key that a validation error is about, and the error in our words."""
     key = tuple(str(part) for part in fault["loc"])
-    if fault["type"] == "value_error":  # one of `_fits_together`, whose messages begin with the key
+    if fault["type"] == "value_error":  # one of ours, whose messages begin with the key
         message = str(fault["ctx"]["error"])
-        return (*key, message.split(":")[0]), message
+        name = message.split(":")[0]
+        return (key if key[-1:] == (name,) else (*key, name)), message
     if fault["type"] == "extra_forbidden":
-        known = RunConfig.model_fields if len(key) == 1 else CreateConfig.model_fields
-        return key, f"{'.'.join(key)}: unknown key; the keys are {', '.join(known)}"
+        return key, f"{'.'.join(key)}: unknown key; the keys are {', '.join(_keys(key[:-1]))}"
+    if fault["type"] == "missing":
+        return key, f"{'.'.join(key)}: is missing"
     expected = _EXPECTED.get(fault["type"]) or fault["msg"].lower()
     return key, f"{'.'.join(key)}: {expected}, not {fault['input']!r}"
+
+
+def _keys(place: tuple[str, ...]) -> list[str]:
+    """The keys that there are under a key of a config; none given: at the top."""
+    stages: dict[str, type[BaseModel]] = {
+        "questions": QuestionsConfig,
+        "model": ModelConfig,
+        "sample": SampleConfig,
+        "grade": GradeConfig,
+        "reflect": ReflectConfig,
+        "create": CreateConfig,
+    }
+    return list((stages[place[0]] if place else RunConfig).model_fields)
 
 
 _EXPECTED = {
@@ -220,6 +381,8 @@ _EXPECTED = {
     "int_type": "expected a whole number",
     "bool_type": "expected true or false",
     "model_type": "expected settings, each on a line of its own",
+    "float_type": "expected a number",
+    "dict_type": "expected settings, each on a line of its own",
 }
 
 

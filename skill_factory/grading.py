@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skill_factory.markup import final_answer
+from skill_factory.store import new_file
 from skill_factory.tables import ATTEMPTS, GRADED
 from skill_factory.tasks import graded, task_of
 
@@ -46,19 +47,24 @@ def grade_file(
     *,
     hints: frozenset[str],
     words: tuple[str, ...],
-    workers: int,
+    task: str | None = None,
+    keep_cut_off: bool = False,
+    workers: int = 1,
     progress: Callable[[int, Counter[str]], None] = lambda rows, so_far: None,
 ) -> Counter[str]:
     """Grade a table of attempts (`tables.ATTEMPTS`) into one of `tables.GRADED`, whole or not.
 
-    Attempts of the prompt variants `hints` that contain one of the `words`, in any case, leak. The
-    count of each outcome; the same for any number of `workers`.
+    Attempts of the prompt variants `hints` that contain one of the `words`, in any case, leak.
+    `task` None: each question's own; another one is theirs from here on. `keep_cut_off`: grade
+    answers that a length limit ended like any other. The count of each outcome; the same for any
+    number of `workers`.
     """
     total: Counter[str] = Counter()
     leak = re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words and hints else None
-    work = partial(_grade_batch, hints=hints, leak=leak)
-    part = target.with_name(f".{target.name}.partial")
+    rules = _Rules(hints, leak, task, keep_cut_off)
+    work = partial(_grade_batch, rules=rules)
     with ExitStack() as stack:
+        part = stack.enter_context(new_file(target))
         file = stack.enter_context(pq.ParquetFile(source))
         out = stack.enter_context(pq.ParquetWriter(part, GRADED, compression="zstd"))
         batches = file.iter_batches(BATCH_ROWS)
@@ -70,8 +76,16 @@ def grade_file(
             out.write_batch(batch)
             total.update(batch.column("grade").to_pylist())
             progress(batch.num_rows, total)
-    part.replace(target)
     return total
+
+
+class _Rules(NamedTuple):
+    """What is not graded by the answer alone; as `grade_file` has it."""
+
+    hints: frozenset[str]
+    leak: re.Pattern[str] | None
+    task: str | None
+    keep_cut_off: bool
 
 
 def _ahead(
@@ -90,33 +104,40 @@ def _ahead(
         yield future.result()
 
 
-def _grade_batch(
-    batch: pa.RecordBatch, hints: frozenset[str], leak: re.Pattern[str] | None
-) -> pa.RecordBatch:
+def _grade_batch(batch: pa.RecordBatch, rules: _Rules) -> pa.RecordBatch:
     rows = batch.to_pylist()
     answers = [final_answer(row["response"]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))
-    judge = partial(_outcome, hints=hints, leak=leak)
-    if any(task_of(name).slow for name in set(batch.column("task_source").to_pylist())):
+    judge = partial(_outcome, rules=rules)
+    names = {rules.task} if rules.task else set(batch.column("task_source").to_pylist())
+    if any(task_of(name).slow for name in names):
         with ThreadPoolExecutor(JUDGES) as pool:
             outcomes = list(pool.map(judge, pairs))
     else:
         outcomes = list(map(judge, pairs))
     columns = [batch.column(name) for name in ATTEMPTS.names]
+    if rules.task:
+        columns[ATTEMPTS.names.index("task_source")] = pa.array([rules.task] * len(rows))
     return pa.RecordBatch.from_arrays(
         [*columns, pa.array(outcomes, pa.string()), pa.array(answers, pa.string())], schema=GRADED
     )
 
 
-def _outcome(
-    pair: tuple[dict[str, Any], str | None], hints: frozenset[str], leak: re.Pattern[str] | None
-) -> Outcome:
+def _outcome(pair: tuple[dict[str, Any], str | None], rules: _Rules) -> Outcome:
     row, answer = pair
-    if row["finish_reason"] == "length":
+    if row["finish_reason"] == "length" and not rules.keep_cut_off:
         return Outcome.CUT_OFF
-    if leak and row["prompt_variant"] in hints and leak.search(row["response"]):
+    if rules.leak and row["prompt_variant"] in rules.hints and rules.leak.search(row["response"]):
         return Outcome.LEAKS_HINT
+    return grade_answer(row, answer, rules.task)
+
+
+def grade_answer(question: Mapping[str, Any], answer: str | None, task: str | None) -> Outcome:
+    """The grade of an extracted answer (None: there is none) to a row of `tables.QUESTIONS`;
+    `task` None: the question's own. Raises `TaskError` for an unknown one."""
     if answer is None:
         return Outcome.WRONG
-    task = task_of(row["task_source"])
-    return Outcome(graded(task, answer, row["answer"], json.loads(row["metadata"] or "{}")))
+    facts = json.loads(question["metadata"] or "{}")
+    return Outcome(
+        graded(task_of(task or question["task_source"]), answer, question["answer"], facts)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -63,6 +64,11 @@ class Account:
         if count:
             self.losses[reason] += count
 
+    def as_dict(self) -> dict[str, object]:
+        """For a manifest, losses in order of their names."""
+        losses = dict(sorted(self.losses.items()))
+        return {"read": self.read, "kept": self.kept, "losses": losses}
+
 
 @dataclass
 class Ledger:
@@ -102,20 +108,20 @@ class Ledger:
         """For the manifest: accounts by name, losses in order of their names."""
         out: dict[str, dict[str, object]] = {}
         for kind in fields(self):
-            account = getattr(self, kind.name)
-            losses = dict(sorted(account.losses.items()))
-            out[kind.name] = {"read": account.read, "kept": account.kept, "losses": losses}
+            out[kind.name] = getattr(self, kind.name).as_dict()
         return out
 
     def table(self) -> str:
         """For a person: one line an account, its losses below it, the largest first."""
-        lines = [f"{'':34}{'read':>12}{'kept':>12}{'lost':>12}"]
-        for kind in fields(self):
-            account = getattr(self, kind.name)
-            lost = account.losses.total()
-            lines.append(f"{kind.name:34}{account.read:12,}{account.kept:12,}{lost:12,}")
-            for reason, count in sorted(
-                account.losses.items(), key=lambda item: (-item[1], item[0])
-            ):
-                lines.append(f"  {reason:56}{count:12,}")
-        return "\n".join(lines)
+        return account_table({kind.name: getattr(self, kind.name) for kind in fields(self)})
+
+
+def account_table(accounts: Mapping[str, Account]) -> str:
+    """Accounts for a person: one line each, its losses below it, the largest first."""
+    lines = [f"{'':34}{'read':>12}{'kept':>12}{'lost':>12}"]
+    for name, account in accounts.items():
+        lost = account.losses.total()
+        lines.append(f"{name:34}{account.read:12,}{account.kept:12,}{lost:12,}")
+        for reason, count in sorted(account.losses.items(), key=lambda item: (-item[1], item[0])):
+            lines.append(f"  {reason:56}{count:12,}")
+    return "\n".join(lines)

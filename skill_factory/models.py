@@ -14,7 +14,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -129,11 +129,19 @@ class Completion(NamedTuple):
     seconds: float
 
 
-class Model(Protocol):
-    """What can be asked. `identity` tells models apart: it is part of the journal's keys."""
+class Identified(Protocol):
+    """What the journal's keys need of a model: its `identity` tells models apart."""
 
     @property
     def identity(self) -> str: ...
+
+
+class Model(Identified, Protocol):
+    """What can be asked."""
+
+    async def preflight(self) -> None:
+        """See that it can be asked; raises `ModelError`."""
+        ...
 
     async def complete(self, messages: Messages, sampling: Sampling, n: int) -> list[Completion]:
         """1 to `n` samples: the first ones, where seeds count. Raises `Trouble`, or a
@@ -163,9 +171,6 @@ class OpenAIModel:
         timeout: float = 600.0,
         identity: str | None = None,
     ) -> None:
-        import httpx2
-        import openai
-
         self.model = model
         self.timeout = timeout
         self._env = api_key_env
@@ -179,14 +184,23 @@ class OpenAIModel:
         self._url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
         self._identity = identity
         self._takes_n = True
+        self._base_url = base_url
+        self._clients: list[Any] = []
+        self._turns = self._in_turn()
+
+    def _in_turn(self) -> Iterator[Any]:
+        """The clients, one after the other for ever; made when the first is needed."""
+        import httpx2
+        import openai
+
         limits = httpx2.Limits(
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE
         )
-        waits = httpx2.Timeout(timeout, connect=min(timeout, _CONNECT), pool=None)
+        waits = httpx2.Timeout(self.timeout, connect=min(self.timeout, _CONNECT), pool=None)
         trust = httpx2.create_ssl_context()
         self._clients = [
             openai.AsyncOpenAI(
-                base_url=base_url,
+                base_url=self._base_url,
                 api_key=self._key or "none",
                 max_retries=0,
                 http_client=openai.DefaultAsyncHttpxClient(
@@ -196,7 +210,7 @@ class OpenAIModel:
             )
             for _ in range(_CLIENTS)
         ]
-        self._turns = itertools.cycle(self._clients)
+        yield from itertools.cycle(self._clients)
 
     @property
     def identity(self) -> str:

@@ -14,14 +14,15 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skill_factory.journal import Asked, Journal, Sample
 from skill_factory.models import (
     Completion,
+    Identified,
     Kind,
     Messages,
     Model,
@@ -43,11 +44,25 @@ _WINDOW = 30.0
 
 class Ask(NamedTuple):
     """`count` samples are wanted of a prompt. `name` says to people, and from run to run, what is
-    asked: the stage, the question's digest, the variant, ..."""
+    asked: the stage, the question's digest, the variant, ... `extra_body` goes into this prompt's
+    requests besides (a grammar, as servers take one); None: nothing. `about` is for whoever asks,
+    and goes nowhere."""
 
     messages: Messages
     count: int  # type: ignore[assignment]  # hides tuple.count
     name: tuple[str, ...]
+    extra_body: Mapping[str, Any] | None = None
+    about: Any = None
+
+    def drawn(self, sampling: Sampling) -> Sampling:
+        """How its samples are drawn, given how all of them are."""
+        if not self.extra_body:
+            return sampling
+        return replace(sampling, extra_body={**sampling.extra_body, **self.extra_body})
+
+    def key(self, model: Identified, sampling: Sampling) -> bytes:
+        """The key of its samples in a journal."""
+        return key_of(model, self.drawn(sampling), self.messages)
 
 
 @dataclass(frozen=True)
@@ -101,8 +116,27 @@ class Tally:
     last_failure: str = ""
     """What failed last, and why."""
 
+    def add(self, other: Tally) -> None:
+        """Add the counts of what was asked after this; rates are the other's."""
+        self.had += other.had
+        self.asked += other.asked
+        self.answered += other.answered
+        self.failed += other.failed
+        self.retried += other.retried
+        for name in ("reasons", "troubles", "finish_reasons"):
+            getattr(self, name).update(getattr(other, name))
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        if other.cost is not None:
+            self.cost = (self.cost or 0.0) + other.cost
+        self.seconds += other.seconds
+        self.attempts_per_second = other.attempts_per_second
+        self.tokens_per_second = other.tokens_per_second
+        self.concurrency = other.concurrency
+        self.last_failure = other.last_failure or self.last_failure
 
-def key_of(model: Model, sampling: Sampling, messages: Messages) -> bytes:
+
+def key_of(model: Identified, sampling: Sampling, messages: Messages) -> bytes:
     """The digest of everything that reaches the model, 32 bytes, but for a sample's index."""
     return sha256(_json([model.identity, sampling.settings(), messages])).digest()
 
@@ -139,14 +173,17 @@ class Lacking(NamedTuple):
     """Why what is absent is asked for."""
 
 
-def lacking(asks: list[Ask], model: Model, sampling: Sampling, journal: Journal) -> list[Lacking]:
+def lacking(
+    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal
+) -> list[Lacking]:
     """What the journal lacks of some asks; notes there what is asked now."""
-    keys = [key_of(model, sampling, ask.messages) for ask in asks]
+    keys = [ask.key(model, sampling) for ask in asks]
     have = journal.have(keys)
     before = journal.last_asked([ask.name for ask in asks])
-    of_model, of_sampling = _digest(model.identity), _digest(sampling.settings())
+    of_model = _digest(model.identity)
     found, news = [], {}
     for ask, key in zip(asks, keys, strict=True):
+        of_sampling = _digest(ask.drawn(sampling).settings())
         now = Asked(_digest(ask.messages), of_model, of_sampling)
         then = before.get(ask.name)
         if then != now:
@@ -184,14 +221,17 @@ async def collect(
     *,
     settings: Pace | None = None,
     progress: Callable[[Tally], None] | None = None,
+    answered: Callable[[Ask, list[Completion]], None] | None = None,
 ) -> Tally:
     """Ask for what the journal lacks; answers are written there as they come.
 
-    `asks` are taken as they are needed. `progress` is called now and then, and at the end. Raises
+    `asks` are taken as they are needed. `progress` is called now and then, and at the end;
+    `answered` with each answer that comes: it must be quick, as all requests wait for it. Raises
     `ModelError` if asking on is of no use or the server stays away for too long, and `OutputError`
     if the journal cannot be written; what was answered until then is in the journal.
     """
     collection = _Collection(asks, model, sampling, journal, settings or Pace())
+    collection.answered = answered or collection.answered
     return await collection.run(progress or (lambda tally: None))
 
 
@@ -229,6 +269,7 @@ class _Collection:
         self.numbers = itertools.count()
         self.start = time.monotonic()
         self.marks: deque[tuple[float, int, int]] = deque()  # time, samples, tokens
+        self.answered: Callable[[Ask, list[Completion]], None] = lambda ask, answers: None
 
     async def run(self, progress: Callable[[Tally], None]) -> Tally:
         ticker = asyncio.create_task(self._tick(progress))
@@ -308,7 +349,8 @@ class _Collection:
 
     async def _ask(self, job: _Job) -> None:
         """Send one request, and see to what comes of it."""
-        sampling, started = seeded(self.sampling, job.run[0]), time.monotonic()
+        sampling = seeded(job.ask.drawn(self.sampling), job.run[0])
+        started = time.monotonic()
         try:
             answers = await self.model.complete(job.ask.messages, sampling, len(job.run))
         except Trouble as trouble:
@@ -323,6 +365,7 @@ class _Collection:
         done, rest = job.run[: len(answers)], job.run[len(answers) :]
         self.journal.add(map(Sample, itertools.repeat(job.key), done, answers))
         self._count(answers)
+        self.answered(job.ask, answers)
         self._queue(_Job(job.ask, job.key, range(idx, idx + 1)) for idx in rest)
         self._end(job._replace(run=done))
         if self.journal.behind:

@@ -55,6 +55,23 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
                 parent.rmdir()
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the name `path` when the block ends well, and else vanishes.
+
+    Raises `OutputError` if it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.partial")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
 def resolved(path: Path | str) -> Path:
     """The absolute path, with ~ and links followed; raises `OutputError` if there is none."""
     try:

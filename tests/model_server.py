@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -77,6 +77,8 @@ class Server:
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
     lists: bool = True
+    speak: Callable[[dict[str, Any], int], str] | None = None
+    """The answer to a request's body, given the sample's number; None: words from its digest."""
     faults: list[Fault] = field(default_factory=list)
     log: list[Answered] = field(default_factory=list)
     asked: int = 0
@@ -201,6 +203,10 @@ class Server:
         digest = sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
         answer = answer_to(digest, n, "length" if what == "length" else "stop")
         answer["model"] = request["model"]
+        if self.speak is not None:
+            for choice in answer["choices"]:
+                idx = (request.get("seed") or 0) + choice["index"]
+                choice["message"]["content"] = self.speak(request, idx)
         if what == "empty":
             answer["choices"] = []
         elif what == "null":
@@ -291,5 +297,10 @@ async def _forever(server: Server) -> None:
     await asyncio.to_thread(sys.stdin.read)  # until whoever started it is gone
 
 
+def _solve(request: dict[str, Any], sample: int) -> str:
+    """An answer as long as a short one is, with something to grade in it."""
+    return f"{' '.join(_WORDS) * 8}\n<answer>(3 + 7) * 2 + {sample} - {sample} = 20</answer>"
+
+
 if __name__ == "__main__":
-    asyncio.run(_forever(Server()))
+    asyncio.run(_forever(Server(speak=_solve)))

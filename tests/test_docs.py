@@ -16,14 +16,30 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import BUNDLED, ROOT, read_traces, write_tokenizer
-from hub import User, serve
+from hub import User
+from hub import serve as serve_hub
+from model_server import Server, serve
+from pydantic import BaseModel
 from test_floors import FLOOR_OF
+from test_runs import serve_batch
+from tutor import speak
 
-from skill_factory.config import CreateConfig, load_config_file
+from skill_factory.cli import main
+from skill_factory.config import (
+    CreateConfig,
+    GradeConfig,
+    ModelConfig,
+    ReflectConfig,
+    RunConfig,
+    SampleConfig,
+    load_run_file,
+)
 from skill_factory.export.verl import Loss
 from skill_factory.formats import FORMATS
-from skill_factory.hand_off import check, export, push
+from skill_factory.grading import Outcome
+from skill_factory.hand_off import export
 from skill_factory.ledger import Reason
+from skill_factory.questions.settings import QuestionsConfig
 from skill_factory.sft_data_creation import create
 from skill_factory.tasks import TASKS
 
@@ -31,8 +47,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 # These set up an environment of their own; the job that runs this test is the last of them.
 SET_UP = ("python3 -m venv", ". .venv", "pip install", "bash tests/run.sh")
-# tests/trainers runs these.
-TRAINERS = ("llamafactory-cli", "bash ./rl/train_grpo.sh")
+# tests/trainers and tests/models run these.
+TRAINERS = ("llamafactory-cli", "bash ./rl/train_grpo.sh", "skill-factory run configs/quickstart")
 
 
 SAID_IN_WORDS = {"prompt_variants", "workers", "task", "license", "push"}
@@ -64,23 +80,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hub() -> Iterator[dict[str, str]]:
     """What the environment of a user says who may push to org."""
-    with serve({}, users={"hf_mine": User("me", ("org",))}) as address:
+    with serve_hub({}, users={"hf_mine": User("me", ("org",))}) as address:
         yield {"HF_ENDPOINT": address, "HF_TOKEN": "hf_mine", "HF_HUB_DISABLE_XET": "1"}
 
 
+@pytest.fixture(scope="module")
+def model() -> Iterator[dict[str, str]]:
+    """What says where a user's model is."""
+    with serve(Server(("my-model",), speak=speak)) as server:
+        yield {"OPENAI_BASE_URL": server.url}
+
+
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_runs(place: Path, hub: dict[str, str], command: str) -> None:
+def test_a_command_of_the_readme_runs(
+    place: Path, hub: dict[str, str], model: dict[str, str], command: str
+) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if "--read-responses" in command:
+        serve_batch(place / "requests.jsonl", place / "responses.jsonl")
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=place,
-        env=os.environ | {"PATH": path, "PYTHON": sys.executable} | hub,
+        env=os.environ | {"PATH": path, "PYTHON": sys.executable} | hub | model,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert re.search("traces|train 18, val 2|Pushed to org/name|verl", done.stdout)
+    told = "traces|train 18, val 2|Pushed to org/name|verl|questions +|samples|attempts|reflections"
+    assert re.search(told, done.stdout)
 
 
 def test_the_python_of_the_readme_runs(place: Path, tmp_path: Path) -> None:
@@ -110,20 +138,56 @@ def test_the_trace_in_the_readme_is_made_of_the_bundled_data(place: Path) -> Non
     assert shown in [row["conversations"][1]["content"] for row in traces]
 
 
-def test_every_option_is_in_the_readme() -> None:
-    table = README.split("## Options")[1]
+def all_commands() -> dict[str, click.Command]:
+    """Every command by its name."""
+    context = click.Context(main)
+    verbs = {name: main.get_command(context, name) for name in main.list_commands(context)}
     exports = {f"export {name}": command for name, command in export.commands.items()}
-    for name, command in {"create": create, "check": check, "push": push, **exports}.items():
-        said = re.split(rf"`skill-factory {name}\b", table)[1].split("`skill-factory")[0]
-        for option in command.params:
-            if isinstance(option, click.Option):
-                for word in (*option.opts, *option.secondary_opts):
-                    assert f"`{word}`" in said, (name, word)
+    found = {name: command for name, command in verbs.items() if command and name != "export"}
+    return found | exports
 
 
-def test_every_option_but_config_is_a_config_key_and_back() -> None:
-    options = {option.name for option in create.params} - {"config_file"}
-    assert options == set(CreateConfig.model_fields)
+def options_of(name: str) -> str:
+    """What the README says of a command's options."""
+    table = README.split("## Options")[1]
+    rest = re.split(rf"\n`skill-factory {name}\b", table)[1]
+    return re.split(r"\n`skill-factory|\nExit codes", rest)[0]
+
+
+@pytest.mark.parametrize("name", all_commands())
+def test_every_option_is_in_the_readme(name: str) -> None:
+    said = options_of(name) + (options_of("sample") if name == "reflect" else "")
+    for option in all_commands()[name].params:
+        if isinstance(option, click.Option):
+            for word in (*option.opts, *option.secondary_opts):
+                assert f"`{word}`" in said, (name, word)
+
+
+NO_KEYS = {"config_file", "folder", "output", "overwrite", "questions", "dry_run"}
+FILES = {"write_requests", "read_responses"}
+MODEL = set(ModelConfig.model_fields)
+KEYS = {
+    "create": set(CreateConfig.model_fields),
+    "questions": set(QuestionsConfig.model_fields),
+    "sample": set(SampleConfig.model_fields) | MODEL,
+    "grade": set(GradeConfig.model_fields),
+    "reflect": set(ReflectConfig.model_fields) | MODEL | {"prompts"},
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_option_but_places_is_a_config_key_and_back(name: str) -> None:
+    options = {option.name for option in all_commands()[name].params}
+    assert options - NO_KEYS - FILES == KEYS[name] - NO_KEYS
+
+
+@pytest.mark.parametrize(
+    "section", [QuestionsConfig, ModelConfig, SampleConfig, GradeConfig, ReflectConfig]
+)
+def test_every_config_key_is_in_the_readme(section: type[BaseModel]) -> None:
+    table = README.split("## Options")[1]
+    for key in section.model_fields:
+        assert f"`{key}`" in table or f"`--{key.replace('_', '-')}`" in table, key
 
 
 def test_defaults_in_the_help_are_the_defaults() -> None:
@@ -144,7 +208,9 @@ def test_defaults_in_the_help_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [FORMATS, Reason, Loss, TASKS], ids=["formats", "reasons", "losses", "tasks"]
+    "names",
+    [FORMATS, Reason, Loss, TASKS, Outcome],
+    ids=["formats", "reasons", "losses", "tasks", "outcomes"],
 )
 def test_every_format_and_reason_is_in_the_readme(names: object) -> None:
     for name in list(names):  # type: ignore[call-overload]
@@ -164,13 +230,20 @@ def test_the_modules_in_the_readme_stand_in_the_order_of_their_floors() -> None:
     assert floors == sorted(floors)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").iterdir()), ids=lambda path: path.stem)
+CONFIGS = sorted(set((ROOT / "configs").iterdir()) - set((ROOT / "configs").glob("*_prompts.yaml")))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_valid_and_in_the_readme(path: Path) -> None:
-    settings = load_config_file(path)
+    settings = load_run_file(path).model_dump(mode="json", exclude_unset=True)
     assert f"(configs/{path.name})" in README
-    assert (ROOT / "examples" / f"{path.stem}.sh").exists()
-    written = yaml.safe_load(path.read_text())["create"]
-    assert settings.model_dump(mode="json", exclude_unset=True) == written
+    written = yaml.safe_load(path.read_text())
+    assert (ROOT / "examples" / f"{path.stem}.sh").exists() or "sample" in written
+    if prompts := settings.get("sample", {}).get("prompts"):
+        assert (ROOT / "configs" / written["sample"]["prompts"]).samefile(prompts)
+        settings["sample"]["prompts"] = written["sample"]["prompts"]
+    assert settings == {stage: said for stage, said in written.items() if said}
+    assert settings.keys() <= RunConfig.model_fields.keys()
 
 
 def test_requirements_agree_with_pyproject() -> None:

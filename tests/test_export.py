@@ -13,6 +13,7 @@ import yaml
 from conftest import BUNDLED, ROOT, Outcome, run, write_rows, write_tokenizer
 
 from skill_factory.export.verl import reward_settings
+from skill_factory.rewards import compute_score
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,28 @@ def test_every_question_is_in_one_file_or_counted(place: Path) -> None:
         assert row["reward_model"]["style"] == "rule"
     again = export(place, "verl", "-i", "questions.jsonl", "-o", "./rl")
     assert "exists already" in again.err
+
+
+def test_facts_of_several_tasks_share_a_file_and_their_rewards_find_them(place: Path) -> None:
+    letters = {"letters": "nesotx", "length": 5, "words": ["stone", "notes"]}
+    acronym = {"choices": ["cup", "apple", "tea"], "length": 3, "words": ["cat"]}
+    rows = [
+        countdown([3, 5, 3], 24, "Make 24.") | {"answer": "(3 + 5) * 3"},
+        question(0, question="Nesotx?", answer="stone", task_source="letter_countdown_5")
+        | {"metadata": json.dumps(letters)},
+        question(0, question="Spell.", answer="cup, apple, tea", task_source="acronym_3")
+        | {"metadata": json.dumps(acronym)},
+        question(4),
+    ]
+    write_rows(place / "several.jsonl", rows)
+    done = export(place, "verl", "-i", "several.jsonl", "-o", "./several", "--val-size", "1")
+    assert done.code == 0, done.err
+    for name in ("train", "val"):
+        for row in pq.read_table(place / "several" / f"{name}.parquet").to_pylist():
+            gold = row["reward_model"]["ground_truth"]
+            for answer, expected in ((gold, 1.0), ("zzz", 0.0)):
+                text = f"<answer>{answer}</answer>"
+                assert compute_score(row["data_source"], text, gold, row["extra_info"]) == expected
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_questions(place: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,61 +17,18 @@ from xxhash import xxh3_64_intdigest
 import skill_factory.rewards
 from skill_factory import __version__
 from skill_factory.checks import read_traces
-from skill_factory.errors import ColumnError, InputError, OptionError
-from skill_factory.ledger import Account
+from skill_factory.errors import InputError, OptionError
+from skill_factory.ledger import Account, account_table
+from skill_factory.questions.datasets import Columns as Columns
+from skill_factory.questions.datasets import Loss as Loss
+from skill_factory.questions.datasets import Question, read_rows
 from skill_factory.sources import read_questions
 from skill_factory.store import new_folder, read_whole, resolved
-from skill_factory.tables import facts_of
-from skill_factory.tasks import Task, task_of
 from skill_factory.tasks.text import normal
 from skill_factory.tokens import TokenCounter
 
 NEWEST = (0, 9, 1)
 """The verl that the command is for where none is installed and none is chosen."""
-
-
-_DEFAULTS = ("task_source", "metadata")
-
-
-class Loss(StrEnum):
-    """Why a question is not in the files; the first that holds counts."""
-
-    NO_QUESTION = "no_question"
-    NO_GOLD_ANSWER = "no_gold_answer"
-    CANNOT_BE_GRADED = "cannot_be_graded"
-    DUPLICATE = "duplicate"
-    IN_SFT = "in_sft"
-    PROMPT_TOO_LONG = "prompt_too_long"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question as verl wants it: `facts` are what a grader needs besides the gold answer."""
-
-    text: str
-    gold: str
-    data_source: str
-    facts: dict[str, Any]
-
-    @property
-    def task(self) -> Task:
-        return task_of(self.data_source)
-
-    def keys(self) -> Iterator[str]:
-        """Its names; two questions that share one are the same."""
-        yield f"text: {normal(self.text)}"
-        if (known := self.task.key(self.gold, self.facts)) is not None:
-            yield f"{self.task.name}: {known}"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of a question dataset's columns; those of tasks and facts need not be there."""
-
-    question: str = "question"
-    answer: str = "answer"
-    task: str = "task_source"
-    facts: str = "metadata"
 
 
 @dataclass
@@ -87,11 +43,7 @@ class Exported:
 
     def told(self) -> str:
         """For a person."""
-        account = self.questions
-        lines = [f"{'':34}{'read':>12}{'kept':>12}{'lost':>12}"]
-        lost = account.losses.total()
-        lines.append(f"{'questions':34}{account.read:12,}{account.kept:12,}{lost:12,}")
-        lines += [f"  {reason:56}{count:12,}" for reason, count in account.losses.most_common()]
+        lines = [account_table({"questions": self.questions})]
         lines += ["", f"train {self.train:,}, val {self.val:,}"]
         lines += [f"Note: {note}" for note in self.notes]
         return "\n".join([*lines, "", f"bash {self.folder / 'train_grpo.sh'}"])
@@ -133,7 +85,7 @@ def export(
     table = read_questions(source, config, split, revision)
     account, chosen = Account(read=table.num_rows), list[Question]()
     seen: set[str] = set()
-    for found in _read(source, table, columns, task):
+    for found in read_rows(source, table, columns, task):
         if isinstance(found, Loss):
             account.lose(found)
             continue
@@ -191,39 +143,6 @@ def export(
 
 
 # -- questions ------------------------------------------------------------------------------------
-
-
-def _read(
-    source: str, table: pa.Table, columns: Columns, task: str | None
-) -> Iterator[Question | Loss]:
-    optional = {columns.task: "--task-column", columns.facts: "--facts-column"}
-    asked_for = {name: option for name, option in optional.items() if name not in _DEFAULTS}
-    needed = {columns.question: "--question-column", columns.answer: "--answer-column"}
-    for name, option in (needed | asked_for).items():
-        if name not in table.column_names:
-            raise ColumnError(
-                f"{source}: column {name!r} is missing. Columns there are: "
-                f"{', '.join(table.column_names)}. Name it with {option}."
-            )
-    if task is None and columns.task not in table.column_names:
-        raise ColumnError(
-            f"{source}: no column {columns.task!r} that names the questions' tasks; "
-            "name the column with --task-column, or the task with --task"
-        )
-    nothing = [None] * table.num_rows
-    texts, golds, tasks, facts = (
-        table[name].to_pylist() if name in table.column_names else nothing
-        for name in (columns.question, columns.answer, columns.task, columns.facts)
-    )
-    for text, gold, named, known in zip(texts, golds, tasks, facts, strict=True):
-        if text is None or not str(text).strip():
-            yield Loss.NO_QUESTION
-        elif gold is None or not str(gold).strip():
-            yield Loss.NO_GOLD_ANSWER
-        else:
-            data_source = task or str(named)
-            task_of(data_source)
-            yield Question(str(text), str(gold), data_source, facts_of(known) or {})
 
 
 def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:

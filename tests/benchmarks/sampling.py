@@ -1,5 +1,5 @@
-"""How fast samples are asked for and kept, beside a bare loop over the `openai` SDK; and whether
-memory stays flat.
+"""How fast samples are asked for, kept, shown, written as a table and graded, beside a bare loop
+over the `openai` SDK; and whether memory stays flat.
 
     python tests/benchmarks/sampling.py [--requests 6000] [--flat 50000]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import subprocess
 import sys
@@ -21,8 +22,12 @@ from pathlib import Path
 
 import psutil
 
+from skill_factory.attempts import write_attempts
+from skill_factory.grading import Outcome, grade_answer, grade_file
 from skill_factory.journal import Journal
-from skill_factory.models import OpenAIModel, Sampling
+from skill_factory.markup import final_answer
+from skill_factory.models import Completion, OpenAIModel, Sampling
+from skill_factory.progress import Progress
 from skill_factory.sampling import Ask, Pace, Tally, collect
 
 ROUNDS = 4
@@ -31,10 +36,22 @@ SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=4096)
 SERVER = Path(__file__).parent.parent / "model_server.py"
 
 
+FACTS = json.dumps({"numbers": [3, 7, 2, 9], "target": 20})
+
+
 def asks(total: int, mark: str) -> Iterator[Ask]:
     for number in range(total):
         question = f"Question {number} {mark}: use 3, 7 and {number} to make {number % 97}. " * 8
-        yield Ask([{"role": "user", "content": question}], 1, ("sample", f"{mark} {number}"))
+        about = {
+            **{"question": question, "answer": "20", "task_source": "countdown"},
+            **{"metadata": FACTS, "prompt_variant": "original"},
+        }
+        messages = [{"role": "user", "content": question}]
+        yield Ask(messages, 1, ("sample", f"{mark} {number}"), about=about)
+
+
+def is_right(ask: Ask, answer: Completion) -> bool:
+    return grade_answer(ask.about, final_answer(answer.text), None) is Outcome.RIGHT
 
 
 async def bare(url: str, total: int, mark: str) -> None:
@@ -76,10 +93,21 @@ async def ours(url: str, total: int, mark: str, folder: Path, memory: list[int])
 
     with Journal(folder / f"{mark}.sqlite") as journal:
         pace = Pace(concurrency=IN_FLIGHT)
-        tally = await collect(
-            asks(total, mark), model, SAMPLING, journal, settings=pace, progress=watch
-        )
-    assert (tally.answered, tally.retried) == (total, 0)
+        with Progress("sample", total, is_right, "right", bar=False) as shown:
+            tally = await collect(
+                asks(total, mark),
+                model,
+                SAMPLING,
+                journal,
+                settings=pace,
+                progress=watch,
+                answered=shown.answered,
+            )
+        assert (tally.answered, tally.retried) == (total, 0)
+        attempts = folder / f"{mark}.parquet"
+        write_attempts(attempts, asks(total, mark), model, SAMPLING, journal)
+    counts = grade_file(attempts, folder / f"{mark}-graded.parquet", hints=frozenset(), words=())
+    assert counts.total() == total
     await model.close()
 
 

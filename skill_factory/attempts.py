@@ -1,0 +1,115 @@
+"""Attempts: what is asked of each question, and the table of what was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
+
+from skill_factory.errors import OptionError
+from skill_factory.journal import Journal
+from skill_factory.ledger import Account
+from skill_factory.models import Completion, Identified, Sampling
+from skill_factory.prompts import Prompt, PromptBank
+from skill_factory.sampling import Ask
+from skill_factory.store import new_file
+from skill_factory.tables import ATTEMPTS, QUESTIONS
+
+MISSING = "missing"
+"""Reason of samples that were asked for and never answered."""
+
+BATCH_ROWS = 4096
+"""Rows that are written together; the file's bytes depend on it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every question: `samples` answers to each of `variants`, by name.
+    `grammar` is how the server takes a prompt's grammar: "llama.cpp" or "vllm"."""
+
+    variants: dict[str, Prompt]
+    samples: int
+    grammar: str
+
+
+def wanted(bank: PromptBank, variants: Sequence[str], samples: int, grammar: str) -> Wanted:
+    """What is to be asked; raises `OptionError` for a prompt variant that does not exist."""
+    if unknown := [name for name in variants if name not in bank.variants]:
+        raise OptionError(
+            f"no prompt variant {unknown[0]!r}; the variants are {', '.join(bank.variants)}"
+        )
+    return Wanted({name: bank.variants[name] for name in variants}, samples, grammar)
+
+
+def asks(questions: Path, wanted: Wanted) -> Iterator[Ask]:
+    """All that is asked of a table of questions, in its order; each is `about` a row of
+    `tables.QUESTIONS` with its `prompt_variant`."""
+    for row in read_rows(questions, QUESTIONS):
+        name = short_digest(row["question"])
+        for variant, prompt in wanted.variants.items():
+            yield Ask(
+                prompt.fill(question=row["question"], answer=row["answer"]),
+                wanted.samples,
+                ("sample", name, variant),
+                grammar_body(prompt, wanted.grammar),
+                row | {"prompt_variant": variant},
+            )
+
+
+def grammar_body(prompt: Prompt, how: str) -> dict[str, Any] | None:
+    """What a prompt's grammar is in a request: llama.cpp's server takes `grammar`
+    (tools/server/README.md), vLLM `structured_outputs` (its page "Structured Outputs")."""
+    if prompt.grammar is None:
+        return None
+    said = {"grammar": prompt.grammar}
+    return {"structured_outputs": said} if how == "vllm" else said
+
+
+def write_attempts(
+    target: Path, asked: Iterable[Ask], model: Identified, sampling: Sampling, journal: Journal
+) -> Account:
+    """Write what the journal has of all that is asked as a table of attempts, whole or not."""
+    account = Account()
+    with new_file(target) as part, pq.ParquetWriter(part, ATTEMPTS, compression="zstd") as out:
+        rows = _rows(asked, model, sampling, journal, account)
+        while chunk := list(islice(rows, BATCH_ROWS)):
+            out.write_table(pa.Table.from_pylist(chunk, ATTEMPTS))
+    return account
+
+
+def _rows(
+    asked: Iterable[Ask], model: Identified, sampling: Sampling, journal: Journal, account: Account
+) -> Iterator[dict[str, Any]]:
+    for ask in asked:
+        found = journal.read(ask.key(model, sampling), ask.count)
+        account.read += ask.count
+        account.kept += len(found)
+        account.lose(MISSING, ask.count - len(found))
+        for idx, completion in found:
+            yield ask.about | {"sample": idx} | _said(completion)
+
+
+def _said(completion: Completion) -> dict[str, Any]:
+    return {
+        "response": completion.text,
+        "finish_reason": completion.finish_reason,
+        "completion_tokens": completion.completion_tokens,
+    }
+
+
+def read_rows(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+    """The rows of a table of ours, a batch in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=schema.names):
+            yield from batch.to_pylist()
+
+
+def short_digest(text: str) -> str:
+    """16 characters that name a text."""
+    return xxh3_128_hexdigest(text.encode())[:16]

@@ -1,0 +1,73 @@
+"""What asking will take, before it begins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from skill_factory.journal import Journal
+from skill_factory.models import Identified, Sampling
+from skill_factory.sampling import Ask, runs
+
+CHARACTERS = 4
+"""Of a prompt for a token, about: no tokenizer is asked."""
+
+_CHUNK = 256
+
+
+@dataclass
+class Estimate:
+    """`samples` are to be asked for in so many `requests`; `had` are in the journal.
+    `prompt_tokens` is a guess from the prompts' lengths, `completion_tokens` the most there can be;
+    None: they are not limited."""
+
+    samples: int = 0
+    requests: int = 0
+    had: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int | None = 0
+
+    def told(self, prompt_price: float | None, completion_price: float | None) -> str:
+        """For a person; prices are of a million tokens."""
+        most = self.completion_tokens
+        limit = "unlimited" if most is None else f"at most {most:,}"
+        said = (
+            f"{self.samples:,} samples to ask for in {self.requests:,} requests, {self.had:,} are "
+            f"in the journal; about {self.prompt_tokens:,} prompt tokens, {limit} completion tokens"
+        )
+        if most is None or (prompt_price is None and completion_price is None):
+            return said
+        cost = self.prompt_tokens * (prompt_price or 0) + most * (completion_price or 0)
+        return f"{said}, at most about {cost / 1e6:,.2f}"
+
+
+def estimate(
+    asks: Iterable[Ask], model: Identified | None, sampling: Sampling, journal: Journal | None
+) -> Estimate:
+    """What `asks` take; without a model or a journal, as if nothing had been asked before."""
+    out, rest = Estimate(), iter(asks)
+    seen: dict[bytes, int] = {}
+    while chunk := list(itertools.islice(rest, _CHUNK)):
+        keys = [ask.key(model, sampling) if model else repr(ask).encode() for ask in chunk]
+        have = journal.have(keys) if journal and model else {}
+        for ask, key in zip(chunk, keys, strict=True):
+            absent = set(range(seen.get(key, 0), ask.count)) - have.get(key, set())
+            seen[key] = max(ask.count, seen.get(key, 0))
+            requests = len(runs(absent))
+            out.had += ask.count - len(absent)
+            out.samples += len(absent)
+            out.requests += requests
+            out.prompt_tokens += requests * _characters(ask) // CHARACTERS
+    limit = sampling.max_tokens
+    out.completion_tokens = None if limit is None else limit * out.samples
+    return out
+
+
+def longest(asks: Iterable[Ask]) -> Ask | None:
+    """The ask with the longest prompt; None if there is none."""
+    return max(asks, key=_characters, default=None)
+
+
+def _characters(ask: Ask) -> int:
+    return sum(len(message["content"]) for message in ask.messages)
