@@ -183,6 +183,8 @@ class ModelConfig(BaseModel):
     """The environment variable with the key; it need not be there for servers without one."""
     local: str | None = None
     """Instead of a server: a GGUF file, or `smollm2`, in this process (extra `local`)."""
+    context: Count = 2048
+    """Tokens that a prompt and its answer may have together, in this process."""
     identity: str | None = None
     """What the journal knows the model by; None: address and name. Give the old one when the same
     model has moved, and nothing is asked again."""

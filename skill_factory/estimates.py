@@ -18,9 +18,9 @@ _CHUNK = 256
 
 @dataclass
 class Estimate:
-    """`samples` are to be asked for in so many `requests`; `had` are in the journal.
-    `prompt_tokens` is a guess from the prompts' lengths, `completion_tokens` the most there can be;
-    None: they are not limited."""
+    """`samples` are to be asked for in so many `requests`; `had` are in the journal, or are those
+    of a prompt that is there twice. `prompt_tokens` is a guess from the prompts' lengths,
+    `completion_tokens` the most there can be; None: they are not limited."""
 
     samples: int = 0
     requests: int = 0
@@ -34,7 +34,7 @@ class Estimate:
         limit = "unlimited" if most is None else f"at most {most:,}"
         said = (
             f"{self.samples:,} samples to ask for in {self.requests:,} requests, {self.had:,} are "
-            f"in the journal; about {self.prompt_tokens:,} prompt tokens, {limit} completion tokens"
+            f"had already; about {self.prompt_tokens:,} prompt tokens, {limit} completion tokens"
         )
         if most is None or (prompt_price is None and completion_price is None):
             return said

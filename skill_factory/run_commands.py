@@ -62,6 +62,8 @@ _MODEL = (
                  "http://localhost:8000/v1]"),
     click.option("--model", "name", metavar="NAME", help="[default: the server's only model]"),
     click.option("--local", metavar="GGUF", help="No server: a GGUF file, or smollm2, in process."),
+    click.option("--context", type=_COUNT, help="Tokens of a prompt and its answer together, in "
+                 "process.  [default: 2048]"),
     click.option("--api-key-env", metavar="VARIABLE", help="Where the key is.  "
                  "[default: OPENAI_API_KEY]"),
     click.option("--identity", metavar="TEXT", help="What the journal knows the model by.  "

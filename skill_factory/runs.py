@@ -383,6 +383,8 @@ class Run:
                 name = f"reflect {number}" if self.wanted.until_valid else "reflect"
                 with Progress(name, samples, _is_true, "true verdicts") as shown:
                     tally = await self._collect(asks, model, sampling, journal, shown, skip=True)
+                if self.wanted.until_valid:  # what the rounds before brought was not there before
+                    tally.had = max(0, tally.had - samples // number * (number - 1))
                 total.add(tally)
             return total
 
@@ -484,7 +486,7 @@ class Run:
     def _tell_tally(self, stage: str, tally: Tally) -> None:
         cost = f", cost {tally.cost:,.2f}" if tally.cost is not None else ""
         self.say(
-            f"{stage}: {tally.had:,} in the journal, {tally.answered:,} answered, "
+            f"{stage}: {tally.had:,} had already, {tally.answered:,} answered, "
             f"{tally.failed:,} failed; {tally.prompt_tokens:,} prompt and "
             f"{tally.completion_tokens:,} completion tokens in {tally.seconds:,.0f} s{cost}"
         )
@@ -566,7 +568,7 @@ def make_model(config: ModelConfig) -> Model:
     if config.local:
         from skill_factory.local import LocalModel
 
-        return LocalModel(config.local)
+        return LocalModel(config.local, context=config.context)
     return OpenAIModel(
         config.base_url or os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1",
         config.name,

@@ -27,6 +27,9 @@ atexit.register(_CACHES.cleanup)
 os.environ["HF_HOME"] = _CACHES.name
 
 ROOT = Path(__file__).parent.parent
+REAL = ROOT / "tests" / "data" / "reflections.parquet"
+"""Real attempts of SmolLM2-135M at 60 sums and products, three reflections on each."""
+
 BUNDLED = ROOT / "examples" / "data" / "smollm2_arithmetic_reflections.parquet"
 RESPONSE = "model_responses__mutated_prompts"
 CORRECT = f"{RESPONSE}__eval_is_correct"

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import (
     ANSWER,
-    BUNDLED,
     CORRECT,
+    REAL,
     REFLECTION,
     RESPONSE,
     Outcome,
@@ -62,7 +62,7 @@ def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
-    content = BUNDLED.read_bytes()
+    content = REAL.read_bytes()
     cut, damaged = tmp_path / "cut.parquet", tmp_path / "damaged.parquet"
     cut.write_bytes(content[:-1000])
     assert "cut.parquet: not a parquet file" in create_fails(tmp_path, cut)
@@ -72,10 +72,10 @@ def test_a_parquet_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
 
 def test_options_that_a_local_path_has_no_use_for(tmp_path: Path) -> None:
     assert "--revision is for datasets on the Hub" in create_fails(
-        tmp_path, BUNDLED, "--revision", "main"
+        tmp_path, REAL, "--revision", "main"
     )
     for option in ("--input-config", "--input-split"):
-        error = create_fails(tmp_path, BUNDLED, option, "train")
+        error = create_fails(tmp_path, REAL, option, "train")
         assert "a file has no configs and splits" in error
 
 
@@ -225,7 +225,7 @@ def test_no_usable_row_is_0_traces_with_the_ledger(tmp_path: Path) -> None:
 
 def test_a_phrase_file_with_a_fault(tmp_path: Path) -> None:
     (tmp_path / "phrases.yaml").write_text("generic: [a]\n")
-    error = create_fails(tmp_path, BUNDLED, "--phrases", "phrases.yaml")
+    error = create_fails(tmp_path, REAL, "--phrases", "phrases.yaml")
     assert "phrases.yaml: correct: expected a list" in error
 
 
@@ -249,16 +249,16 @@ def test_a_phrase_file_with_a_fault(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options_are_usage_errors(tmp_path: Path, options: list[str], problem: str) -> None:
-    assert problem in create_fails(tmp_path, BUNDLED, *options, code=2)
+    assert problem in create_fails(tmp_path, REAL, *options, code=2)
 
 
 def test_missing_input_or_output_is_a_usage_error(tmp_path: Path) -> None:
     assert "no input dataset; name it with -i" in fails(tmp_path, "-o", "./sft", code=2)
-    assert "no output dataset; name it with -o" in fails(tmp_path, "-i", BUNDLED, code=2)
+    assert "no output dataset; name it with -o" in fails(tmp_path, "-i", REAL, code=2)
 
 
 def test_one_column_cannot_be_two_things(tmp_path: Path) -> None:
-    error = create_fails(tmp_path, BUNDLED, "--variant-column", "question")
+    error = create_fails(tmp_path, REAL, "--variant-column", "question")
     assert "column 'question' cannot be two things at once" in error
     assert "--variant-column" in error
 
@@ -273,7 +273,7 @@ def test_an_output_inside_the_input(tmp_path: Path) -> None:
 def test_names_that_no_path_can_have(tmp_path: Path) -> None:
     for name in ("~nouser/x", "./" + "x" * 5000):
         assert "no such file or folder" in create_fails(tmp_path, name)
-        assert "cannot be written" in fails(tmp_path, "-i", BUNDLED, "-o", name)
+        assert "cannot be written" in fails(tmp_path, "-i", REAL, "-o", name)
 
 
 def test_a_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
@@ -285,34 +285,34 @@ def test_a_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
 
 def test_a_name_that_is_neither_a_path_nor_a_repository_is_refused(tmp_path: Path) -> None:
     for name in ("traces", "a/b/c"):
-        error = fails(tmp_path, "-i", BUNDLED, "-o", name, code=2)
+        error = fails(tmp_path, "-i", REAL, "-o", name, code=2)
         assert f"for a folder write -o ./{name}; for a repository on the Hub, org/name" in error
 
 
 def test_private_is_for_repositories(tmp_path: Path) -> None:
-    assert "--private is for" in fails(tmp_path, "-i", BUNDLED, "-o", "./x", "--private", code=2)
+    assert "--private is for" in fails(tmp_path, "-i", REAL, "-o", "./x", "--private", code=2)
 
 
 def test_a_token_limit_needs_a_tokenizer(tmp_path: Path) -> None:
-    error = fails(tmp_path, "-i", BUNDLED, "-o", "./x", "--max-tokens", "9", code=2)
+    error = fails(tmp_path, "-i", REAL, "-o", "./x", "--max-tokens", "9", code=2)
     assert "max_tokens: goes with tokenizer" in error
     error = fails(
-        tmp_path, "-i", BUNDLED, "-o", "./x", "--max-tokens", "9", "--tokenizer", "./nowhere"
+        tmp_path, "-i", REAL, "-o", "./x", "--max-tokens", "9", "--tokenizer", "./nowhere"
     )
     assert "./nowhere: no tokenizer can be loaded from there" in error
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
-    error = fails(tmp_path, "-i", BUNDLED, "-o", "./x", "--task", "chess", code=2)
+    error = fails(tmp_path, "-i", REAL, "-o", "./x", "--task", "chess", code=2)
     assert "no task is known as 'chess'; the tasks are countdown," in error
 
 
 def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "file: is a file, not a folder" in fails(tmp_path, "-i", BUNDLED, "-o", "./file")
-    error = fails(tmp_path, "-i", BUNDLED, "-o", "./file", "--overwrite")
+    assert "file: is a file, not a folder" in fails(tmp_path, "-i", REAL, "-o", "./file")
+    error = fails(tmp_path, "-i", REAL, "-o", "./file", "--overwrite")
     assert "file: is a file, not a folder" in error
-    assert "cannot be written" in fails(tmp_path, "-i", BUNDLED, "-o", "./file/sft")
+    assert "cannot be written" in fails(tmp_path, "-i", REAL, "-o", "./file/sft")
 
 
 # -- config files ----------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("create:\n  attempts: 5\n  atempts: 3\n", "line 3: create.atempts: unknown key"),
-        ("crate:\n  attempts: 5\n", "line 1: crate: unknown key; the keys are create"),
+        ("crate:\n  attempts: 5\n", "line 1: crate: unknown key; the keys are questions, model, "),
         (
             "create:\n  # how many\n  attempts: '5'\n",
             "line 3: create.attempts: expected a whole",
@@ -345,18 +345,18 @@ def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
 )
 def test_a_config_with_a_fault_names_its_line(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "run.yaml").write_text(text)
-    error = create_fails(tmp_path, BUNDLED, "--config", "run.yaml")
+    error = create_fails(tmp_path, REAL, "--config", "run.yaml")
     assert f"run.yaml: {problem}" in error
 
 
 def test_a_missing_config(tmp_path: Path) -> None:
-    error = create_fails(tmp_path, BUNDLED, "--config", "none.yaml")
+    error = create_fails(tmp_path, REAL, "--config", "none.yaml")
     assert "none.yaml: cannot read the config: No such file" in error
 
 
 def test_flags_win_over_the_config(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(
-        f"create:\n  input_dataset: {BUNDLED}\n  attempts: 3\n  formats: ['0C', '*C']\n"
+        f"create:\n  input_dataset: {REAL}\n  attempts: 3\n  formats: ['0C', '*C']\n"
         "  unique_variants: true\n  dry_run: true\n"
     )
     done = run("--config", "run.yaml", "--formats", "*C", cwd=tmp_path)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import BUNDLED, Outcome, Row, attempt, run, write_rows, write_tokenizer
+from conftest import REAL, Outcome, Row, attempt, run, write_rows, write_tokenizer
 
 from skill_factory.checks import mutants
 from skill_factory.formats import FORMATS
@@ -23,7 +23,7 @@ from skill_factory.rewards import compute_score
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good") / "sft"
-    done = run("-i", BUNDLED, "-o", folder, "--formats", *FORMATS, "--attempts", "4")
+    done = run("-i", REAL, "-o", folder, "--formats", *FORMATS, "--attempts", "4")
     assert done.code == 0, done.err
     return folder
 
@@ -198,10 +198,10 @@ def test_a_trace_is_spoilt_in_three_ways() -> None:
 
 
 def test_traces_that_are_too_long_are_left_out_whole(tokenizer: Path, tmp_path: Path) -> None:
-    options = ("-i", BUNDLED, "--tokenizer", tokenizer, "--max-tokens", "300")
+    options = ("-i", REAL, "--tokenizer", tokenizer, "--max-tokens", "300")
     assert run(*options, "-o", tmp_path / "sft").code == 0
     assert check(tmp_path / "sft", "--tokenizer", tokenizer, "--cutoff-len", "300").code == 0
-    assert run("-i", BUNDLED, "-o", tmp_path / "all").code == 0
+    assert run("-i", REAL, "-o", tmp_path / "all").code == 0
     kept, every = (
         {row["trace_id"]: row for row in pq.read_table(tmp_path / name / "sft_train").to_pylist()}
         for name in ("sft", "all")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import (
     ANSWER,
-    BUNDLED,
+    REAL,
     REFLECTION,
     RESPONSE,
     ROOT,
@@ -40,7 +40,7 @@ ALL_FORMATS = ("--formats", *FORMATS)
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All formats of the bundled data, twice over."""
     folder = tmp_path_factory.mktemp("bundled") / "sft"
-    done = run("-i", BUNDLED, "-o", folder, *ALL_FORMATS, "--repeats", "2")
+    done = run("-i", REAL, "-o", folder, *ALL_FORMATS, "--repeats", "2")
     assert done.code == 0, done.err
     return folder
 
@@ -66,7 +66,7 @@ def rebuilt(plan: Row, source: list[Row], phrases: list[str]) -> Trace:
 
 
 def test_the_plan_and_the_input_give_every_trace(bundled: Path) -> None:
-    source = pq.read_table(BUNDLED).to_pylist()
+    source = pq.read_table(REAL).to_pylist()
     phrases = [text for texts in read_manifest(bundled)["phrases"].values() for text in texts]
     plans = pq.read_table(bundled / "plan.parquet").to_pylist()
     traces = read_traces(bundled)
@@ -85,7 +85,7 @@ def test_the_plan_and_the_input_give_every_trace(bundled: Path) -> None:
 
 
 def test_reflections_judge_truly_and_traces_end_right(bundled: Path) -> None:
-    gold = {row["question"]: row["answer"] for row in pq.read_table(BUNDLED).to_pylist()}
+    gold = {row["question"]: row["answer"] for row in pq.read_table(REAL).to_pylist()}
     for row, plan in zip(
         read_traces(bundled), pq.read_table(bundled / "plan.parquet").to_pylist(), strict=True
     ):
@@ -173,7 +173,7 @@ def test_the_folder_describes_itself(bundled: Path) -> None:
     assert manifest["counts"]["labels"] == dict(sorted(labels.items()))
     assert manifest["counts"]["traces"] == manifest["ledger"]["traces"]["kept"] == len(traces)
     assert manifest["settings"]["formats"] == list(FORMATS)
-    assert manifest["input"]["files"] == {str(BUNDLED): 720}
+    assert manifest["input"]["files"] == {str(REAL): 720}
     card = (bundled / "README.md").read_text()
     assert f"{len(traces):,} traces" in card
     assert any(row["conversations"][1]["content"] in card for row in traces)
@@ -317,7 +317,7 @@ def test_formats_in_every_spelling(make: Make, spelling: list[str]) -> None:
 def test_the_command_line_of_the_release(tmp_path: Path) -> None:
     folder = tmp_path / "sft"
     done = run(
-        *("--input_reflection_dataset_name", BUNDLED, "--output_dataset_name", folder),
+        *("--input_reflection_dataset_name", REAL, "--output_dataset_name", folder),
         *("--num_responses_ignore_correctness", "5", "--num_repeats_per_question", "1"),
         *("--formats", "*C_full"),
     )
@@ -328,7 +328,7 @@ def test_the_command_line_of_the_release(tmp_path: Path) -> None:
 def test_all_option_names_of_the_release(tmp_path: Path) -> None:
     folder = tmp_path / "sft"
     done = run(
-        *("--input_reflection_dataset_name", BUNDLED, "--output_dataset_name", folder),
+        *("--input_reflection_dataset_name", REAL, "--output_dataset_name", folder),
         *("--num_responses_ignore_correctness", "3", "--num_repeats_per_question", "2"),
         *("--formats", "*C", "*C*IC", "--subsample_size", "40", "--sampling_response_counts"),
         *("--force_unique_prompting_types", "--prompt_variants_to_use", "original", "rephrase"),
@@ -360,7 +360,7 @@ def test_a_subsample_is_whole_traces_of_the_full_set(make: Make, many: Path) -> 
 
 
 def test_a_subsample_larger_than_all_is_all_and_says_so(tmp_path: Path) -> None:
-    done = run("-i", BUNDLED, "-o", tmp_path / "sft", "--subsample", "1000")
+    done = run("-i", REAL, "-o", tmp_path / "sft", "--subsample", "1000")
     assert done.code == 0
     assert "a subsample of 1,000 traces was asked for, but there are only 260" in done.out
     assert len(read_traces(tmp_path / "sft")) == 260
@@ -397,19 +397,19 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, many: Path) -> None
 
 def test_settings_without_effect_are_noted(tmp_path: Path) -> None:
     done = run(
-        *("-i", BUNDLED, "--dry-run", "--sample-lengths", "--prompt-variants", "orignal,original"),
+        *("-i", REAL, "--dry-run", "--sample-lengths", "--prompt-variants", "orignal,original"),
         *("--drop-reflections-containing", "Zzz", "--attempts", "2"),
     )
     assert "Note: no attempt has the prompt variant 'orignal'; there are: altern" in done.out
     assert "Note: no valid reflection contains 'Zzz'" in done.out
     assert "Note: sample_lengths has no effect on the formats *C_full" in done.out
-    failed = run("-i", BUNDLED, "--dry-run", "--prompt-variants", "orignal")
+    failed = run("-i", REAL, "--dry-run", "--prompt-variants", "orignal")
     assert failed.code == 1
     assert "Note: no attempt has the prompt variant 'orignal'" in failed.out
 
 
 def test_a_pipe_sees_no_progress_bar(tmp_path: Path) -> None:
-    assert run("-i", BUNDLED, "-o", tmp_path / "sft").err == ""
+    assert run("-i", REAL, "-o", tmp_path / "sft").err == ""
 
 
 def test_a_terminal_sees_progress(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_a_terminal_sees_progress(tmp_path: Path) -> None:
 
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "skill_factory", "create", "-i", str(BUNDLED)]
+    command = [sys.executable, "-m", "skill_factory", "create", "-i", str(REAL)]
     subprocess.run(
         [*command, "-o", str(tmp_path / "sft")],
         stderr=child,
@@ -438,14 +438,14 @@ def test_a_terminal_sees_progress(tmp_path: Path) -> None:
 
 def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     folder = tmp_path / "sft"
-    assert run("-i", BUNDLED, "-o", folder).code == 0
+    assert run("-i", REAL, "-o", folder).code == 0
     (folder / "mine.txt").write_text("keep")
-    refused = run("-i", BUNDLED, "-o", folder, "--seed", "1")
+    refused = run("-i", REAL, "-o", folder, "--seed", "1")
     assert refused.code == 1
     assert "exists already" in refused.err
     assert "--overwrite" in refused.err
     assert (folder / "mine.txt").exists()
-    assert run("-i", BUNDLED, "-o", folder, "--seed", "1", "--overwrite").code == 0
+    assert run("-i", REAL, "-o", folder, "--seed", "1", "--overwrite").code == 0
     assert not (folder / "mine.txt").exists()
     assert read_manifest(folder)["settings"]["seed"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["sft"]
@@ -456,7 +456,7 @@ def test_only_an_sft_folder_is_ever_replaced(tmp_path: Path) -> None:
     mine.mkdir()
     (mine / "thesis.txt").write_text("keep")
     for output in (mine, tmp_path, tmp_path / "mine" / "..", Path(".")):
-        done = run("-i", BUNDLED, "-o", f"{output}/", "--overwrite", cwd=mine)
+        done = run("-i", REAL, "-o", f"{output}/", "--overwrite", cwd=mine)
         assert done.code == 1
         assert "so it is not replaced" in done.err
     assert (mine / "thesis.txt").read_text() == "keep"
@@ -465,16 +465,16 @@ def test_only_an_sft_folder_is_ever_replaced(tmp_path: Path) -> None:
 def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert run("-i", BUNDLED, "-o", tmp_path / "link").code == 0
+    assert run("-i", REAL, "-o", tmp_path / "link").code == 0
     assert (tmp_path / "link").is_symlink()
     assert read_manifest(tmp_path / "real")["counts"]["traces"] == 260
 
 
 def test_a_failed_run_leaves_the_old_folder(tmp_path: Path) -> None:
     folder = tmp_path / "sft"
-    assert run("-i", BUNDLED, "-o", folder).code == 0
+    assert run("-i", REAL, "-o", folder).code == 0
     before = content(folder)
-    assert run("-i", BUNDLED, "-o", folder, "--attempts", "500", "--overwrite").code == 1
+    assert run("-i", REAL, "-o", folder, "--attempts", "500", "--overwrite").code == 1
     assert content(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["sft"]
 
@@ -504,7 +504,7 @@ def test_a_run_on_local_files_imports_neither_pandas_nor_datasets(tmp_path: Path
     code = f"""
 import sys
 from skill_factory.sft_data_creation import create
-create(["-i", {str(BUNDLED)!r}, "-o", {str(tmp_path / "sft")!r}], standalone_mode=False)
+create(["-i", {str(REAL)!r}, "-o", {str(tmp_path / "sft")!r}], standalone_mode=False)
 print([name for name in ("pandas", "datasets") if name in sys.modules])
 """
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -258,8 +258,9 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "bash tests/run.sh\n" in README
     ci = (ROOT / ".ci" / "run").read_text()
     assert "/tests/run.sh" in ci
-    assert "/tests/trainers/run.sh" in ci
-    assert "`bash tests/trainers/run.sh`" in README
+    for suite in ("trainers", "models"):
+        assert f"/tests/{suite}/run.sh" in ci
+        assert f"`bash tests/{suite}/run.sh`" in README
 
 
 def test_the_project_is_laid_out_as_promised() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import BUNDLED, ROOT, Outcome, run, write_rows, write_tokenizer
+from conftest import REAL, ROOT, Outcome, run, write_rows, write_tokenizer
 
 from skill_factory.export.verl import reward_settings
 from skill_factory.rewards import compute_score
@@ -20,7 +20,7 @@ from skill_factory.rewards import compute_score
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder, with ./sft and a tokenizer in ./model."""
     place = tmp_path_factory.mktemp("user")
-    assert run("-i", BUNDLED, "-o", "./sft", cwd=place).code == 0
+    assert run("-i", REAL, "-o", "./sft", cwd=place).code == 0
     write_tokenizer(place / "model")
     return place
 
@@ -194,7 +194,7 @@ def test_the_split_does_not_depend_on_the_order_of_the_questions(place: Path) ->
 
 
 def test_questions_of_the_sft_dataset_are_left_out(place: Path) -> None:
-    done = export(place, "verl", "-i", BUNDLED, "-o", "./rest", "--exclude-sft", "./sft")
+    done = export(place, "verl", "-i", REAL, "-o", "./rest", "--exclude-sft", "./sft")
     assert done.code == 0, done.err
     asked = {
         row["conversations"][0]["content"]

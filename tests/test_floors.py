@@ -11,7 +11,7 @@ from conftest import ROOT
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
     {"tables", "markup", "ledger", "store", "tokens", "prompts", "models"},
-    {"phrases", "json_files", "pools", "card", "engines", "tasks", "journal"},
+    {"phrases", "json_files", "pools", "card", "engines", "tasks", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},
     {"config", "reflecting", "progress", "export"},

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import BUNDLED, ROOT, Outcome, read_manifest, read_traces, run
+from conftest import REAL, ROOT, Outcome, read_manifest, read_traces, run
 from hub import Fault, Repo, Request, User, serve
 
 TOKEN = "hf_right"
@@ -25,7 +25,7 @@ REPO = "org/traces"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sft") / "sft"
-    done = run("-i", BUNDLED, "-o", folder, "--license", "apache-2.0")
+    done = run("-i", REAL, "-o", folder, "--license", "apache-2.0")
     assert done.code == 0, done.err
     return folder
 
@@ -119,7 +119,7 @@ def test_pushed_again_nothing_is_sent(place: Place, folder: Path) -> None:
 
 
 def test_create_pushes_what_it_makes(place: Place) -> None:
-    done = place.command("create", "-i", BUNDLED, "-o", REPO, "--private")
+    done = place.command("create", "-i", REAL, "-o", REPO, "--private")
     assert done.code == 0, done.err
     assert place.repos[REPO].private
     assert "the card names no license; name one with --license" in done.out
@@ -129,7 +129,7 @@ def test_create_pushes_what_it_makes(place: Place) -> None:
 
 
 def test_create_need_not_push(place: Place) -> None:
-    done = place.command("create", "-i", BUNDLED, "-o", REPO, "--no-push", token="")
+    done = place.command("create", "-i", REAL, "-o", REPO, "--no-push", token="")
     assert done.code == 0, done.err
     assert (place.home / "outputs" / REPO / "manifest.json").exists()
     assert not place.log

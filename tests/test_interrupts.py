@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLED, ROOT, attempts, read_manifest, run, write_rows
+from conftest import REAL, ROOT, attempts, read_manifest, run, write_rows
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -102,20 +102,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
 def test_what_a_killed_run_was_replacing_is_put_back(tmp_path: Path) -> None:
     folder = tmp_path / "sft[1]"
-    assert run("-i", BUNDLED, "-o", folder).code == 0
+    assert run("-i", REAL, "-o", folder).code == 0
     # As it is between the two renames that replace a folder.
     work = tmp_path / ".sft[1].partial-abc"
     work.mkdir()
     (work / "lock").touch()
     folder.rename(work / "replaced")
-    refused = run("-i", BUNDLED, "-o", folder)
+    refused = run("-i", REAL, "-o", folder)
     assert "exists already" in refused.err
     assert read_manifest(folder)["counts"]["traces"] == 260
     assert [path.name for path in tmp_path.iterdir()] == ["sft[1]"]
 
 
 def test_a_failed_run_leaves_no_new_folders(tmp_path: Path) -> None:
-    assert run("-i", BUNDLED, "-o", tmp_path / "a" / "b" / "c", "--attempts", "99").code == 1
+    assert run("-i", REAL, "-o", tmp_path / "a" / "b" / "c", "--attempts", "99").code == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -123,7 +123,7 @@ def test_a_run_beside_another_does_not_disturb_it(large: Path, tmp_path: Path) -
     with start(large, tmp_path / "sft") as first:
         wait_for_work(tmp_path, first)
         first.send_signal(signal.SIGSTOP)  # so it is at work as long as the second one is
-        second = run("-i", BUNDLED, "-o", tmp_path / "sft")
+        second = run("-i", REAL, "-o", tmp_path / "sft")
         first.send_signal(signal.SIGCONT)
         _, err = first.communicate()
     assert second.code == 0, second.err

@@ -83,7 +83,7 @@ def accounts(folder: Path) -> dict[str, Any]:
 
 def test_a_run_ends_in_traces_that_check_finds_no_fault_in(server: Server, tmp_path: Path) -> None:
     said = go(tmp_path / "run", config(server))
-    assert "sample: 192 samples to ask for in 48 requests, 0 are in the journal" in said
+    assert "sample: 192 samples to ask for in 48 requests, 0 are had already" in said
     told = accounts(tmp_path / "run")
     assert told["questions"]["questions"]["kept"] == 12
     assert told["sample"]["samples"] == {"read": 192, "kept": 192, "losses": {}}
@@ -123,12 +123,12 @@ def test_more_samples_ask_only_for_the_rest_and_a_changed_prompt_says_why(
 ) -> None:
     go(tmp_path / "run", config(server), "--to", "sample")
     said = go(tmp_path / "run", config(server, sample={"samples": 8}), "--to", "sample")
-    assert "sample: 192 in the journal, 192 answered, 0 failed" in said
+    assert "sample: 192 had already, 192 answered, 0 failed" in said
     prompts = tmp_path / "mine.yaml"
     prompts.write_text("variants: {original: {user: 'Now: {question} <answer></answer>'}}")
     changed = config(server, sample={"samples": 8, "prompts": str(prompts)})
     said = go(tmp_path / "run", changed, "--to", "sample")
-    assert "288 in the journal, 96 answered" in said
+    assert "288 had already, 96 answered" in said
     assert "asked because the prompt changed: 96" in said
     assert set(server.answered().values()) == {8, 4} or set(server.answered().values()) == {8}
 
@@ -185,7 +185,7 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(server: Server, tmp_path: Path
     said = go(tmp_path / "run", settings)
     assert re.search(r"completion tokens in \d+ s, cost 0\.0\d", said)
     said = go(tmp_path / "run", settings, "--dry-run")
-    assert "0 samples to ask for in 0 requests, 192 are in the journal" in said
+    assert "0 samples to ask for in 0 requests, 192 are had already" in said
 
 
 def listen(server: Server) -> list[dict[str, Any]]:
@@ -456,7 +456,7 @@ def test_what_failed_is_noted_and_asked_for_by_the_next_run(server: Server, tmp_
     assert accounts(tmp_path / "run")["sample"]["samples"]["losses"] == {"missing": 16}
     server.faults.clear()
     said = go(tmp_path / "run", settings, "--to", "sample")
-    assert "176 in the journal, 16 answered" in said
+    assert "176 had already, 16 answered" in said
     assert accounts(tmp_path / "run")["sample"]["samples"]["losses"] == {}
 
 
@@ -526,7 +526,7 @@ def test_ctrl_c_keeps_all_answers_and_says_how_to_go_on(server: Server, tmp_path
     answered = sum(entry.count for entry in server.log)
     server.latency = 0.0
     said = go(tmp_path / "run", settings, "--to", "sample")
-    had = re.search(r"sample: ([\d,]+) in the journal", said)
+    had = re.search(r"sample: ([\d,]+) had already", said)
     assert had
     assert 0 < int(had[1].replace(",", "")) <= answered
 

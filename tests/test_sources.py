@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import (
     ANSWER,
-    BUNDLED,
     CORRECT,
+    REAL,
     REFLECTION,
     RESPONSE,
     Make,
@@ -179,10 +179,10 @@ def hub(tmp_path: Path) -> Hub:
     files = {
         "README.md": header.encode(),
         "data/train-00000-of-00001.parquet": new,
-        "other/x.parquet": BUNDLED.read_bytes(),
+        "other/x.parquet": REAL.read_bytes(),
     }
     before = {"README.md": header.encode(), "data/train-00000-of-00001.parquet": old}
-    before["other/x.parquet"] = BUNDLED.read_bytes()
+    before["other/x.parquet"] = REAL.read_bytes()
     repos = {
         "org/public": Repo(files, tags={"v1": before}),
         "org/private": Repo(files, token="hf_right"),

@@ -11,7 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from conftest import BUNDLED, ROOT
+from conftest import REAL, ROOT
 
 TRAINERS = Path(os.environ.get("TRAINERS", "~/.cache/skill-factory")).expanduser()
 
@@ -58,7 +58,7 @@ def user_folder() -> Path:
     """A folder with annotated.parquet, the SFT folder ./sft made of it, the tiny model ./model."""
     place = Path(tempfile.mkdtemp(prefix="skill-factory-trainers-"))
     atexit.register(shutil.rmtree, place)
-    (place / "annotated.parquet").symlink_to(BUNDLED)
+    (place / "annotated.parquet").symlink_to(REAL)
     ours(
         *("create", "-i", "annotated.parquet", "-o", "./sft"),
         *("--formats", "*C_full", "*C*IC", "*CC", "paper", "--attempts", "4"),
