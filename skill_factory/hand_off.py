@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from skill_factory.errors import OptionError, SkillFactoryError
+from skill_factory.commands import COUNT, SETTINGS, clear_errors
+from skill_factory.errors import OptionError
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 
 
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    try:
-        yield
-    except OptionError as error:
-        raise click.UsageError(str(error)) from None
-    except SkillFactoryError as error:
-        raise click.ClickException(str(error)) from None
-
-
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @_FOLDER
 @click.argument("repo", metavar="REPO")
 @click.option("--private", is_flag=True, help="If the repository is made now, make it private.")
@@ -45,7 +33,7 @@ def push(
     Other configs of the repository and the rest of its card stay. A push that failed goes on where
     it was when it is run again.
     """
-    with _clear_errors():
+    with clear_errors():
         if repo.count("/") != 1:
             raise OptionError(f"{repo}: a repository on the Hub is written as org/name")
         if create_pr and revision:
@@ -63,12 +51,12 @@ def push(
     click.echo(done.told())
 
 
-@click.group(context_settings=_SETTINGS)
+@click.group(context_settings=SETTINGS)
 def export() -> None:
     """Write what trainers want beside the data."""
 
 
-@export.command("llama-factory", context_settings=_SETTINGS)
+@export.command("llama-factory", context_settings=SETTINGS)
 @_FOLDER
 @click.option(
     "-o",
@@ -87,7 +75,7 @@ def export() -> None:
 @click.option("--repo", metavar="REPO", help="Train on this Hub dataset instead of the files.")
 @click.option("--model", metavar="PATH|REPO", help="Model to train.")
 @click.option("--template", metavar="NAME", help="LLaMA-Factory's template.  [default: qwen]")
-@click.option("--cutoff-len", type=click.IntRange(min=1), help="[default: 4096]")
+@click.option("--cutoff-len", type=COUNT, help="[default: 4096]")
 @click.option("--output-dir", metavar="DIR", help="Where the trained model goes.")
 @click.option("--tokenizer", metavar="PATH|REPO", help="Check lengths and template with it.")
 @click.option("--overwrite", is_flag=True, help="Replace the training config.")
@@ -108,7 +96,7 @@ def export_llama_factory(
 
     Refused if it would drop a trace of the SFT folder DIR or, with --tokenizer, cut one off.
     """
-    with _clear_errors():
+    with clear_errors():
         from skill_factory.export import llama_factory
 
         done = llama_factory.export(
@@ -127,7 +115,7 @@ def export_llama_factory(
     click.echo(done.told())
 
 
-@export.command("verl", context_settings=_SETTINGS)
+@export.command("verl", context_settings=SETTINGS)
 @click.option(
     "-i", "--input-dataset", required=True, metavar="PATH|REPO", help="Dataset of questions."
 )
@@ -157,18 +145,16 @@ def export_llama_factory(
 @click.option("--facts-column", default="metadata", help="[default: metadata]")
 @click.option(
     "--val-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Questions to validate on.  [default: a tenth, at most 500]",
 )
 @click.option("--seed", type=int, default=0, help="Which questions are those.  [default: 0]")
 @click.option("--system-prompt", metavar="TEXT", help="Goes before every question.")
 @click.option("--tokenizer", metavar="PATH|REPO", help="Leave out prompts that are too long.")
-@click.option("--max-prompt-length", type=click.IntRange(min=1), default=512, help="[default: 512]")
-@click.option(
-    "--max-response-length", type=click.IntRange(min=1), default=4096, help="[default: 4096]"
-)
+@click.option("--max-prompt-length", type=COUNT, default=512, help="[default: 512]")
+@click.option("--max-response-length", type=COUNT, default=4096, help="[default: 4096]")
 @click.option("--model", metavar="PATH|REPO", help="Model to train.")
-@click.option("--gpus", type=click.IntRange(min=1), default=4, help="[default: 4]")
+@click.option("--gpus", type=COUNT, default=4, help="[default: 4]")
 @click.option(
     "--verl-version", metavar="V", help="Write the command for it.  [default: the installed one]"
 )
@@ -184,7 +170,7 @@ def export_verl(
     **settings: Any,
 ) -> None:
     """Write parquet files of questions for verl, and the command that trains on them."""
-    with _clear_errors():
+    with clear_errors():
         from skill_factory.export import verl
 
         columns = verl.Columns(question_column, answer_column, task_column, facts_column)
@@ -198,14 +184,14 @@ def export_verl(
     click.echo(done.told())
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @_FOLDER
 @click.option("--task", metavar="NAME", help="Task of all questions.  [default: what is known]")
 @click.option("--rewards/--no-rewards", default=True, help="Replay rewards.  [default]")
 @click.option("--tokenizer", metavar="PATH|REPO", help="Look at lengths and special tokens.")
 @click.option(
     "--cutoff-len",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Find traces of more tokens; with --tokenizer.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Name every trace that has a fault.")
@@ -225,7 +211,7 @@ def check(
     1.0, and 0.0 when its final answer is made wrong, taken away, or moved before the thinking's
     end; none is longer than --cutoff-len.
     """
-    with _clear_errors():
+    with clear_errors():
         if cutoff_len and not tokenizer:
             raise OptionError("--cutoff-len counts tokens; name a --tokenizer")
         from skill_factory import checks, tokens

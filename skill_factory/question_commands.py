@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skill_factory.errors import OptionError, OutputError, SkillFactoryError
+from skill_factory.commands import SETTINGS, clear_errors
+from skill_factory.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _SHOWN = 3
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @click.argument("source", metavar="SOURCE")
 @click.option(
     "-o",
@@ -77,15 +77,11 @@ def questions(
     for any of its datasets; else a file, a folder or a dataset on the Hub with questions and
     answers. Nothing is written unless all of it can be.
     """
-    try:
+    with clear_errors():
         given = {name: value for name, value in settings.items() if value is not None}
         if gym:
             given["gym"] = dict(map(_gym_setting, gym))
         _questions(given | {"source": source}, output, overwrite, dry_run)
-    except OptionError as error:
-        raise click.UsageError(str(error)) from None
-    except SkillFactoryError as error:
-        raise click.ClickException(str(error)) from None
 
 
 def _questions(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from skill_factory.config import RunConfig, load_run
-from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
+from skill_factory.commands import COUNT, SETTINGS, clear_errors
+from skill_factory.errors import OptionError
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-_COUNT = click.IntRange(min=1)
+if TYPE_CHECKING:
+    from skill_factory.config import RunConfig
+
 _STAGES = ("questions", "sample", "grade", "reflect", "create")  # of `runs.Stage`, which is heavy
 _PATH = click.Path(path_type=Path)
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -62,17 +62,17 @@ _MODEL = (
                  "http://localhost:8000/v1]"),
     click.option("--model", "name", metavar="NAME", help="[default: the server's only model]"),
     click.option("--local", metavar="GGUF", help="No server: a GGUF file, or smollm2, in process."),
-    click.option("--context", type=_COUNT, help="Tokens of a prompt and its answer together, in "
+    click.option("--context", type=COUNT, help="Tokens of a prompt and its answer together, in "
                  "process.  [default: 2048]"),
     click.option("--api-key-env", metavar="VARIABLE", help="Where the key is.  "
                  "[default: OPENAI_API_KEY]"),
     click.option("--identity", metavar="TEXT", help="What the journal knows the model by.  "
                  "[default: address and name]"),
     click.option("--timeout", type=float, help="Seconds for a request.  [default: 600]"),
-    click.option("--concurrency", type=_COUNT, help="Requests in flight at most.  [default: 256]"),
+    click.option("--concurrency", type=COUNT, help="Requests in flight at most.  [default: 256]"),
     click.option("--patience", type=float, help="Seconds that the server may be away.  "
                  "[default: 1800]"),
-    click.option("--tries", type=_COUNT, help="How often a request is sent.  [default: 6]"),
+    click.option("--tries", type=COUNT, help="How often a request is sent.  [default: 6]"),
     click.option("--skip-too-long/--no-skip-too-long", default=None, help="Count questions that "
                  "do not fit the model's context, instead of ending the run."),
     click.option("--grammar", type=click.Choice(["llama.cpp", "vllm"]), help="How the server "
@@ -120,27 +120,16 @@ def _with(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
     return decorate
 
 
-@contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OptionError as error:
-        raise click.UsageError(str(error)) from None
-    except NothingMadeError as error:
-        click.echo(error.reasons)
-        raise click.ClickException(str(error)) from None
-    except SkillFactoryError as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo(
-            f"Stopped. All answers are kept in {folder}; the same command goes on from here.",
-            err=True,
-        )
-        sys.exit(130)
+def _errors(folder: Path) -> AbstractContextManager[None]:
+    return clear_errors(
+        f"Stopped. All answers are kept in {folder}; the same command goes on from here."
+    )
 
 
 def _settings(folder: Path, config_file: Path | None, **stages: dict[str, Any]) -> RunConfig:
     """A run's settings: those it has, or a file's, under flags; a flag that is `none` is null."""
+    from skill_factory.config import load_run  # takes a quarter of a second
+
     own = folder / "config.yaml"
     flags = {
         stage: {
@@ -162,7 +151,7 @@ def _split(given: dict[str, Any], options: tuple[Any, ...]) -> dict[str, Any]:
     return {name: given.pop(name) for name in names}
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @click.argument("config_file", metavar="CONFIG", type=_PATH)
 @click.option(
     "-o", "--output", metavar="RUN", type=_PATH,
@@ -180,7 +169,7 @@ def run(
     settings and input have not changed is not made again.
     """
     folder = output or Path("outputs") / config_file.stem
-    with _clear_errors(folder):
+    with _errors(folder):
         config = _settings(folder, config_file)
         from skill_factory import run_folder, runs
 
@@ -199,7 +188,7 @@ def run(
             click.echo(hub.push(going.folder.sft, repo, private=config.create.private).told())
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @click.option(
     "-i", "--questions", metavar="PATH|REPO",
     help="Questions: a file that `skill-factory questions` made, or any with its columns.",
@@ -207,7 +196,7 @@ def run(
 @click.option("-o", "--output", "folder", metavar="RUN", type=_PATH, required=True,
               help="The run's folder.")  # fmt: skip
 @_CONFIG
-@click.option("--samples", type=_COUNT, help="Attempts under each prompt variant.  [default: 16]")
+@click.option("--samples", type=COUNT, help="Attempts under each prompt variant.  [default: 16]")
 @click.option(
     "--prompt-variants", multiple=True, callback=_names, metavar="NAMES",
     help="With commas, or repeated.  [default: original,plan_and_execute,alternatively,rephrase]",
@@ -216,7 +205,7 @@ def run(
 @_with(*_DRAWING, *_MODEL, *_FILES)
 def sample(folder: Path, config_file: Path | None, questions: str | None, **given: Any) -> None:
     """Ask a model for attempts at questions; what the run's journal has is not asked again."""
-    with _clear_errors(folder):
+    with _errors(folder):
         files, model = _split(given, _FILES), _split(given, _MODEL)
         config = _settings(
             folder, config_file, questions={"source": questions}, model=model, sample=given
@@ -224,7 +213,7 @@ def sample(folder: Path, config_file: Path | None, questions: str | None, **give
         _ask(folder, config, "sample", **files)
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @_FOLDER
 @_CONFIG
 @click.option("--task", metavar="NAME", help="Task of all questions.  [default: each one's own]")
@@ -232,23 +221,23 @@ def sample(folder: Path, config_file: Path | None, questions: str | None, **give
               help="Grade answers that a length limit ended like any other.")  # fmt: skip
 @click.option("--hint-words", multiple=True, callback=_names, metavar="WORDS",
               help="What leaks a hint; with commas, or repeated.  [default: hint]")  # fmt: skip
-@click.option("--workers", type=_COUNT, help="Processes.  [default: cores, at most 8]")
+@click.option("--workers", type=COUNT, help="Processes.  [default: cores, at most 8]")
 def grade(folder: Path, config_file: Path | None, **given: Any) -> None:
     """Grade a run's attempts, again perhaps, without asking the model.
 
     Where they were reflected on, the annotated table follows.
     """
-    with _clear_errors(folder):
+    with _errors(folder):
         config = _settings(folder, config_file, grade=given)
         from skill_factory import runs
 
         runs.Run(folder, config, click.echo).regrade()
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @_FOLDER
 @_CONFIG
-@click.option("--reflections", type=_COUNT, help="On each attempt.  [default: 4]")
+@click.option("--reflections", type=COUNT, help="On each attempt.  [default: 4]")
 @click.option("--until-valid/--no-until-valid", default=None,
               help="One after the other, until an attempt has a valid one.")  # fmt: skip
 @click.option("--all-questions/--no-all-questions", default=None,
@@ -257,7 +246,7 @@ def grade(folder: Path, config_file: Path | None, **given: Any) -> None:
 @_with(*_DRAWING, *_MODEL, *_FILES)
 def reflect(folder: Path, config_file: Path | None, prompts: str | None, **given: Any) -> None:
     """Ask a model for reflections on the attempts of a run that can be used."""
-    with _clear_errors(folder):
+    with _errors(folder):
         files, model = _split(given, _FILES), _split(given, _MODEL)
         config = _settings(
             folder, config_file, model=model, reflect=given, sample={"prompts": prompts}

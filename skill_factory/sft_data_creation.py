@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from skill_factory.config import CreateConfig, load_config
-from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
+from skill_factory.commands import COUNT, SETTINGS, clear_errors
+from skill_factory.errors import OptionError
 from skill_factory.formats import FORMATS
 from skill_factory.store import looks_local
 from skill_factory.tasks import TASKS
+
+if TYPE_CHECKING:
+    from skill_factory.config import CreateConfig
 
 # Options that take several values after one flag, as argparse's nargs="+" does; click has no such
 # thing.
@@ -53,12 +55,9 @@ def _commas(
     return names or None
 
 
-COUNT = click.IntRange(min=1)
-
-
 @click.command(
     cls=_SeveralValues,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.option(
     "-i",
@@ -226,7 +225,9 @@ def create(config_file: Path | None, **flags: Any) -> None:
     cannot be used is counted, with its reason, in a table at the end and in the output's
     manifest.json.
     """
-    try:
+    with clear_errors():
+        from skill_factory.config import load_config  # takes a quarter of a second
+
         config = load_config(
             config_file, {name: value for name, value in flags.items() if value is not None}
         )
@@ -245,16 +246,6 @@ def create(config_file: Path | None, **flags: Any) -> None:
 
             folder, repo = Path(config.folder), config.repository
             click.echo(hub.push(folder, repo, private=config.private).told())
-    except OptionError as error:
-        raise click.UsageError(str(error)) from None
-    except NothingMadeError as error:
-        click.echo(error.reasons)
-        raise click.ClickException(str(error)) from None
-    except SkillFactoryError as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo("Stopped; nothing was left half-made.", err=True)
-        sys.exit(130)
 
 
 def _check_places(config: CreateConfig) -> None:

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
-    {"tables", "markup", "ledger", "store", "tokens", "prompts", "models"},
+    {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models"},
     {"phrases", "json_files", "pools", "card", "engines", "tasks", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},

@@ -1,0 +1,36 @@
+"""What all commands share: how they end, and how their help looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
+
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+}
+COUNT = click.IntRange(min=1)
+
+
+@contextmanager
+def clear_errors(stopped: str = "Stopped; nothing was left half-made.") -> Iterator[None]:
+    """Turn our errors into one line and an exit code: 2 for options, 1 for all else; Ctrl-C into
+    what is told of it, and 130."""
+    try:
+        yield
+    except OptionError as error:
+        raise click.UsageError(str(error)) from None
+    except NothingMadeError as error:
+        click.echo(error.reasons)
+        raise click.ClickException(str(error)) from None
+    except SkillFactoryError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo(stopped, err=True)
+        sys.exit(130)
