@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -27,6 +29,7 @@ from skill_factory.tasks import task_of
 from skill_factory.yaml_files import UNREADABLE, parse
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
+Word = Annotated[str, Field(pattern=r"\S")]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -39,6 +42,31 @@ def _known(task: str) -> str:
 
 
 KnownTask = Annotated[str, AfterValidator(_known)]
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good:  # not shown: there may be a password in it
+        raise ValueError("base_url: is no address of a server: http://HOST:PORT/v1")
+    return url
+
+
+_OURS = {"messages", "model", "n", "seed", "stream"}
+
+
+def _body(extra: dict[Any, Any]) -> dict[str, Any]:
+    """As JSON has it: from a config and from the run's own, the same."""
+    try:
+        body: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"extra_body: is not JSON: {error}") from None
+    if taken := _OURS & body.keys():
+        raise ValueError(f"extra_body: {min(taken)} is not for this place: it has a meaning here")
+    return body
 
 
 class CreateConfig(BaseModel):
@@ -175,7 +203,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    base_url: str | None = None
+    base_url: Annotated[str, AfterValidator(_address)] | None = None
     """The server's address, http://HOST:PORT/v1; None: $OPENAI_BASE_URL, else localhost:8000."""
     name: str | None = None
     """The model's name; None: the only one that the server has."""
@@ -188,11 +216,11 @@ class ModelConfig(BaseModel):
     identity: str | None = None
     """What the journal knows the model by; None: address and name. Give the old one when the same
     model has moved, and nothing is asked again."""
-    timeout: Annotated[float, Field(gt=0, strict=False)] = 600.0
+    timeout: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] = 600.0
     """For a whole request."""
     concurrency: Count = 256
     """Requests in flight at most; how many are best is found out."""
-    patience: Annotated[float, Field(gt=0, strict=False)] = 1800.0
+    patience: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] = 1800.0
     """How long the server may be away until the run ends."""
     tries: Count = 6
     """How often a request that fails is sent."""
@@ -200,9 +228,9 @@ class ModelConfig(BaseModel):
     """Count questions that do not fit the model's context, instead of ending the run."""
     grammar: Literal["llama.cpp", "vllm"] = "llama.cpp"
     """How the server takes the grammar of a prompt that has one."""
-    prompt_price: Annotated[float, Field(ge=0, strict=False)] | None = None
+    prompt_price: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
     """Of a million tokens; None: not known."""
-    completion_price: Annotated[float, Field(ge=0, strict=False)] | None = None
+    completion_price: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
     """Of a million tokens; None: not known."""
 
     @model_validator(mode="after")
@@ -217,16 +245,18 @@ class _Drawing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    temperature: Annotated[float, Field(ge=0, strict=False)] | None = 0.7
+    temperature: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = 0.7
     top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = 0.8
     top_k: int | None = 20
-    repetition_penalty: Annotated[float, Field(gt=0, strict=False)] | None = 1.1
+    repetition_penalty: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] | None = (
+        1.1
+    )
     max_tokens: Count | None = 4096
     stop: Texts = ()
     """Texts that end an answer."""
     seed: int | None = None
     """Seed of each prompt's first sample, the next one has the next."""
-    extra_body: dict[str, Any] = {}
+    extra_body: Annotated[dict[Any, Any], AfterValidator(_body)] = {}
     """Anything else that the server takes."""
 
     @property
@@ -261,7 +291,7 @@ class GradeConfig(BaseModel):
     keep_cut_off: bool = False
     """Grade answers that were cut off by a length limit like any other, instead of setting them
     aside."""
-    hint_words: Texts = ("hint",)
+    hint_words: Annotated[tuple[Word, ...], Field(strict=False)] = ("hint",)
     """An attempt under a hint variant with one of these in it, in any case, leaks the hint."""
     workers: Count | None = None
     """Processes; None: one for each core, at most 8. The result does not depend on it."""
@@ -307,7 +337,9 @@ def load_run(path: Path | None, flags: Mapping[str, Mapping[str, Any]]) -> RunCo
     settings = config.model_dump(exclude_unset=True)
     for stage, given in flags.items():
         if given:
-            settings[stage] = (settings.get(stage) or {}) | dict(given)
+            # Another source is another set of questions: settings of the last are not its own.
+            before = None if stage == "questions" and "source" in given else settings.get(stage)
+            settings[stage] = (before or {}) | dict(given)
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
@@ -322,7 +354,10 @@ def load_run_file(path: Path) -> RunConfig:
         lines = _lines(root, str(path)) if root else {}
         content = content or {}
         if isinstance(content, dict):  # a key with nothing under it, or all of that commented out
-            content = {key: {} if value is None else value for key, value in content.items()}
+            content = {
+                key: {} if value is None and key != "questions" else value
+                for key, value in content.items()
+            }
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
     except UNREADABLE as error:

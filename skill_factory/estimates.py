@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from skill_factory.journal import Journal
 from skill_factory.models import Identified, Sampling
@@ -14,6 +15,13 @@ CHARACTERS = 4
 """Of a prompt for a token, about: no tokenizer is asked."""
 
 _CHUNK = 256
+
+
+class _Nobody(NamedTuple):
+    identity: str
+
+
+_NOBODY = _Nobody("")
 
 
 @dataclass
@@ -49,7 +57,8 @@ def estimate(
     out, rest = Estimate(), iter(asks)
     seen: dict[bytes, int] = {}
     while chunk := list(itertools.islice(rest, _CHUNK)):
-        keys = [ask.key(model, sampling) if model else repr(ask).encode() for ask in chunk]
+        asked = model or _NOBODY
+        keys = [ask.key(asked, sampling) for ask in chunk]
         have = journal.have(keys) if journal and model else {}
         for ask, key in zip(chunk, keys, strict=True):
             absent = set(range(seen.get(key, 0), ask.count)) - have.get(key, set())

@@ -11,7 +11,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -140,7 +141,7 @@ class Journal:
     def have(self, keys: Sequence[bytes]) -> dict[bytes, set[int]]:
         """Which indices are there, by key; keys without any are left out."""
         found: dict[bytes, set[int]] = {}
-        with self._lock:
+        with self._reading():
             self._commit()
             for part in _parts(keys):
                 query = f"SELECT key, idx FROM samples WHERE key IN ({_marks(part)})"
@@ -150,7 +151,7 @@ class Journal:
 
     def read(self, key: bytes, count: int) -> list[tuple[int, Completion]]:
         """The samples there are of the first `count`, with their indices, in their order."""
-        with self._lock:
+        with self._reading():
             self._commit()
             rows = self._database.execute(
                 "SELECT idx, text, finish_reason, prompt_tokens, completion_tokens, seconds "
@@ -163,7 +164,7 @@ class Journal:
         """What was last asked under names; those never asked are left out."""
         by_text = {json.dumps(name): name for name in names}
         found = {}
-        with self._lock:
+        with self._reading():
             for part in _parts(list(by_text)):
                 query = f"SELECT * FROM asked WHERE name IN ({_marks(part)})"
                 for text, *digests in self._database.execute(query, part):
@@ -186,13 +187,24 @@ class Journal:
     def written(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """How many samples of keys were asked for in files; keys that never were are left out."""
         found: dict[bytes, int] = {}
-        with self._lock:
+        with self._reading():
             for part in _parts(keys):
                 query = f"SELECT key, count FROM written WHERE key IN ({_marks(part)})"
                 found.update(self._database.execute(query, part))
         return found
 
     # -- the file ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Have the database to read from."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise InputError(
+                    f"{self.path} is damaged: {error}; bring back a copy of it, or begin a new run"
+                ) from None
 
     def _open(self) -> sqlite3.Connection:
         database = None

@@ -175,9 +175,13 @@ class OpenAIModel:
         self.timeout = timeout
         self._env = api_key_env
         self._key = os.environ.get(api_key_env, "").strip()
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ModelError(f"{base_url!r} is no address of a server: http://HOST:PORT/v1")
+        try:
+            parts = urlsplit(base_url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            parts, good = urlsplit(""), False
+        if not good:
+            raise ModelError(f"{parts.path!r} is no address of a server: http://HOST:PORT/v1")
         if not self._key.isascii():
             raise ModelError(f"the key in ${api_key_env} has characters that no key has")
         # Without what may be secret in an address: user, password and query.
@@ -377,12 +381,17 @@ def read_answer(answer: Any, seconds: float) -> list[Completion]:
         raise Trouble(Kind.FAULTY, "an answer without the form of a chat completion") from None
     if not texts:
         raise Trouble(Kind.FAULTY, "an answer without a text")
-    shares = _shares(told if isinstance(told, int) else None, [len(text) for text, _ in texts])
-    prompt = [asked if isinstance(asked, int) else None, *([0] * (len(texts) - 1))]
+    shares = _shares(_tokens(told), [len(text) for text, _ in texts])
+    prompt = [_tokens(asked), *([0] * (len(texts) - 1))]
     return [
         Completion(text, reason, prompt[i], shares[i], seconds)
         for i, (text, reason) in enumerate(texts)
     ]
+
+
+def _tokens(said: Any) -> int | None:
+    """A number of tokens, if it can be one."""
+    return said if isinstance(said, int) and 0 <= said < 1 << 31 else None
 
 
 def _shares(total: int | None, lengths: Sequence[int]) -> list[int | None]:

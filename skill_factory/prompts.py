@@ -94,6 +94,8 @@ def _prompt(where: str, key: str, said: Any) -> Prompt:
     messages = said.get("messages") or [{"role": "user", "content": said.get("user")}]
     if not isinstance(messages, list) or not all(map(_is_message, messages)):
         raise PromptError(f"{where}: {key}: a message has a role ({', '.join(_ROLES)}) and content")
+    if not isinstance(said.get("grammar", ""), str):
+        raise PromptError(f"{where}: {key}: a grammar is a text, in GBNF")
     if messages[-1]["role"] != "user":
         raise PromptError(f"{where}: {key}: the last message must be the user's")
     return Prompt(

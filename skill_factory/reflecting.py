@@ -164,16 +164,23 @@ def rounds(
         return
     for count in range(1, wanted.reflections + 1):
         rows = [
-            np.setdiff1d(batch.asked, heard.owner[heard.valid])
+            _pending(batch, _hear(batch, wanted, count - 1, model, sampling, journal), count - 1)
             for batch in attempts.batches()
-            for heard in [_hear(batch, wanted, count - 1, model, sampling, journal)]
         ]
         yield _round(attempts, wanted, rows, count)
 
 
+def _pending(batch: Batch, heard: _Heard, before: int) -> Ints:
+    """The rows that have none of their first `before` reflections valid, and lack none of them: if
+    one failed, so would the next."""
+    had = np.bincount(heard.owner, minlength=len(batch.codes))
+    there = np.flatnonzero((batch.codes == KEPT) & (had >= before))
+    return np.setdiff1d(there, heard.owner[heard.valid])
+
+
 def everything(attempts: Attempts, wanted: Wanted) -> Round:
     """All reflections on all attempts that are asked about."""
-    rows = [batch.asked for batch in attempts.batches()]
+    rows = [np.flatnonzero(codes == KEPT) for codes in attempts.codes]
     return _round(attempts, wanted, rows, wanted.reflections)
 
 
@@ -225,6 +232,7 @@ def _hear(
         for row, ask in zip(
             batch.asked.tolist(), _asks_of(batch, batch.asked, wanted, count), strict=True
         )
+        if count
         for idx, completion in journal.read(ask.key(model, sampling), count)
     ]
     owner = np.array([row for row, _, _ in found], np.int64)

@@ -278,6 +278,6 @@ def _ask(
             f"{written.had:,} are in the journal"
         )
     elif read_responses is not None:
-        click.echo(run.read_responses(stage, read_responses).told())
+        run.read_responses(stage, read_responses)
     else:
         run.go(first, stage)

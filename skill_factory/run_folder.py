@@ -43,10 +43,12 @@ _FILES = {
 
 @dataclass
 class Done:
-    """What the manifest says of a stage: `key`, a digest of its settings and its input; its file's
-    digest; whether nothing was `missing`; the `identity` of the model that was asked; accounts."""
+    """What the manifest says of a stage: digests of its settings and its input (`key`), of its
+    `settings` alone, and of its `file`; whether nothing was `missing`; the `identity` of the model
+    that was asked; accounts."""
 
     key: str
+    settings: str
     file: str
     whole: bool = True
     identity: str | None = None
@@ -97,12 +99,17 @@ class RunFolder:
         except OSError:
             pass  # a file system without locks
         try:
-            settings = _public(config).model_dump(mode="json")
-            text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-            _write(self.root / "config.yaml", text)
+            self.keep(config)
             yield
         finally:
             os.close(handle)
+
+    def keep(self, config: RunConfig) -> None:
+        """Put the settings in the folder."""
+        settings = _public(config).model_dump(mode="json")
+        settings = {stage: said for stage, said in settings.items() if said is not None}
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        _write(self.root / "config.yaml", text)
 
     def note(self, stage: Stage, done: Done) -> None:
         """Keep what became of a stage."""
@@ -114,14 +121,17 @@ class RunFolder:
         _write(self.root / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
+def public_address(url: str | None) -> str:
+    """A server's address without what may be secret in it; empty: there is none."""
+    parts = urlsplit(url or "")
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
+
+
 def _public(config: RunConfig) -> RunConfig:
-    """The settings without what may be secret in the server's address."""
-    url = config.model.base_url
-    if url is None:
+    """The settings without what may be secret in them."""
+    if config.model.base_url is None:
         return config
-    parts = urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-    model = config.model.model_copy(update={"base_url": bare})
+    model = config.model.model_copy(update={"base_url": public_address(config.model.base_url)})
     return config.model_copy(update={"model": model})
 
 

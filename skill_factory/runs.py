@@ -20,40 +20,54 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from skill_factory import __version__, batch_files, grading, pipeline, reflecting
 from skill_factory import attempts as attempting
-from skill_factory.config import CreateConfig, ModelConfig, RunConfig
-from skill_factory.errors import InputError, OptionError
+from skill_factory.config import RunConfig
+from skill_factory.errors import InputError, OptionError, TaskError
 from skill_factory.estimates import Estimate, estimate, longest
 from skill_factory.journal import Journal
 from skill_factory.ledger import Account, account_table
 from skill_factory.markup import final_answer, read_verdict
-from skill_factory.models import Completion, Identified, Model, OpenAIModel, Sampling
+from skill_factory.models import (
+    Completion,
+    Identified,
+    Model,
+    ModelError,
+    OpenAIModel,
+    Sampling,
+)
 from skill_factory.progress import Progress
 from skill_factory.prompts import PromptBank, load_prompts
 from skill_factory.questions.making import make_questions
 from skill_factory.questions.settings import QuestionsConfig
-from skill_factory.run_folder import STAGES, Done, RunFolder, Stage
-from skill_factory.sampling import Ask, Pace, Tally, collect
-from skill_factory.store import new_file, resolved
+from skill_factory.run_folder import STAGES, Done, RunFolder, Stage, public_address
+from skill_factory.run_settings import make_model, only_model, pace, see_create, settled, stamp
+from skill_factory.sampling import Ask, Tally, collect
+from skill_factory.store import new_file, read_whole, resolved
 from skill_factory.store import sha256 as file_digest
-from skill_factory.tables import QUESTIONS
+from skill_factory.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
 from skill_factory.tasks import graded, task_of
 
-LOCAL_REQUESTS = 32
-"""Requests at a time for a model in this process: enough for it to choose from."""
+_SCHEMAS = {
+    Stage.QUESTIONS: QUESTIONS,
+    Stage.SAMPLE: ATTEMPTS,
+    Stage.GRADE: GRADED,
+    Stage.REFLECT: ANNOTATED,
+}
 
 
 Say = Callable[[str], None]
@@ -71,11 +85,12 @@ class Run:
 
     def __init__(self, folder: Path, config: RunConfig, say: Say) -> None:
         self.folder = RunFolder(folder)
-        self.config = config
+        self.config = settled(config)
         self.say = say
-        prompts = config.sample.prompts
-        self.bank: PromptBank = load_prompts(Path(prompts).expanduser() if prompts else None)
-        _see_create(config.create, folder)
+        prompts = self.config.sample.prompts
+        self.bank: PromptBank = load_prompts(Path(prompts) if prompts else None)
+        self._wanted_attempts()
+        see_create(config, folder)
 
     # -- the stages in their order ----------------------------------------------------------------
 
@@ -85,10 +100,11 @@ class Run:
         """Make the stages from `first` to `last`, but for those that are made; `anew`: `first` in
         any case."""
         chosen = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
-        if first is not Stage.QUESTIONS:
+        with self.folder.alone(self.config), _tables():
             self._see_input(first)
-        with self.folder.alone(self.config):
             for stage in chosen:
+                if stage in (Stage.SAMPLE, Stage.REFLECT):
+                    self._name_model()
                 if self.is_made(stage) and not (anew and stage is first):
                     self.say(f"{stage}: {self.folder.path(stage)} is up to date")
                 else:
@@ -96,6 +112,10 @@ class Run:
 
     def preview(self, first: Stage, last: Stage) -> None:
         """Say what would be asked and what it would take; nothing is written and nobody asked."""
+        self._see_input(first)
+        if first in (Stage.GRADE, Stage.CREATE):
+            self.say(f"{first} asks nobody")
+            return
         if first is Stage.REFLECT:
             attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
             asks = reflecting.everything(attempts, self.wanted).asks
@@ -138,9 +158,33 @@ class Run:
         config = self.config.model
         if config.local or config.name or config.identity:
             return make_model(config)
+        name = self._name_before()
+        return Known(f"{public_address(config.base_url)} {name}") if name else None
+
+    def _name_model(self, ask: bool = True) -> None:
+        """Find out which model it is, where the settings leave that to the server; one that does
+        not answer, or that we do not `ask`, is taken to have the model that it had before."""
+        config = self.config.model
+        if config.local or config.name or config.identity:
+            return
+        name = self._name_before()
+        try:
+            name = asyncio.run(only_model(config)) if ask else name
+        except ModelError as error:
+            if name:
+                self.say(f"Note: {error}; taken to be the model that was asked before, {name}")
+        if name:
+            model = config.model_copy(update={"name": name})
+            self.config = self.config.model_copy(update={"model": model})
+            self.folder.keep(self.config)
+
+    def _name_before(self) -> str | None:
+        """The name of the model that was asked at this address before."""
+        address = f"{public_address(self.config.model.base_url)} "
         for stage in (Stage.SAMPLE, Stage.REFLECT):
-            if stage in self.folder.done and self.folder.done[stage].identity:
-                return Known(str(self.folder.done[stage].identity))
+            known = self.folder.done[stage].identity if stage in self.folder.done else None
+            if known and known.startswith(address):
+                return known.removeprefix(address)
         return None
 
     def make(self, stage: Stage) -> None:
@@ -160,28 +204,28 @@ class Run:
     def is_made(self, stage: Stage) -> bool:
         """Whether a stage's file is there, whole, and made from what it would be made from now."""
         done, path = self.folder.done.get(stage), self.folder.path(stage)
-        return (
+        same = (
             done is not None
             and done.whole
             and path.is_file()
             and done.key == self._key(stage)
             and done.file == file_digest(path)
         )
+        return same and (stage is not Stage.CREATE or _is_whole(self.folder.sft))
 
     def _key(self, stage: Stage) -> str:
         """A digest of all that a stage's file is made from."""
         place = STAGES.index(stage)
         source = self.folder.path(STAGES[place - 1]) if place else None
         before = file_digest(source) if source and source.is_file() else None
-        said = json.dumps([__version__, self._settings(stage), before], sort_keys=True)
-        return sha256(said.encode()).hexdigest()
+        return _digest([__version__, self._settings(stage), before])
 
     def _settings(self, stage: Stage) -> Any:
         config = self.config
         match stage:
             case Stage.QUESTIONS:
                 asked = config.questions
-                return asked and [asked.model_dump(mode="json"), _stamp(asked.source)]
+                return asked and [asked.model_dump(mode="json"), stamp(asked.source)]
             case Stage.SAMPLE:
                 prompts = {name: asdict(self.bank.variants[name]) for name in self._variants()}
                 named = config.sample.model_dump(mode="json", exclude={"prompts"})
@@ -194,21 +238,29 @@ class Run:
                 chosen = [config.create.prompt_variants, config.create.drop_reflections_containing]
                 return [named, prompt, chosen, self._model_settings()]
             case Stage.CREATE:
-                return config.create.model_dump(
-                    mode="json", exclude={"workers", "overwrite", "dry_run", "input_dataset"}
+                named = config.create.model_dump(
+                    mode="json", exclude={"workers", "overwrite", "private", "push"}
                 )
+                phrases = config.create.phrases
+                return [named, phrases and file_digest(Path(phrases))]
 
-    def _model_settings(self) -> dict[str, Any]:
-        names = {"base_url", "name", "local", "identity", "grammar"}
-        return self.config.model.model_dump(mode="json", include=names)
+    def _model_settings(self) -> list[Any]:
+        config = self.config.model
+        names = {"name", "local", "identity", "grammar"}
+        address = None if config.identity else public_address(config.base_url)
+        return [config.model_dump(include=names), address, stamp(config.local or "")]
 
     def _see_input(self, stage: Stage) -> None:
         """See that what a stage is made from is there; note if it is older than the settings."""
+        if stage is Stage.QUESTIONS:
+            return
         before = STAGES[STAGES.index(stage) - 1]
         if not self.folder.path(before).is_file():
             raise InputError(
                 f"{self.folder.path(before)}: is missing; make it with `--from {before}`"
             )
+        with _tables():
+            check_own(self.folder.path(before), _SCHEMAS[before], before)
         if before in self.folder.done and not self.is_made(before):
             self.say(
                 f"Note: {self.folder.path(before)} was made with other settings, or lacks "
@@ -223,9 +275,18 @@ class Run:
         with new_file(path) as part:
             pq.write_table(made.table, part, compression="zstd")
         self._tell(Stage.QUESTIONS, {"questions": made.account}, made.notes)
-        return Done(
-            self._key(Stage.QUESTIONS), file_digest(path), accounts=_dicts(questions=made.account)
-        )
+        return self._made(Stage.QUESTIONS, _dicts(questions=made.account))
+
+    def _made(
+        self,
+        stage: Stage,
+        accounts: dict[str, dict[str, object]],
+        whole: bool = True,
+        identity: str | None = None,
+    ) -> Done:
+        """What the manifest says of a stage that was just made."""
+        settings, file = _digest(self._settings(stage)), file_digest(self.folder.path(stage))
+        return Done(self._key(stage), settings, file, whole, identity, accounts)
 
     def _asked(self) -> QuestionsConfig:
         if self.config.questions is None:
@@ -247,11 +308,15 @@ class Run:
 
     def asks(self, questions: Path | None = None) -> Iterator[Ask]:
         """All that is asked for attempts; `questions` None: of the run's."""
+        source = questions or self.folder.path(Stage.QUESTIONS)
+        return attempting.asks(source, self._wanted_attempts())
+
+    def _wanted_attempts(self) -> attempting.Wanted:
+        """What is asked of every question; raises `OptionError` for unknown prompt variants."""
         config = self.config
-        wanted = attempting.wanted(
+        return attempting.wanted(
             self.bank, self._variants(), config.sample.samples, config.model.grammar
         )
-        return attempting.asks(questions or self.folder.path(Stage.QUESTIONS), wanted)
 
     def _sample(self) -> Done:
         self._see_graders()
@@ -268,9 +333,7 @@ class Run:
                 # Alone and first: what does not fit the model's context is known before the rest.
                 ahead = await self._collect(first, model, sampling, journal)
                 tally = await self._collect(self.asks(), model, sampling, journal, shown)
-            ahead.add(tally)
-            ahead.had -= sum(ask.count for ask in first)
-            return ahead
+            return _joined(ahead, tally)
 
         tally, identity = self._ask(work)
         self._tell_tally("sample", tally)
@@ -291,23 +354,21 @@ class Run:
         if not account.kept:
             raise InputError(f"{path}: there is no answer in it; nothing to go on with")
         whole = account.kept == account.read
-        return Done(
-            self._key(Stage.SAMPLE),
-            file_digest(path),
-            whole,
-            model.identity,
-            _dicts(samples=account),
-        )
+        return self._made(Stage.SAMPLE, _dicts(samples=account), whole, model.identity)
 
     def _see_graders(self) -> None:
         """See that the questions can be graded, before anything is asked; raises `TaskError`."""
-        seen = set[str]()
+        faults: dict[str, str | None] = {}
         for row in attempting.read_rows(self.folder.path(Stage.QUESTIONS), QUESTIONS):
             name = self.config.grade.task or row["task_source"]
-            if name not in seen:
-                seen.add(name)
-                facts = json.loads(row["metadata"] or "{}")
-                graded(task_of(name), "no answer", row["answer"], facts)
+            if name not in faults or faults[name]:
+                task, facts = task_of(name), json.loads(row["metadata"] or "{}")
+                faults[name] = task.fault(row["answer"], facts)
+                if not faults[name]:
+                    graded(task, "no answer", row["answer"], facts)  # its library is there
+        for name, fault in faults.items():
+            if fault:
+                raise TaskError(f"{name} can grade none of its questions: {fault}")
 
     def _is_right(self, ask: Ask, answer: Completion) -> bool:
         said = final_answer(answer.text)
@@ -343,11 +404,7 @@ class Run:
         self._tell(Stage.GRADE, {"attempts": account})
         self.say(f"right {counts['right']:,}, wrong {counts['wrong']:,}")
         grades = {"right": counts["right"], "wrong": counts["wrong"]}
-        return Done(
-            self._key(Stage.GRADE),
-            file_digest(path),
-            accounts=_dicts(attempts=account) | {"grades": dict(grades)},
-        )
+        return self._made(Stage.GRADE, _dicts(attempts=account) | {"grades": dict(grades)})
 
     # -- reflections ------------------------------------------------------------------------------
 
@@ -375,8 +432,11 @@ class Run:
 
         async def work(model: Model, journal: Journal) -> Tally:
             asked = reflecting.everything(attempts, self.wanted).asks
-            about = self._told(estimate(asked, model, sampling, journal))
-            self.say(f"reflect: {'at most ' if self.wanted.until_valid else ''}{about}")
+            about = estimate(asked, model, sampling, journal)
+            if self.wanted.until_valid:  # one at a time, so each with its prompt
+                about.prompt_tokens *= self.wanted.reflections
+                about.requests = about.samples
+            self.say(f"reflect: {'at most ' if self.wanted.until_valid else ''}{self._told(about)}")
             total = Tally()
             rounds = reflecting.rounds(attempts, self.wanted, model, sampling, journal)
             for number, (asks, samples) in enumerate(rounds, start=1):
@@ -406,22 +466,36 @@ class Run:
         self._tell(Stage.REFLECT, {"reflections": made.reflections})
         whole = not made.reflections.losses[attempting.MISSING]
         accounts = _dicts(attempts=made.attempts, reflections=made.reflections)
-        return Done(self._key(Stage.REFLECT), file_digest(path), whole, model.identity, accounts)
+        return self._made(Stage.REFLECT, accounts, whole, model.identity)
 
     def regrade(self) -> None:
         """Grade what was answered again; where it was reflected on, the annotated table follows,
         with the reflections that the journal has. The model is not asked."""
-        self._see_input(Stage.GRADE)
-        with self.folder.alone(self.config):
+        with self.folder.alone(self.config), _tables():
+            self._name_model(ask=False)
+            self._see_input(Stage.GRADE)
             self._see_graders()
             self.make(Stage.GRADE)
             before = self.folder.done.get(Stage.REFLECT)
             if before is None or before.identity is None:
                 return
+            if before.settings != _digest(self._settings(Stage.REFLECT)):
+                self.say(
+                    f"Note: {self.folder.path(Stage.REFLECT)} is left as it is, as it was made "
+                    f"with other settings; `skill-factory reflect {self.folder}` makes it anew"
+                )
+                return
+            self._see_journal()
             attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
             self.folder.note(Stage.REFLECT, self._write_annotated(Known(before.identity), attempts))
             if not self.folder.done[Stage.REFLECT].whole:
                 self.say(f"`skill-factory reflect {self.folder}` asks for what is missing")
+
+    def _see_journal(self) -> None:
+        if not self.folder.journal.is_file():
+            raise InputError(
+                f"{self.folder.journal}: is missing, and with it what the model said; bring it back"
+            )
 
     # -- step 2 -----------------------------------------------------------------------------------
 
@@ -436,13 +510,11 @@ class Run:
                 "model": model,
             }
         )
+        if (folder / "manifest.json").is_file() and not _is_whole(folder):
+            shutil.rmtree(folder)  # what is left of an SFT folder of this run
         made = pipeline.create(config)
         self.say(f"\n{made.told()}\n\nSFT dataset: {folder}")
-        return Done(
-            self._key(Stage.CREATE),
-            file_digest(self.folder.path(Stage.CREATE)),
-            accounts=made.ledger.as_dict(),
-        )
+        return self._made(Stage.CREATE, made.ledger.as_dict())
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -475,7 +547,7 @@ class Run:
             model,
             sampling,
             journal,
-            settings=_pace(self.config.model, skip),
+            settings=pace(self.config.model, skip),
             progress=shown.show if shown else None,
             answered=shown.answered if shown else None,
         )
@@ -504,10 +576,17 @@ class Run:
 
     def write_requests(self, stage: Stage, path: Path) -> batch_files.Written:
         """Write what a stage would ask as a file for a batch service."""
-        model = make_model(self.config.model)
-        if not isinstance(model, OpenAIModel):
+        if self.config.model.local:
             raise OptionError("--write-requests is for servers, not for a model in this process")
-        with self.folder.alone(self.config), Journal(self.folder.journal) as journal:
+        with (
+            self.folder.alone(self.config),
+            _tables(),
+            Journal(self.folder.journal) as journal,
+        ):
+            self._name_model()
+            model = make_model(self.config.model)
+            assert isinstance(model, OpenAIModel)
+            self._see_input(Stage.QUESTIONS if stage is Stage.SAMPLE else stage)
             if stage is Stage.SAMPLE:
                 if not self.is_made(Stage.QUESTIONS):
                     self.make(Stage.QUESTIONS)
@@ -527,24 +606,28 @@ class Run:
         journal: Journal,
     ) -> Iterator[Ask]:
         """The first round of reflections of which the journal lacks something."""
-        for asks, _ in reflecting.rounds(attempts, self.wanted, model, sampling, journal):
-            listed = list(asks)
-            if estimate(listed, model, sampling, journal).samples:
-                return iter(listed)
+
+        def rounds() -> Iterator[reflecting.Round]:
+            return reflecting.rounds(attempts, self.wanted, model, sampling, journal)
+
+        for number, (asks, _) in enumerate(rounds()):
+            if estimate(asks, model, sampling, journal).samples:
+                return next(itertools.islice(rounds(), number, None)).asks
         return iter(())
 
-    def read_responses(self, stage: Stage, path: Path) -> batch_files.Taken:
+    def read_responses(self, stage: Stage, path: Path) -> None:
         """Take a batch service's answers, and make the stage's table of what there is."""
         model = make_model(self.config.model)
-        with self.folder.alone(self.config):
+        with self.folder.alone(self.config), _tables():
+            self._see_input(stage)
+            self._see_journal()
             with Journal(self.folder.journal) as journal:
-                taken = batch_files.read_responses(path, journal)
+                self.say(batch_files.read_responses(path, journal).told())
             if stage is Stage.SAMPLE:
                 self.folder.note(stage, self._write_attempts(model))
             else:
                 attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
                 self.folder.note(stage, self._write_annotated(model, attempts))
-        return taken
 
     def _tell(self, stage: Stage, accounts: dict[str, Account], notes: Iterable[str] = ()) -> None:
         self.say(f"\n{stage}: {self.folder.path(stage)}\n{account_table(accounts)}")
@@ -552,41 +635,14 @@ class Run:
             self.say(f"Note: {note}")
 
 
-def _see_create(config: CreateConfig, folder: Path) -> None:
-    """See that nothing in the settings of step 2 would have no effect in a run."""
-    if config.input_dataset:
-        raise OptionError("create.input_dataset: the input is the run's own annotated.parquet")
-    if config.output_dataset and not config.repository:
-        raise OptionError(
-            f"create.output_dataset: the SFT folder of a run is {folder / 'sft'}; name a "
-            "repository on the Hub to push it to, or leave it out"
-        )
-
-
-def make_model(config: ModelConfig) -> Model:
-    """The model that a config names; raises `ModelError` if it cannot be one."""
-    if config.local:
-        from skill_factory.local import LocalModel
-
-        return LocalModel(config.local, context=config.context)
-    return OpenAIModel(
-        config.base_url or os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1",
-        config.name,
-        api_key_env=config.api_key_env,
-        timeout=config.timeout,
-        identity=config.identity,
-    )
-
-
-def _pace(config: ModelConfig, skip: bool) -> Pace:
-    return Pace(
-        concurrency=min(config.concurrency, LOCAL_REQUESTS) if config.local else config.concurrency,
-        patience=config.patience,
-        tries=config.tries,
-        skip_too_long=skip or config.skip_too_long,
-        prompt_price=config.prompt_price,
-        completion_price=config.completion_price,
-    )
+def _joined(ahead: Tally, rest: Tally) -> Tally:
+    """The tally of the first prompt, which was asked alone, with that of all of them."""
+    if ahead.failed:  # asked again with the rest, and counted there
+        ahead.asked, ahead.failed = ahead.answered, 0
+        ahead.reasons.clear()
+    ahead.had = -ahead.answered  # the rest found these in the journal
+    ahead.add(rest)
+    return ahead
 
 
 def _is_true(ask: Ask, answer: Completion) -> bool:
@@ -606,9 +662,25 @@ def _spelt(ask: Ask) -> str:
     return "\n".join(lines)
 
 
-def _stamp(source: str) -> list[object]:
-    """What tells that a local file of questions was changed; empty for what is no file."""
-    path = Path(source).expanduser()
-    if not path.is_file():
-        return []
-    return [path.stat().st_size, path.stat().st_mtime_ns]
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        read_whole(folder)
+    except InputError:
+        return False
+    return True
+
+
+@contextmanager
+def _tables() -> Iterator[None]:
+    """What Arrow says of a table that is damaged, in one line."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        said = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"a table of this run is damaged ({said}); make it anew with `run --from`"
+        ) from None

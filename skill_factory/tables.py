@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from skill_factory.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.errors import ColumnError
+from skill_factory.errors import ColumnError, InputError
 
 # How many lists may stand around a value, and what the value is.
 _ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
@@ -184,6 +186,24 @@ answer ends the trace. Phrase texts stand in the manifest.
 For rewards, named as verl does: `data_source` names the question's task, `ground_truth` is its gold
 answer, `extra_info` its facts, a JSON object; null where the input does not say.
 """
+
+
+def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
+    """See that a file is a table of ours, with nothing missing in it; raises `InputError`."""
+    with pq.ParquetFile(path) as table:
+        found = table.schema_arrow
+        for field in schema:
+            at = found.get_field_index(field.name)
+            if at < 0 or found.field(at).type != field.type:
+                raise InputError(
+                    f"{path}: has no column {field.name!r} of the type {field.type}, so it is not "
+                    f"what the stage `{stage}` makes; make it with `--from {stage}`"
+                )
+        strict = [field.name for field in schema if not field.nullable]
+        for batch in table.iter_batches(columns=strict):
+            for name in strict:
+                if batch.column(name).null_count:
+                    raise InputError(f"{path}: column {name!r} has nulls; mend the file")
 
 
 def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schema:

@@ -16,6 +16,7 @@ FLOORS = [
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},
     {"config", "reflecting", "progress", "export"},
     {"pipeline", "run_folder", "local"},
+    {"run_settings"},
     {"runs", "sft_data_creation", "hand_off", "question_commands"},
     {"run_commands"},
     {"cli"},

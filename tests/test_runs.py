@@ -94,7 +94,7 @@ def test_a_run_ends_in_traces_that_check_finds_no_fault_in(server: Server, tmp_p
     traces = read_traces(tmp_path / "run" / "sft")
     assert len(traces) == 36
     assert "No fault found." in command("check", tmp_path / "run" / "sft")
-    assert read_manifest(tmp_path / "run" / "sft")["input"]["model"] is None
+    assert read_manifest(tmp_path / "run" / "sft")["input"]["model"] == "tiny"
     answered = server.answered()
     assert set(answered.values()) <= {3, 4}
 
@@ -625,8 +625,8 @@ def test_what_is_wrong_with_the_questions_is_told_before_anything_is_asked(
         ({"grade": {"task": "sums"}}, "no task is known as 'sums'"),
         ({"questions": {"sorce": "x"}}, "questions.sorce: unknown key; the keys are source"),
         ({"create": {"output_dataset": "./sft"}}, "the SFT folder of a run is"),
-        ({"create": {"input_dataset": "x"}}, "the input is the run's own"),
-        ({"model": {"base_url": "nowhere"}}, "'nowhere' is no address of a server"),
+        ({"create": {"input_dataset": "x"}}, "has no place in a run: the input is its own"),
+        ({"model": {"base_url": "nowhere"}}, "base_url: is no address of a server"),
     ],
 )
 def test_settings_that_cannot_be_are_told(
@@ -654,3 +654,184 @@ def test_a_run_keeps_no_secrets(server: Server, tmp_path: Path) -> None:
     for path in (tmp_path / "run").rglob("*"):
         if path.is_file():
             assert b"secret" not in path.read_bytes(), path
+
+
+# -- what a run is made from ----------------------------------------------------------------------
+
+
+def test_another_server_and_another_model_are_asked_again(server: Server, tmp_path: Path) -> None:
+    go(tmp_path / "run", config(server))
+    with serve(Server(("other",), speak=speak)) as other:
+        said = go(tmp_path / "run", config(other))
+        assert sum(entry.count for entry in other.log) >= 192
+    assert "asked because the model changed: 192" in said
+    assert "up to date" in said  # the questions
+    server.models = ("newer",)
+    said = go(tmp_path / "run", config(server), "--to", "sample")
+    assert "0 had already, 192 answered" in said
+
+
+def test_a_server_that_does_not_answer_is_taken_to_have_the_model_it_had(
+    server: Server, tmp_path: Path
+) -> None:
+    go(tmp_path / "run", config(server))
+    server.die()
+    said = go(tmp_path / "run", config(server))
+    server.revive()
+    assert "taken to be the model that was asked before, tiny" in said
+    assert said.count("is up to date") == 5
+
+
+def test_the_environment_says_where_the_server_is(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(server)
+    del settings["model"]["base_url"]
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    go(tmp_path / "run", settings, "--to", "sample")
+    with serve(Server(("other",), speak=speak)) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        go(tmp_path / "run", settings, "--to", "sample")
+        assert sum(entry.count for entry in other.log) == 192
+        command("grade", tmp_path / "run")
+        monkeypatch.delenv("OPENAI_BASE_URL")
+        command("reflect", tmp_path / "run")  # which it remembers
+        assert sum(entry.count for entry in other.log) > 192
+
+
+def test_grading_again_never_throws_reflections_away(server: Server, tmp_path: Path) -> None:
+    go(tmp_path / "run", config(server))
+    before = (tmp_path / "run" / "annotated.parquet").read_bytes()
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(config(server, reflect={"temperature": 0.1})))
+    said = command("grade", tmp_path / "run", "-c", path)
+    assert "annotated.parquet is left as it is, as it was made with other settings" in said
+    path.write_text(yaml.safe_dump(config(server)))
+    (tmp_path / "run" / "journal.sqlite").rename(tmp_path / "elsewhere.sqlite")
+    said = command("grade", tmp_path / "run", "-c", path, code=1)
+    assert "journal.sqlite: is missing" in said
+    assert (tmp_path / "run" / "annotated.parquet").read_bytes() == before
+
+
+def test_what_step_2_is_made_from_is_looked_at(server: Server, tmp_path: Path) -> None:
+    phrases = tmp_path / "phrases.yaml"
+    shutil.copy(ROOT / "skill_factory" / "phrases.yaml", phrases)
+    settings = config(server, create={"phrases": str(phrases)})
+    go(tmp_path / "run", settings)
+    text = phrases.read_text()
+    phrases.write_text(text + "# looked over\n")
+    assert go(tmp_path / "run", settings).count("is up to date") == 4
+    shutil.rmtree(tmp_path / "run" / "sft" / "sft_train")
+    assert go(tmp_path / "run", settings).count("is up to date") == 4
+    assert read_traces(tmp_path / "run" / "sft")
+
+
+def test_other_questions_are_other_questions(server: Server, tmp_path: Path) -> None:
+    go(tmp_path / "run", config(server), "--to", "sample")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+
+    def write(name: str, count: int) -> None:
+        rows = [
+            {
+                **{"question": f"What is {n} + {n}?", "answer": str(2 * n)},
+                **{"task_source": "addition", "metadata": "{}"},
+            }
+            for n in range(count)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), folder / name)
+
+    write("a.parquet", 30)
+    said = command("sample", "-i", folder, "-o", tmp_path / "run")
+    assert "480 answered" in said  # 4 samples are remembered, 12 questions are not
+    write("a.parquet", 31)
+    assert "480 had already, 16 answered" in command("sample", "-o", tmp_path / "run")
+
+
+def test_what_a_run_remembers_is_what_it_was_told(server: Server, tmp_path: Path) -> None:
+    body = {"logit_bias": {9: 1, 100: 2}}
+    go(tmp_path / "run", config(server, sample={"extra_body": body}), "--to", "sample")
+    said = command("sample", "-o", tmp_path / "run", "--samples", "5")
+    assert "192 had already, 48 answered" in said
+
+
+def test_a_prompt_that_does_not_fit_is_counted_once(server: Server, tmp_path: Path) -> None:
+    server.context = 700
+    questions = tmp_path / "long.parquet"
+    rows = [
+        {"question": f"What is {n} + {n}?" + " Think." * (100 if n == 3 else 1), "answer": "4"}
+        for n in range(5)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), questions)
+    asked = config(server, model={"skip_too_long": True}) | {
+        "questions": {"source": str(questions), "task": "integers"}
+    }
+    said = go(tmp_path / "run", asked, "--to", "sample")
+    assert "sample: 0 had already, 64 answered, 16 failed" in said
+    said = go(tmp_path / "run", asked, "--to", "sample")
+    assert "sample: 64 had already, 0 answered, 16 failed" in said
+    server.context = 330
+    until = asked | {"reflect": {"until_valid": True}}
+    said = go(tmp_path / "run", until, "--from", "grade", "--to", "reflect")
+    reflected = accounts(tmp_path / "run")["reflect"]
+    failed = re.search(r"reflect: .* (\d+) failed", said)
+    assert failed
+    assert reflected["reflections"]["losses"]["missing"] == 4 * int(failed[1])
+
+
+# -- folders that somebody has been at ------------------------------------------------------------
+
+
+def test_a_forgotten_option_does_not_spoil_the_folder(server: Server, tmp_path: Path) -> None:
+    folder, questions = tmp_path / "run", tmp_path / "questions.parquet"
+    assert "there are no questions" in command("sample", "-o", folder, code=2)
+    command("questions", "addition", "--count", "2", "-o", questions)
+    command("sample", "-o", folder, "-i", questions, "--base-url", server.url, "--samples", "1")
+    said = command("sample", "-o", folder, "--prompt-variants", "orignal", code=2)
+    assert "no prompt variant 'orignal'" in said
+
+
+def test_stages_whose_input_is_missing_say_so(server: Server, tmp_path: Path) -> None:
+    for options in (["--from", "sample"], ["--from", "reflect"], ["--from", "create"]):
+        said = go(tmp_path / "none", config(server), *options, "--dry-run", code=1)
+        assert "is missing; make it with `--from" in said
+    go(tmp_path / "run", config(server), "--to", "sample")
+    for option in ("--write-requests", "--read-responses"):
+        said = command("reflect", tmp_path / "run", option, tmp_path / "x.jsonl", code=1)
+        assert "graded.parquet: is missing; make it with `--from grade`" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("questions", "sample"),
+        ("attempts", "grade"),
+        ("graded", "reflect"),
+        ("annotated", "create"),
+    ],
+)
+def test_damaged_tables_are_told_in_one_line(
+    server: Server, tmp_path: Path, name: str, stage: str
+) -> None:
+    go(tmp_path / "run", config(server))
+    path = tmp_path / "run" / f"{name}.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    said = go(tmp_path / "run", config(server), "--from", stage, code=1)
+    assert "damaged" in said.splitlines()[-1]
+    pq.write_table(pa.table({"question": ["What?"]}), path)
+    said = go(tmp_path / "run", config(server), "--from", stage, code=1)
+    assert "has no column 'answer' of the type string" in said
+    path.write_bytes(whole)
+    assert "Error" not in go(tmp_path / "run", config(server))
+
+
+def test_a_damaged_journal_is_told_in_one_line(server: Server, tmp_path: Path) -> None:
+    go(tmp_path / "run", config(server))
+    path = tmp_path / "run" / "journal.sqlite"
+    data = bytearray(path.read_bytes())
+    data[8192:-4096] = b"\xff" * (len(data) - 8192 - 4096)
+    path.write_bytes(data)
+    said = go(tmp_path / "run", config(server), "--from", "sample", code=1)
+    assert "journal.sqlite" in said.splitlines()[-1]
+    assert "damaged" in said.splitlines()[-1] or "cannot be written" in said.splitlines()[-1]

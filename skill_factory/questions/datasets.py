@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from skill_factory.errors import ColumnError
+from skill_factory.errors import ColumnError, InputError
 from skill_factory.tables import facts_of
 from skill_factory.tasks import Task, task_of
 from skill_factory.tasks.text import normal
@@ -79,16 +79,22 @@ def read_rows(
     _check_columns(source, table, columns, task)
     nothing = [None] * table.num_rows
     named = (columns.question, columns.answer, columns.task, columns.facts, columns.choices)
-    rows = zip(
-        *(table[name].to_pylist() if name in table.column_names else nothing for name in named),
-        strict=True,
-    )
+    try:
+        rows = zip(
+            *(table[name].to_pylist() if name in table.column_names else nothing for name in named),
+            strict=True,
+        )
+    except UnicodeDecodeError:
+        raise InputError(f"{source}: a text in it is not UTF-8: mend the file") from None
     for text, gold, of, known, choices in rows:
         if text is None or not str(text).strip():
             yield Loss.NO_QUESTION
         elif gold is None or not str(gold).strip():
             yield Loss.NO_GOLD_ANSWER
         else:
+            if task is None and of is None:
+                yield Loss.CANNOT_BE_GRADED
+                continue
             data_source = task or str(of)
             task_of(data_source)
             asked = Question(str(text), str(gold), data_source, facts_of(known) or {})
@@ -108,6 +114,12 @@ def _check_columns(source: str, table: pa.Table, columns: Columns, task: str | N
                 f"{source}: column {name!r} is missing. Columns there are: "
                 f"{', '.join(table.column_names)}. Name it with {option}."
             )
+    kind = table.schema.field(columns.question).type
+    if pa.types.is_nested(kind):
+        raise ColumnError(
+            f"{source}: column {columns.question!r} has the type {kind}; expected text. "
+            "Name another question column with --question-column."
+        )
     if task is None and columns.task not in table.column_names:
         raise ColumnError(
             f"{source}: no column {columns.task!r} that names the questions' tasks; "

@@ -1,0 +1,98 @@
+"""What a run's settings come to: which model is asked and how hard, and whether all of them go
+together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from skill_factory.config import ModelConfig, RunConfig
+from skill_factory.errors import OptionError
+from skill_factory.models import Model, OpenAIModel
+from skill_factory.phrases import load_phrases
+from skill_factory.sampling import Pace
+
+LOCAL_REQUESTS = 32
+"""Requests at a time for a model in this process: enough for it to choose from."""
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The settings with what else they would depend on: the environment, the current folder."""
+    model, sample = config.model, config.sample
+    if not model.local and not model.base_url:
+        address = os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1"
+        model = model.model_copy(update={"base_url": address})
+    if sample.prompts:
+        prompts = str(Path(sample.prompts).expanduser().absolute())
+        sample = sample.model_copy(update={"prompts": prompts})
+    return config.model_copy(update={"model": model, "sample": sample})
+
+
+def see_create(run: RunConfig, folder: Path) -> None:
+    """See that the settings of step 2 go with a run, before anything is asked."""
+    config = run.create
+    if config.output_dataset and not config.repository:
+        raise OptionError(
+            f"create.output_dataset: the SFT folder of a run is {folder / 'sft'}; name a "
+            "repository on the Hub to push it to, or leave it out"
+        )
+    for name, known in type(config).model_fields.items():
+        elsewhere = name.startswith("input_") or name.endswith("_column")
+        if (elsewhere or name in ("revision", "dry_run")) and getattr(
+            config, name
+        ) != known.default:
+            raise OptionError(
+                f"create.{name}: has no place in a run: the input is its own annotated.parquet"
+            )
+    load_phrases(Path(config.phrases) if config.phrases else None)
+    there = run.sample.prompt_variants
+    if config.prompt_variants and not set(config.prompt_variants) & set(there):
+        raise OptionError(
+            f"create.prompt_variants: none of {', '.join(config.prompt_variants)} is asked; "
+            f"sample.prompt_variants are {', '.join(there)}"
+        )
+
+
+def make_model(config: ModelConfig) -> Model:
+    """The model that a config names; raises `ModelError` if it cannot be one."""
+    if config.local:
+        from skill_factory.local import LocalModel
+
+        return LocalModel(config.local, context=config.context)
+    return OpenAIModel(
+        config.base_url or "",
+        config.name,
+        api_key_env=config.api_key_env,
+        timeout=config.timeout,
+        identity=config.identity,
+    )
+
+
+async def only_model(config: ModelConfig) -> str | None:
+    """The name of the only model that a server has; raises `ModelError`."""
+    model = make_model(config)
+    try:
+        await model.preflight()
+        return model.model if isinstance(model, OpenAIModel) else None
+    finally:
+        await model.close()
+
+
+def pace(config: ModelConfig, skip: bool) -> Pace:
+    return Pace(
+        concurrency=min(config.concurrency, LOCAL_REQUESTS) if config.local else config.concurrency,
+        patience=config.patience,
+        tries=config.tries,
+        skip_too_long=skip or config.skip_too_long,
+        prompt_price=config.prompt_price,
+        completion_price=config.completion_price,
+    )
+
+
+def stamp(source: str) -> list[Any]:
+    """What tells that a local file or folder was changed; empty for what is neither."""
+    path = Path(source).expanduser()
+    files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in found]
