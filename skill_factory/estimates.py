@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from skill_factory.journal import Journal
 from skill_factory.models import Identified, Sampling
-from skill_factory.sampling import Ask, runs
+from skill_factory.sampling import NEW, Ask, Lacking, compared, runs
 
 CHARACTERS = 4
 """Of a prompt for a token, about: no tokenizer is asked."""
@@ -35,6 +36,8 @@ class Estimate:
     had: int = 0
     prompt_tokens: int = 0
     completion_tokens: int | None = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why samples are asked for."""
 
     def told(self, prompt_price: float | None, completion_price: float | None) -> str:
         """For a person; prices are of a million tokens."""
@@ -57,20 +60,33 @@ def estimate(
     out, rest = Estimate(), iter(asks)
     seen: dict[bytes, int] = {}
     while chunk := list(itertools.islice(rest, _CHUNK)):
-        asked = model or _NOBODY
-        keys = [ask.key(asked, sampling) for ask in chunk]
-        have = journal.have(keys) if journal and model else {}
-        for ask, key in zip(chunk, keys, strict=True):
-            absent = set(range(seen.get(key, 0), ask.count)) - have.get(key, set())
+        for ask, key, lacking, reason in _looked_up(chunk, model, sampling, journal):
+            absent = lacking - set(range(seen.get(key, 0)))
             seen[key] = max(ask.count, seen.get(key, 0))
             requests = len(runs(absent))
             out.had += ask.count - len(absent)
             out.samples += len(absent)
             out.requests += requests
             out.prompt_tokens += requests * _characters(ask) // CHARACTERS
+            if absent:
+                out.reasons[reason] += len(absent)
     limit = sampling.max_tokens
     out.completion_tokens = None if limit is None else limit * out.samples
     return out
+
+
+def _looked_up(
+    asks: list[Ask], model: Identified | None, sampling: Sampling, journal: Journal | None
+) -> list[Lacking]:
+    if model and journal:
+        return compared(asks, model, sampling, journal)[0]
+    nobody = model or _NOBODY
+    everything = [set(range(ask.count)) for ask in asks]
+    keys = [ask.key(nobody, sampling) for ask in asks]
+    return [
+        Lacking(ask, key, absent, NEW)
+        for ask, key, absent in zip(asks, keys, everything, strict=True)
+    ]
 
 
 def longest(asks: Iterable[Ask]) -> Ask | None:

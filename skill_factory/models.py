@@ -49,6 +49,10 @@ _TOO_LONG = re.compile(
 """How OpenAI, llama-cpp-python, llama.cpp, vLLM and others say that a prompt does not fit."""
 
 
+_EXTRA = re.compile(r"\b(top_k|repetition_penalty|max_tokens|temperature|top_p|seed|grammar)\b")
+"""Settings that some servers refuse."""
+
+
 class ModelError(SkillFactoryError):
     """A model that cannot be asked like this: no server, a wrong name or key, refused settings.
     `status` is the server's answer; None: none came."""
@@ -349,7 +353,9 @@ class OpenAIModel:
             return ModelError(
                 f"{self._url}: {name} there, or the address should end in /v1 ({told})", status
             )
-        return ModelError(f"{self._url} refuses the request ({told})", status)
+        odd = _EXTRA.search(text)
+        cure = f"; if it does not know {odd[0]}, set that to none" if odd else ""
+        return ModelError(f"{self._url} refuses the request ({told}){cure}", status)
 
     def _line(self, text: str) -> str:
         """One short line, without the key."""

@@ -19,6 +19,9 @@ from skill_factory.sampling import Ask, Tally
 EVERY = 30.0
 """Seconds between two lines in a log."""
 
+SOON = 5.0
+"""Seconds until the first one."""
+
 _WAITING = 1024
 """Answers that wait to be judged; more are let go unjudged."""
 
@@ -47,7 +50,7 @@ class Progress:
         self._over = False
         self._waiting: queue.Queue[tuple[Ask, list[Completion]]] = queue.Queue(_WAITING)
         self._judge = threading.Thread(target=self._work, name="progress", daemon=True)
-        self._next = time.monotonic() + every
+        self._next = time.monotonic() + min(every, SOON)
         self._bar = tqdm(
             total=total,
             desc=stage,
@@ -100,7 +103,7 @@ class Progress:
         if tally.failed:
             parts.append(f"failed {tally.failed:,}")
         if tally.troubles:
-            parts.append(f"sent again {tally.retried:,}")
+            parts.append(f"sent again {tally.retried:,} ({tally.last_trouble[:60]})")
         left = self.total - tally.had - tally.answered - tally.failed
         if tally.attempts_per_second:
             parts.append(f"{_span(left / tally.attempts_per_second)} left")

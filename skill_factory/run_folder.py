@@ -16,7 +16,7 @@ import yaml
 
 from skill_factory import __version__
 from skill_factory.config import RunConfig
-from skill_factory.errors import InputError, OutputError
+from skill_factory.errors import InputError, OutputError, SkillFactoryError
 from skill_factory.store import new_file
 
 
@@ -99,8 +99,13 @@ class RunFolder:
         except OSError:
             pass  # a file system without locks
         try:
+            before = self._settings.read_bytes() if self._settings.is_file() else None
             self.keep(config)
-            yield
+            try:
+                yield
+            except SkillFactoryError:
+                self._keep_again(before)  # settings that led to an error are not remembered
+                raise
         finally:
             os.close(handle)
 
@@ -109,7 +114,17 @@ class RunFolder:
         settings = _public(config).model_dump(mode="json")
         settings = {stage: said for stage, said in settings.items() if said is not None}
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        _write(self.root / "config.yaml", text)
+        _write(self._settings, text)
+
+    def _keep_again(self, before: bytes | None) -> None:
+        if before is None:
+            self._settings.unlink(missing_ok=True)
+        else:
+            _write(self._settings, before.decode())
+
+    @property
+    def _settings(self) -> Path:
+        return self.root / "config.yaml"
 
     def note(self, stage: Stage, done: Done) -> None:
         """Keep what became of a stage."""

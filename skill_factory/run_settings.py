@@ -69,6 +69,16 @@ def make_model(config: ModelConfig) -> Model:
     )
 
 
+def see_enough(config: RunConfig) -> None:
+    """See that a question can get as many attempts as a trace needs, before anything is asked."""
+    most = config.sample.samples * len(config.sample.prompt_variants)
+    if config.create.attempts > most and set(config.create.formats) != {"paper"}:
+        raise OptionError(
+            f"create.attempts: {config.create.attempts} are more than the {most} attempts "
+            "that a question gets: lower it, or raise sample.samples"
+        )
+
+
 async def only_model(config: ModelConfig) -> str | None:
     """The name of the only model that a server has; raises `ModelError`."""
     model = make_model(config)

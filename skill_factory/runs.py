@@ -55,8 +55,16 @@ from skill_factory.prompts import PromptBank, load_prompts
 from skill_factory.questions.making import make_questions
 from skill_factory.questions.settings import QuestionsConfig
 from skill_factory.run_folder import STAGES, Done, RunFolder, Stage, public_address
-from skill_factory.run_settings import make_model, only_model, pace, see_create, settled, stamp
-from skill_factory.sampling import Ask, Tally, collect
+from skill_factory.run_settings import (
+    make_model,
+    only_model,
+    pace,
+    see_create,
+    see_enough,
+    settled,
+    stamp,
+)
+from skill_factory.sampling import NEW, Ask, Tally, collect
 from skill_factory.store import new_file, read_whole, resolved
 from skill_factory.store import sha256 as file_digest
 from skill_factory.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
@@ -100,6 +108,8 @@ class Run:
         """Make the stages from `first` to `last`, but for those that are made; `anew`: `first` in
         any case."""
         chosen = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+        if last is Stage.CREATE:
+            see_enough(self.config)
         with self.folder.alone(self.config), _tables():
             self._see_input(first)
             for stage in chosen:
@@ -112,6 +122,8 @@ class Run:
 
     def preview(self, first: Stage, last: Stage) -> None:
         """Say what would be asked and what it would take; nothing is written and nobody asked."""
+        if last is Stage.CREATE:
+            see_enough(self.config)
         self._see_input(first)
         if first in (Stage.GRADE, Stage.CREATE):
             self.say(f"{first} asks nobody")
@@ -146,6 +158,11 @@ class Run:
         listed = list(itertools.islice(asks, shown))
         for ask in listed:
             self.say(_spelt(ask))
+        asked = self.config.model
+        where = (
+            asked.local or f"{public_address(asked.base_url)} {asked.name or '(its only model)'}"
+        )
+        self.say(f"{stage}: would ask {where}")
         model = self._known_model()
         there = model is not None and self.folder.journal.is_file()
         with Journal(self.folder.journal) if there else nullcontext() as journal:
@@ -257,7 +274,7 @@ class Run:
         before = STAGES[STAGES.index(stage) - 1]
         if not self.folder.path(before).is_file():
             raise InputError(
-                f"{self.folder.path(before)}: is missing; make it with `--from {before}`"
+                f"{self.folder.path(before)}: is missing; the stage `{before}` makes it"
             )
         with _tables():
             check_own(self.folder.path(before), _SCHEMAS[before], before)
@@ -553,7 +570,22 @@ class Run:
         )
 
     def _told(self, about: Estimate) -> str:
-        return about.told(self.config.model.prompt_price, self.config.model.completion_price)
+        """What asking will take, and why what was asked before is asked again."""
+        model = self.config.model
+        lines = [about.told(model.prompt_price, model.completion_price)]
+        for reason, count in about.reasons.items():
+            if reason != NEW:
+                lines.append(f"  {count:,} of them because {reason}")
+            if "the model" in reason:
+                lines.append(
+                    "  If it is the same model at another address, stop, and name it as it was "
+                    f"known with --identity: {self._identity_before()!r}"
+                )
+        return "\n".join(lines)
+
+    def _identity_before(self) -> str | None:
+        known = [self.folder.done[s].identity for s in STAGES if s in self.folder.done]
+        return next((identity for identity in known if identity), None)
 
     def _tell_tally(self, stage: str, tally: Tally) -> None:
         cost = f", cost {tally.cost:,.2f}" if tally.cost is not None else ""

@@ -42,6 +42,10 @@ _WINDOW = 30.0
 """Seconds over which rates are measured."""
 
 
+NEW = "not asked before"
+"""Why most samples are asked for."""
+
+
 class Ask(NamedTuple):
     """`count` samples are wanted of a prompt. `name` says to people, and from run to run, what is
     asked: the stage, the question's digest, the variant, ... `extra_body` goes into this prompt's
@@ -113,6 +117,8 @@ class Tally:
     attempts_per_second: float = 0.0
     tokens_per_second: float = 0.0
     concurrency: int = 0
+    last_trouble: str = ""
+    """What made a request be sent again last."""
     last_failure: str = ""
     """What failed last, and why."""
 
@@ -133,6 +139,7 @@ class Tally:
         self.attempts_per_second = other.attempts_per_second
         self.tokens_per_second = other.tokens_per_second
         self.concurrency = other.concurrency
+        self.last_trouble = other.last_trouble or self.last_trouble
         self.last_failure = other.last_failure or self.last_failure
 
 
@@ -177,6 +184,16 @@ def lacking(
     asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal
 ) -> list[Lacking]:
     """What the journal lacks of some asks; notes there what is asked now."""
+    found, news = compared(asks, model, sampling, journal)
+    if news:
+        journal.note_asked(news)
+    return found
+
+
+def compared(
+    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal
+) -> tuple[list[Lacking], dict[tuple[str, ...], Asked]]:
+    """What the journal lacks of some asks, and by name what was not asked like this before."""
     keys = [ask.key(model, sampling) for ask in asks]
     have = journal.have(keys)
     before = journal.last_asked([ask.name for ask in asks])
@@ -190,14 +207,12 @@ def lacking(
             news[ask.name] = now
         absent = set(range(ask.count)) - have.get(key, set())
         found.append(Lacking(ask, key, absent, _reason(then, now)))
-    if news:
-        journal.note_asked(news)
-    return found
+    return found, news
 
 
 def _reason(then: Asked | None, now: Asked) -> str:
     if then is None:
-        return "not asked before"
+        return NEW
     names = {"messages": "the prompt", "model": "the model", "sampling": "the sampling"}
     changed = [names[part] for part in names if getattr(then, part) != getattr(now, part)]
     if changed:
@@ -389,6 +404,7 @@ class _Collection:
     def _retry(self, job: _Job, trouble: Trouble, started: float) -> None:
         """Put a request that failed back, or give it up."""
         self.tally.troubles[str(trouble.kind)] += 1
+        self.tally.last_trouble = str(trouble)
         # A server that is away is not the request's fault, unless others get through.
         others = self.throttle.last_success > started
         blamed = trouble.kind in (Kind.FAULTY, Kind.SLOW) or (trouble.kind is Kind.GONE and others)

@@ -260,6 +260,11 @@ def _check_places(config: CreateConfig) -> None:
         raise OptionError(
             f"-o {output}: for a folder write -o ./{output}; for a repository on the Hub, org/name"
         )
+    if config.repository and Path(output).parent.is_dir():
+        raise OptionError(
+            f"-o {output}: there is a folder {Path(output).parent} here; for a folder write "
+            f"-o ./{output}, and for the repository make a folder and use `skill-factory push`"
+        )
     if config.private and not config.repository:
         raise OptionError(f"--private is for a repository on the Hub, and -o {output} is a folder")
 

@@ -369,3 +369,10 @@ def test_columns_of_other_types_do_not_matter(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([row | {"metadata": {"a": [1.5]}, "answer": 4} for row in GOOD])
     pq.write_table(table, tmp_path / "rows.parquet")
     assert run("-i", tmp_path / "rows.parquet", "-o", tmp_path / "sft").code == 0
+
+
+def test_a_folder_written_like_a_repository_is_not_pushed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    error = fails(tmp_path, "-i", REAL, "-o", "mine/sft", code=2)
+    assert "there is a folder mine here; for a folder write -o ./mine/sft" in error
+    assert not list((tmp_path / "mine").iterdir())

@@ -160,7 +160,7 @@ def test_stages_can_be_chosen(server: Server, tmp_path: Path) -> None:
     assert "sample:" not in said
     assert (tmp_path / "run" / "sft").is_dir()
     said = go(tmp_path / "none", config(server), "--from", "grade", code=1)
-    assert re.search(r"attempts\.parquet: is missing; make it with `--from sample`", said)
+    assert re.search(r"attempts\.parquet: is missing; the stage `sample` makes it", said)
     said = go(tmp_path / "run", config(server), "--from", "create", "--to", "grade", code=2)
     assert "--from create comes after --to grade" in said
 
@@ -794,11 +794,11 @@ def test_a_forgotten_option_does_not_spoil_the_folder(server: Server, tmp_path: 
 def test_stages_whose_input_is_missing_say_so(server: Server, tmp_path: Path) -> None:
     for options in (["--from", "sample"], ["--from", "reflect"], ["--from", "create"]):
         said = go(tmp_path / "none", config(server), *options, "--dry-run", code=1)
-        assert "is missing; make it with `--from" in said
+        assert "is missing; the stage `" in said
     go(tmp_path / "run", config(server), "--to", "sample")
     for option in ("--write-requests", "--read-responses"):
         said = command("reflect", tmp_path / "run", option, tmp_path / "x.jsonl", code=1)
-        assert "graded.parquet: is missing; make it with `--from grade`" in said
+        assert "graded.parquet: is missing; the stage `grade` makes it" in said
 
 
 @pytest.mark.parametrize(
@@ -835,3 +835,37 @@ def test_a_damaged_journal_is_told_in_one_line(server: Server, tmp_path: Path) -
     said = go(tmp_path / "run", config(server), "--from", "sample", code=1)
     assert "journal.sqlite" in said.splitlines()[-1]
     assert "damaged" in said.splitlines()[-1] or "cannot be written" in said.splitlines()[-1]
+
+
+def test_settings_that_led_to_an_error_are_not_remembered(server: Server, tmp_path: Path) -> None:
+    go(tmp_path / "run", config(server), "--to", "sample")
+    said = command("sample", "-o", tmp_path / "run", "--model", "nosuch", code=1)
+    assert "no model 'nosuch' there" in said
+    assert "is up to date" in command("sample", "-o", tmp_path / "run")
+
+
+def test_a_moved_server_is_told_before_it_is_asked_again(server: Server, tmp_path: Path) -> None:
+    go(tmp_path / "run", config(server), "--to", "sample")
+    before = f"{server.url} tiny"
+    with serve(Server(speak=speak)) as moved:
+        said = go(tmp_path / "dry", config(moved), "--dry-run")
+        assert f"sample: would ask {moved.url}" in said
+        said = command(
+            *("sample", "-o", tmp_path / "run", "--base-url", moved.url),
+            *("--model", "tiny", "--samples", "5", "--dry-run"),
+        )
+        assert "240 of them because the model changed" in said
+        assert f"with --identity: '{before}'" in said
+        said = command(
+            *("sample", "-o", tmp_path / "run", "--base-url", moved.url),
+            *("--identity", before, "--samples", "5"),
+        )
+    assert "192 had already, 48 answered" in said
+
+
+def test_a_trace_longer_than_all_attempts_is_told_before_anything_is_asked(
+    server: Server, tmp_path: Path
+) -> None:
+    said = go(tmp_path / "run", config(server, create={"attempts": 17}), code=2)
+    assert "create.attempts: 17 are more than the 16 attempts that a question gets" in said
+    assert not server.log
