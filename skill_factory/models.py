@@ -197,7 +197,7 @@ class OpenAIModel:
         self._turns = self._in_turn()
 
     def _in_turn(self) -> Iterator[Any]:
-        """The clients, one after the other for ever; made when the first is needed."""
+        """The clients, one after the other for ever; each is made when its turn first comes."""
         import httpx2
         import openai
 
@@ -206,18 +206,17 @@ class OpenAIModel:
         )
         waits = httpx2.Timeout(self.timeout, connect=min(self.timeout, _CONNECT), pool=None)
         trust = httpx2.create_ssl_context()
-        self._clients = [
-            openai.AsyncOpenAI(
+        for _ in range(_CLIENTS):
+            http = openai.DefaultAsyncHttpxClient(limits=limits, timeout=waits, verify=trust)
+            client = openai.AsyncOpenAI(
                 base_url=self._base_url,
                 api_key=self._key or "none",
                 max_retries=0,
-                http_client=openai.DefaultAsyncHttpxClient(
-                    limits=limits, timeout=waits, verify=trust
-                ),
+                http_client=http,
                 timeout=waits,
             )
-            for _ in range(_CLIENTS)
-        ]
+            self._clients.append(client)
+            yield client
         yield from itertools.cycle(self._clients)
 
     @property

@@ -100,8 +100,10 @@ def pace(config: ModelConfig, skip: bool) -> Pace:
     )
 
 
-def stamp(source: str) -> list[Any]:
+def stamp(source: str | None) -> list[Any]:
     """What tells that a local file or folder was changed; empty for what is neither."""
+    if not source:
+        return []
     path = Path(source).expanduser()
     files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
     found = [(file, file.stat()) for file in files if file.is_file()]

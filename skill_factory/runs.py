@@ -190,8 +190,12 @@ class Run:
         except ModelError as error:
             if name:
                 self.say(f"Note: {error}; taken to be the model that was asked before, {name}")
-        if name:
-            model = config.model_copy(update={"name": name})
+        self._call_it(name)
+
+    def _call_it(self, name: str | None) -> None:
+        """Take a name for the model's, and keep it."""
+        if name and not self.config.model.identity:
+            model = self.config.model.model_copy(update={"name": name})
             self.config = self.config.model_copy(update={"model": model})
             self.folder.keep(self.config)
 
@@ -242,7 +246,8 @@ class Run:
         match stage:
             case Stage.QUESTIONS:
                 asked = config.questions
-                return asked and [asked.model_dump(mode="json"), stamp(asked.source)]
+                source = asked.source if asked and asked.kind == "dataset" else None
+                return asked and [asked.model_dump(mode="json"), stamp(source)]
             case Stage.SAMPLE:
                 prompts = {name: asdict(self.bank.variants[name]) for name in self._variants()}
                 named = config.sample.model_dump(mode="json", exclude={"prompts"})
@@ -265,7 +270,7 @@ class Run:
         config = self.config.model
         names = {"name", "local", "identity", "grammar"}
         address = None if config.identity else public_address(config.base_url)
-        return [config.model_dump(include=names), address, stamp(config.local or "")]
+        return [config.model_dump(include=names), address, stamp(config.local)]
 
     def _see_input(self, stage: Stage) -> None:
         """See that what a stage is made from is there; note if it is older than the settings."""
@@ -542,6 +547,8 @@ class Run:
             model = make_model(self.config.model)
             try:
                 await model.preflight()
+                if isinstance(model, OpenAIModel):
+                    self._call_it(model.model)
                 with Journal(self.folder.journal) as journal:
                     return await work(model, journal), model.identity
             finally:

@@ -110,8 +110,13 @@ def test_the_annotated_table_has_the_released_columns(server: Server, tmp_path: 
     command("create", "-i", tmp_path / "run" / "annotated.parquet", "-o", tmp_path / "sft")
 
 
-def test_the_same_command_again_asks_nothing(server: Server, tmp_path: Path) -> None:
+def test_the_same_command_again_asks_nothing(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what lies there does not matter
+    (tmp_path / "addition").mkdir()
     go(tmp_path / "run", config(server))
+    (tmp_path / "addition" / "other.txt").touch()
     asked = server.asked
     said = go(tmp_path / "run", config(server))
     assert said.count("is up to date") == 5
