@@ -343,7 +343,7 @@ class Run:
     def _sample(self) -> Done:
         self._see_graders()
         known, sampling = self._known_model(), self.config.sample.sampling
-        if known is not None and not self._lacking(self.asks(), known, sampling):
+        if known is not None and not self._lacks(self.asks(), known, sampling):
             self.say("sample: all of it is in the journal")
             return self._write_attempts(known)
 
@@ -361,12 +361,12 @@ class Run:
         self._tell_tally("sample", tally)
         return self._write_attempts(Known(identity))
 
-    def _lacking(self, asks: Iterable[Ask], model: Identified, sampling: Sampling) -> int:
-        """How many samples the journal lacks."""
+    def _lacks(self, asks: Iterable[Ask], model: Identified, sampling: Sampling) -> bool:
+        """Whether the journal lacks any sample."""
         if not self.folder.journal.is_file():
-            return estimate(asks, None, sampling, None).samples
+            return True
         with Journal(self.folder.journal) as journal:
-            return estimate(asks, model, sampling, journal).samples
+            return estimate(asks, model, sampling, journal).samples > 0
 
     def _write_attempts(self, model: Identified) -> Done:
         path, sampling = self.folder.path(Stage.SAMPLE), self.config.sample.sampling
