@@ -20,9 +20,9 @@ from tqdm import tqdm
 from skill_factory import markup
 from skill_factory.arrays import Ints
 from skill_factory.errors import InputError, TaskError
-from skill_factory.rewards import JUDGES, compute_score
+from skill_factory.rewards import compute_score
 from skill_factory.store import read_whole
-from skill_factory.tasks import Task, task_of
+from skill_factory.tasks import JUDGED_AT_ONCE, Gold, Task, gold_of, is_sound, task_of
 from skill_factory.tokens import TokenCounter
 
 BATCH_ROWS = 1024
@@ -94,7 +94,7 @@ def check(
     report, lengths = Report(), _Lengths(counter, cutoff_len)
     total = pq.ParquetFile(folder / "plan.parquet").metadata.num_rows
     bar = tqdm(desc="check", unit=" traces", total=total, disable=None, leave=False)
-    with bar, ThreadPoolExecutor(JUDGES) as pool:
+    with bar, ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
         for traces in read_traces(folder):
             report.traces += len(traces)
             sound = []
@@ -207,21 +207,23 @@ def _reward_fault(trace: Trace, named: Task | None) -> str | None:
         task = named or task_of(str(trace.data_source))
     except TaskError as error:
         return f"no reward can be replayed: {error}"
-    if problem := task.fault(trace.ground_truth, trace.extra_info):
+    gold = gold_of(task, trace.ground_truth, trace.extra_info)
+    problem = task.fault(*gold) if isinstance(gold, Gold) else gold.replace("_", " ")
+    if problem or not isinstance(gold, Gold):
         return f"no reward can be replayed against the gold answer: {problem}"
-    facts = (task.name, trace.ground_truth, trace.extra_info)
-    if _earned(trace.text, *facts) != float(trace.right):
+    if not is_sound(task, *gold):
+        return "the gold answer is not right against itself"
+    if _earned(trace.text, task, gold) != float(trace.right):
         return "the reward is not 1.0" if trace.right else "the reward of a wrong answer is not 0.0"
     said = markup.final_answer(trace.text) or ""
-    spoilt = mutants(trace.text, task.wrong(said, trace.ground_truth, trace.extra_info))
-    for how, text in spoilt.items():
-        if _earned(text, *facts) != 0.0:
+    for how, text in mutants(trace.text, task.wrong(said, *gold)).items():
+        if _earned(text, task, gold) != 0.0:
             return f"the reward is not 0.0 with the final answer {how}"
     return None
 
 
-def _earned(text: str, task: str, gold: str, facts: dict[str, Any]) -> object:
-    return compute_score(task, text, gold, facts)
+def _earned(text: str, task: Task, gold: Gold) -> object:
+    return compute_score(task.name, text, gold.text, gold.facts)
 
 
 # -- lengths --------------------------------------------------------------------------------------

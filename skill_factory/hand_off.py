@@ -144,6 +144,18 @@ def export_llama_factory(
 @click.option("--task-column", default="task_source", help="[default: task_source]")
 @click.option("--facts-column", default="metadata", help="[default: metadata]")
 @click.option(
+    "--choices-column",
+    metavar="NAME",
+    help="What there is to choose from.  [default: choices or options, if it is there]",
+)
+@click.option(
+    "--several-answers",
+    type=click.Choice(["any", "all"]),
+    help="Of a list of gold answers, one is right, or all are asked for.  [default: by task]",
+)
+@click.option("--all-numbers", is_flag=True, help="Countdown: every number must be used.")
+@click.option("--rounded", is_flag=True, help="Mathematics: take decimals for exact values.")
+@click.option(
     "--val-size",
     type=COUNT,
     help="Questions to validate on.  [default: a tenth, at most 500]",
@@ -167,16 +179,26 @@ def export_verl(
     answer_column: str,
     task_column: str,
     facts_column: str,
+    choices_column: str | None,
+    task: str | None,
+    several_answers: str | None,
+    all_numbers: bool,
+    rounded: bool,
     **settings: Any,
 ) -> None:
     """Write parquet files of questions for verl, and the command that trains on them."""
     with clear_errors():
         from skill_factory.export import verl
+        from skill_factory.tasks.golds import Several
 
-        columns = verl.Columns(question_column, answer_column, task_column, facts_column)
+        columns = verl.Columns(
+            question_column, answer_column, task_column, facts_column, choices_column
+        )
+        several = Several(several_answers) if several_answers else None
         done = verl.export(
             input_dataset,
             columns=columns,
+            rules=verl.Rules(task, several, all_numbers, rounded),
             config=input_config,
             split=input_split,
             **settings,

@@ -28,6 +28,31 @@ def read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         yield batch if pa.float64() not in batch.schema.types else _numbers_as_text(batch)
 
 
+def read_objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON file as they are, whatever types they hold.
+
+    Raises `InputError`, naming the line, for what is not JSON, or not objects.
+    """
+    with _opened(path) as stream:
+        start = stream.read(1024)
+        if _is_array(start):
+            yield from (row for _, row in _array_rows(path, start + stream.read()))
+            return
+        line = 1
+        for chunk in _whole_lines(start, stream):
+            yield from (row for _, row in _json_lines(path, chunk, line))
+            line += chunk.count(b"\n")
+
+
+def _opened(path: Path) -> pa.NativeFile:
+    packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
+    return pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower()))
+
+
+def _is_array(start: bytes) -> bool:
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+
+
 def _numbers_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Gold answers may be numbers in JSON; they are text here."""
     fields = [pa.field(f.name, _text_of(f.type)) for f in batch.schema]
@@ -40,10 +65,9 @@ def _text_of(kind: pa.DataType) -> pa.DataType:
 
 
 def _read_json(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
-    packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
-    with pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower())) as stream:
+    with _opened(path) as stream:
         start = stream.read(1024)
-        if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+        if _is_array(start):
             yield from _read_json_array(path, start + stream.read(), columns)
             return
         types, line, samples = None, 1, dict[str, Any]()
@@ -148,12 +172,17 @@ def _json_type(value: object) -> pa.DataType:
     return kinds.get(type(value), pa.null())
 
 
-def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _array_rows(path: Path, content: bytes) -> list[_Row]:
     values = _parsed(content, f"{path}: not")
     rows = [(f"row {number}", value) for number, value in enumerate(values)]
     for place, value in rows:
         if not isinstance(value, dict):
             raise InputError(f"{path}: {place} is not a JSON object")
+    return rows
+
+
+def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[pa.RecordBatch]:
+    rows = _array_rows(path, content)
     types = _json_types(path, rows, columns, {})
     for start in range(0, len(rows), 1024):
         yield _to_arrow(path, rows[start : start + 1024], types)

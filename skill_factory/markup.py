@@ -155,6 +155,16 @@ def final_answer(text: str) -> str | None:
     return None if found is None else text[slice(*found)].strip()
 
 
+def is_thinking(text: str) -> bool:
+    """Whether a ``<think>`` is open at the end of a text: it was cut off before it came to its
+    answer.
+
+    >>> is_thinking("<think> is it <answer>3</answer>?"), is_thinking("it </think> is <think>")
+    (True, True)
+    """
+    return text.rfind(THINK_OPEN.strip()) > text.rfind(THINK_CLOSE.strip())
+
+
 def read_verdict(reflection: str, offset: int = 0) -> VerdictReading | None:
     """The verdict of a reflection, its span shifted by `offset`; None unless there is exactly one.
 

@@ -31,6 +31,11 @@ _SHOWN = 3
 @click.option("--target-max", type=int, help="Countdown: largest target.  [default: 100]")
 @click.option("--number-max", type=int, help="Countdown: largest number.  [default: 99]")
 @click.option(
+    "--all-numbers/--at-most-once",
+    default=None,
+    help="Countdown: whether every number must be used, or each at most once.  [default]",
+)
+@click.option(
     "--digits", metavar="N|A..B", help="Multiplication: digits of both factors.  [default: 2..5]"
 )
 @click.option("--low", type=int, help="Addition: smallest number.  [default: 3]")
@@ -59,7 +64,17 @@ _SHOWN = 3
 @click.option(
     "--choices-column",
     metavar="NAME",
-    help="What there is to choose from.  [default: choices, if it is there]",
+    help="What there is to choose from.  [default: choices or options, if it is there]",
+)
+@click.option(
+    "--several-answers",
+    type=click.Choice(["any", "all"]),
+    help="Of a list of gold answers, one is right, or all are asked for.  [default: by task]",
+)
+@click.option(
+    "--rounded/--exact",
+    default=None,
+    help="Mathematics: take rounded decimals for exact values, or not.  [default]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 @click.option("--dry-run", is_flag=True, help="Show three questions, write nothing.")

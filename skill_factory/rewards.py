@@ -5,10 +5,10 @@ For verl, name this file and `compute_score` (or, where it has the reward manage
 import `answer_reward`. `data_source` names the task, see `skill_factory.tasks`.
 
 The final answer is the text of the last `<answer>` pair after the last `</think>`, or of the whole
-text where there is none: an answer before that tag earns nothing, but a completion without the tag,
-cut off in its thinking perhaps, is read whole. What a model writes never raises. A task that does
-not exist does, and a gold answer that is missing (`TaskError`): a training run on them would be for
-nothing. A gold answer that its task can do nothing with earns nobody anything; it is logged once.
+text where nothing says that it thinks. What is cut off inside a `<think>` earns nothing. What a
+model writes never raises. A task that does not exist does (`TaskError`): a training run on it would
+be for nothing. A gold answer that is missing, or that its task can do nothing with, earns nobody
+anything; it is logged once, with its row.
 """
 
 from __future__ import annotations
@@ -17,70 +17,110 @@ import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from itertools import repeat
+from functools import partial
+from itertools import count, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
     import skill_factory  # noqa: F401
 except ModuleNotFoundError:  # loaded by its path alone
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 from skill_factory.errors import TaskError
-from skill_factory.markup import final_answer
-from skill_factory.tasks import Grade, Task, graded, task_of
-
-JUDGES = 4
-"""Answers of a batch that are judged at a time, for tasks whose graders are processes."""
+from skill_factory.markup import final_answer, is_thinking
+from skill_factory.tasks import JUDGED_AT_ONCE, Facts, Grade, Task, gold_of, graded, task_of
+from skill_factory.tasks.golds import NoGold, Several
 
 Score = float | dict[str, float]
+
+
+class _Rules(NamedTuple):
+    """What is said of all completions, the keywords of `compute_score`."""
+
+    task: str | None
+    several: Several | None
+    unfinished: bool
+    facts: Facts
 
 
 def compute_score(
     data_source: str,
     solution_str: str,
     ground_truth: Any,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Facts | None = None,
     *,
     task: str | None = None,
     details: bool = False,
+    several_answers: str | None = None,
+    all_numbers: bool = False,
+    rounded: bool = False,
+    unfinished_thinking: bool = False,
     **_: Any,
 ) -> Score:
     """The reward of one completion; the signature of verl's single-sample reward functions
     (https://verl.readthedocs.io/en/latest/preparation/reward_function.html).
 
-    `ground_truth` is the gold answer (of a list the one in it; a mapping is taken for facts),
-    `extra_info` holds the question's facts: Countdown reads `numbers` and `target` there, and
-    without them takes the gold expression's own. `task` overrides
-    what `data_source` says. With `details`, a dict of `score`, `answered` and `undecided` (all 0.0
-    or 1.0), which verl logs.
+    `ground_truth` is the gold answer as a dataset has it (`skill_factory.tasks.golds`): text, a
+    number, a list; of a struct without a gold answer the facts are taken. `extra_info` holds the
+    question's facts: Countdown reads `numbers` and `target` there, and without them takes the gold
+    expression's own. `task` overrides what `data_source` says. With `details`, a dict of `score`,
+    `answered` and `undecided` (all 0.0 or 1.0), which verl logs. `several_answers`: of a list of
+    gold answers `any` is right, or `all` are asked for. `all_numbers`: Countdown must use every
+    number. `rounded`: a rounded decimal is right for an exact gold answer. `unfinished_thinking`:
+    an answer inside a `<think>` that was never closed counts too.
 
     >>> compute_score("countdown_3arg", "<think>..</think> <answer>3 * 8</answer>", "8 * 3")
     1.0
     """
-    grade = _grade(task_of(task or data_source), solution_str, ground_truth, extra_info)
-    return _score(grade, details)
+    (score,) = compute_score_batch(
+        [data_source],
+        [solution_str],
+        [ground_truth],
+        [extra_info],
+        task=task,
+        details=details,
+        several_answers=several_answers,
+        all_numbers=all_numbers,
+        rounded=rounded,
+        unfinished_thinking=unfinished_thinking,
+    )
+    return score
 
 
 def compute_score_batch(
     data_sources: Iterable[str],
     solution_strs: Sequence[str],
     ground_truths: Iterable[Any],
-    extra_infos: Iterable[Mapping[str, Any] | None] | None = None,
+    extra_infos: Iterable[Facts | None] | None = None,
     *,
     task: str | None = None,
     details: bool = False,
+    several_answers: str | None = None,
+    all_numbers: bool = False,
+    rounded: bool = False,
+    unfinished_thinking: bool = False,
     **_: Any,
 ) -> list[Score]:
     """The rewards of a batch of completions, in its order; as `compute_score` for each. The
     signature of verl's `batch` reward manager (verl 0.4 to 0.7.0)."""
+    asked = {"all_numbers": all_numbers, "rounded": rounded}
+    rules = _Rules(
+        task,
+        Several(several_answers) if several_answers else None,
+        unfinished_thinking,
+        {name: True for name, wanted in asked.items() if wanted},
+    )
     of = [task_of(task or str(source)) for source in data_sources]
-    every = (of, solution_strs, ground_truths, repeat(None) if extra_infos is None else extra_infos)
-    if any(one.slow for one in of):
-        with ThreadPoolExecutor(JUDGES) as pool:
-            grades = list(pool.map(_grade, *every))
+    every = (
+        *(count(), of, solution_strs, ground_truths),
+        repeat(None) if extra_infos is None else extra_infos,
+    )
+    work = partial(_grade, rules)
+    if len(of) > 1 and any(one.slow for one in of):
+        with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
+            grades = list(pool.map(work, *every))
     else:
-        grades = list(map(_grade, *every))
+        grades = list(map(work, *every))
     return list(map(partial(_score, details=details), grades))
 
 
@@ -90,59 +130,87 @@ def answer_reward(
     """The rewards of a batch for TRL's `GRPOTrainer`.
 
     The dataset's columns say what is right: `data_source`, the gold answer as `ground_truth` or
-    `answer` (or inside verl's `reward_model`), and the facts as `extra_info`, or `numbers` and
-    `target`. Raises `TaskError` if `data_source` or the gold answers are missing. A completion is
-    text, or messages of which the last is read.
+    `answer` (or inside verl's `reward_model`), and the facts as `extra_info`, or in columns of
+    their own names, as `nums` and `target`; Countdown needs no gold answer beside these. Raises
+    `TaskError` if `data_source` or the gold answers are missing. A completion is text, or messages
+    of which the last is read; one without text earns nothing.
     """
-    sources = columns.get("data_source")
-    golds = columns.get("ground_truth") or columns.get("answer")
-    if golds is None and columns.get("reward_model"):
-        golds = [model["ground_truth"] for model in columns["reward_model"]]
+    sources, golds = columns.get("data_source"), _golds(columns)
+    own = {name: columns[name] for name in _FACT_COLUMNS if columns.get(name) is not None}
+    if golds is None and "target" in own:
+        golds = own["target"]
     if sources is None or golds is None:
         raise TaskError(
             "the dataset needs the columns data_source, and ground_truth, answer or reward_model"
         )
-    own = {name: columns[name] for name in ("numbers", "target") if columns.get(name) is not None}
     extra = columns.get("extra_info") or [None] * len(completions)
     facts = [
         (known or {}) | {name: values[i] for name, values in own.items()}
         for i, known in enumerate(extra)
     ]
-    texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-    scores = compute_score_batch(sources, texts, golds, facts)
+    scores = compute_score_batch(sources, list(map(_text, completions)), golds, facts)
     return [score for score in scores if isinstance(score, float)]
 
 
-def _grade(task: Task, completion: str, gold: Any, facts: Mapping[str, Any] | None) -> Grade | None:
+_FACT_COLUMNS = (
+    *("numbers", "nums", "target", "all_numbers", "letters", "length", "words", "choices"),
+    *("options", "accepted_answers", "rounded", "gym", "entry"),
+)
+"""Columns that a row's facts may stand in."""
+
+
+def _golds(columns: Mapping[str, Any]) -> Any:
+    """The column of gold answers; None if there is none."""
+    if columns.get("reward_model"):
+        inside = [model.get("ground_truth") for model in columns["reward_model"]]
+    else:
+        inside = None
+    return columns.get("ground_truth") or columns.get("answer") or inside
+
+
+def _text(completion: Any) -> str:
+    """The text of a completion: its own, or of its last message, which may be in parts; empty if it
+    has none, as a tool call has."""
+    if isinstance(completion, list):
+        completion = completion[-1] if completion else ""
+    content = completion.get("content") if isinstance(completion, Mapping) else completion
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _grade(
+    rules: _Rules, row: int, task: Task, completion: str, gold: Any, facts: Facts | None
+) -> Grade | None:
     """The grade of a completion; None if it has no final answer."""
-    known, wanted = _gold(gold, facts)
     answer = final_answer(completion)
-    if answer is None:
+    if answer is None or (not rules.unfinished and is_thinking(completion)):
         return None
-    grade = graded(task, answer, known, wanted)
-    if grade is Grade.UNDECIDED and (problem := task.fault(known, wanted)):
-        _log_once(
-            f"a gold answer of {task.name} cannot be graded against, {problem}: {known!r:.80}"
-        )
+    known = {**(facts or {}), **rules.facts}
+    wanted = gold_of(task, gold, known, rules.several)
+    if isinstance(wanted, NoGold):
+        _log_once(task.name, gold, known.get("index", row), wanted.replace("_", " "))
+        return Grade.UNDECIDED
+    grade = graded(task, answer, *wanted)
+    if grade is Grade.UNDECIDED and (problem := task.fault(*wanted)):
+        _log_once(task.name, gold, known.get("index", row), problem)
     return grade
 
 
-def _gold(gold: Any, facts: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
-    """The gold answer as text, and the facts; raises `TaskError` for what is neither."""
-    if hasattr(gold, "tolist"):  # a NumPy array or scalar
-        gold = gold.tolist()
-    if isinstance(gold, list | tuple) and len(gold) == 1:
-        (gold,) = gold
-    if isinstance(gold, Mapping):
-        return "", {**(facts or {}), **gold}
-    if gold is None or isinstance(gold, list | tuple | bool):
-        raise TaskError(f"ground_truth {gold!r:.80} is no gold answer: expected text or a number")
-    return str(gold), facts or {}
+_LOGGED: set[tuple[str, str]] = set()
+_MOST_LOGGED = 1000
 
 
-@lru_cache(maxsize=64)
-def _log_once(words: str) -> None:
-    logging.getLogger(__name__).warning(words)
+def _log_once(task: str, gold: Any, row: Any, problem: str) -> None:
+    """Warn of a gold answer, the first time that it is met. `row`: its `index` in `extra_info`, or
+    its place in the batch."""
+    shown = f"{gold!r:.80}"
+    if (task, shown) not in _LOGGED and len(_LOGGED) < _MOST_LOGGED:
+        _LOGGED.add((task, shown))
+        logging.getLogger(__name__).warning(
+            f"row {row}: a gold answer of {task} cannot be graded against, {problem}: {shown}"
+        )
 
 
 def _score(grade: Grade | None, details: bool) -> Score:

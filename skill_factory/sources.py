@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +18,7 @@ import yaml
 
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
-from skill_factory.json_files import read_json
+from skill_factory.json_files import read_json, read_objects
 from skill_factory.store import looks_local
 from skill_factory.tables import check_annotated
 
@@ -115,41 +115,50 @@ def find_source(name: str, config: str | None, split: str | None, revision: str 
     return _load(name, config, split, revision)
 
 
-def read_questions(
-    name: str, config: str | None, split: str | None, revision: str | None
-) -> pa.Table:
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a dataset, its values as they are: a column may hold several types."""
+
+    names: tuple[str, ...]
+    count: int
+    column: Callable[[str], list[Any]]
+
+    def values(self, name: str | None) -> list[Any]:
+        """A column's value of each row; all None for one that is not there."""
+        return self.column(name) if name in self.names else [None] * self.count
+
+
+def read_questions(name: str, config: str | None, split: str | None, revision: str | None) -> Rows:
     """All of a dataset, with all its columns; `name` and the others as `find_source` takes them.
 
     Raises `InputError` as that does, and for a dataset without rows.
     """
     found = find_source(name, config, split, revision)
-    if isinstance(found, _Files):
-        import datasets
-
-        files = [str(path) for path in found.files]
-        if not sys.stderr.isatty():
-            datasets.disable_progress_bars()
-        kind = "parquet" if _kind(found.files[0]) == "parquet" else "json"
-        try:
-            dataset = datasets.load_dataset(kind, data_files=files, split="train")
-        except Exception as error:  # of several libraries' own trees, which have no common root
-            said = _first_line(_root(error))
-            if "corresponds to no data" in said:
-                raise InputError(f"{name}: the dataset has no rows") from None
-            raise InputError(f"{name}: cannot be read: {said}") from None
+    if isinstance(found, _Loaded):
+        rows = _rows_of(found.dataset.with_format("arrow")[:])
     else:
-        assert isinstance(found, _Loaded)
-        dataset = found.dataset
-    if not len(dataset):
+        assert isinstance(found, _Files)
+        if _kind(found.files[0]) == "parquet":
+            rows = _rows_of(_parquet_files(name, found.files))
+        else:
+            rows = _rows_of([row for path in found.files for row in read_objects(path)])
+    if not rows.count:
         raise InputError(f"{name}: the dataset has no rows")
-    table: pa.Table = dataset.with_format("arrow")[:]
-    return table
+    return rows
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _rows_of(found: pa.Table | list[dict[str, Any]]) -> Rows:
+    if isinstance(found, pa.Table):
+        return Rows(tuple(found.column_names), found.num_rows, lambda name: found[name].to_pylist())
+    names = tuple(dict.fromkeys(name for row in found for name in row))
+    return Rows(names, len(found), lambda name: [row.get(name) for row in found])
+
+
+def _parquet_files(name: str, files: tuple[Path, ...]) -> pa.Table:
+    try:
+        return pa.concat_tables(map(pq.read_table, files), promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise InputError(f"{name}: cannot be read: {_first_line(error)}") from None
 
 
 @dataclass

@@ -26,6 +26,10 @@ FACT_GROUPS = (
     ("letters", "length", "words"),
     ("choices", "length", "words"),
     ("gym", "entry"),
+    ("options",),
+    ("accepted_answers",),
+    ("all_numbers",),
+    ("rounded",),
 )
 """What a grader may need of a question besides its gold answer: a group is of use only whole."""
 

@@ -247,6 +247,12 @@ def test_gold_answers_are_what_is_graded(tmp_path: Path) -> None:
         (["3", "0", "1"], "1", "C"),
         (json.dumps(["bank", "shop"]), "shop", "B"),
         ([{"label": "A", "text": "bank"}, {"label": "B", "text": "shop"}], "B", "B"),
+        ({"A": "bank", "B": "shop"}, "B", "B"),
+        ({"A": "bank", "B": "shop", "C": None}, "shop", "B"),
+        (["A. bank", "B. shop"], "B", "B"),
+        (["A)5", "B)0", "C)7"], "B", "B"),
+        (["(a) bank", "(b) shop"], "(b)", "B"),
+        (["bank", "shop"], "B. shop", "B"),
     ],
 )
 def test_choices_become_lettered_lines(
@@ -254,6 +260,7 @@ def test_choices_become_lettered_lines(
 ) -> None:
     rows = [{"question": "Where?", "choices": choices, "answerKey": gold}]
     (row,) = rows_of(read(tmp_path, rows, task="csqa", answer_column="answerKey"))
+    assert json.loads(row["metadata"])["options"][1] in ("shop", "0")
     lines = row["question"].splitlines()
     assert lines[:2] == ["Where?", ""]
     assert [line[:3] for line in lines[2:4]] == ["A. ", "B. "]
@@ -300,7 +307,7 @@ def test_some_questions_of_a_dataset_are_drawn_by_the_seed(tmp_path: Path) -> No
 
 
 ASKED = {"question": "?", "answer": "4"}
-CSQA = {"task": "csqa", "choices_column": "options"}
+CSQA = {"task": "csqa", "choices_column": "listed"}
 
 
 @pytest.mark.parametrize(
@@ -308,7 +315,7 @@ CSQA = {"task": "csqa", "choices_column": "options"}
     [
         ({"text": "?", "answer": "4"}, {}, ColumnError, "column 'question' is missing"),
         (ASKED, {}, ColumnError, "no column 'task_source'"),
-        (ASKED, CSQA, ColumnError, "'options' is missing.*--choices-column"),
+        (ASKED, CSQA, ColumnError, "'listed' is missing.*--choices-column"),
         (ASKED | {"answer": ""}, {"task": "gsm8k"}, InputError, "2 no_gold_answer"),
         (ASKED, CSQA | {"task": "gsm8k"}, OptionError, "gsm8k has no choices"),
     ],

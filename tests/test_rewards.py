@@ -15,6 +15,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skill_factory import rewards
 from skill_factory.errors import TaskError
 from skill_factory.markup import final_answer
 from skill_factory.rewards import answer_reward, compute_score, compute_score_batch
@@ -248,21 +249,56 @@ def test_a_gold_answer_may_be_of_other_types() -> None:
     assert compute_score("gsm8k", "<answer>4</answer>", 4.0) == 1.0
 
 
-@pytest.mark.parametrize("gold", [None, [], ["4", "5"], True])
-def test_a_gold_answer_that_is_none_ends_a_run_at_once(gold: object) -> None:
-    with pytest.raises(TaskError, match="is no gold answer"):
-        compute_score("gsm8k", "<answer>4</answer>", gold)
+@pytest.mark.parametrize("gold", [None, [], ["4", "5"], True, "nan", "N/A"])
+def test_a_gold_answer_that_is_none_earns_nothing_and_ends_no_run(
+    gold: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewards._LOGGED.clear()
+    texts = ["<answer>4</answer>"] * 3
+    scores = compute_score_batch(["gsm8k"] * 3, texts, ["4", gold, gold], details=True)
+    assert [score["score"] for score in scores if isinstance(score, dict)] == [1.0, 0.0, 0.0]
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith("row 1: a gold answer of integers cannot be graded against, ")
+    assert said.endswith(repr(gold))
 
 
-def test_a_gold_answer_that_cannot_be_graded_against_is_logged(
+def test_a_gold_answer_that_cannot_be_graded_against_is_logged_with_its_row(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    rewards._LOGGED.clear()
     for _ in range(3):  # a target alone does not tell the numbers
-        assert compute_score("countdown", "<answer>97</answer>", "97") == 0.0
+        assert compute_score("countdown", "<answer>97</answer>", "97", {"index": 12}) == 0.0
     assert [record.message for record in caplog.records] == [
-        "a gold answer of countdown cannot be graded against, neither numbers and a target, "
-        "nor a gold expression to take them from: '97'"
+        "row 12: a gold answer of countdown cannot be graded against, neither numbers and a "
+        "target, nor a gold expression to take them from: '97'"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "as_it_was"),
+    [
+        ("<think>maybe <answer>4</answer> but wait, let me", 0.0, 1.0),
+        ("<think>a</think> <answer>4</answer> <think>or", 0.0, 1.0),
+        ("maybe</think> <answer>4</answer>", 1.0, 1.0),
+        ("<think>a</think> <answer>4</answer>", 1.0, 1.0),
+        ("<answer>4</answer>", 1.0, 1.0),
+    ],
+)
+def test_an_answer_in_thinking_that_was_cut_off_earns_nothing(
+    text: str, score: float, as_it_was: float
+) -> None:
+    assert compute_score("gsm8k", text, "4") == score
+    assert compute_score("gsm8k", text, "4", unfinished_thinking=True) == as_it_was
+
+
+def test_rules_are_keywords_of_a_reward() -> None:
+    facts = {"numbers": [3, 5, 3], "target": 8}
+    (text,) = ("<answer>3 + 5</answer>",)
+    assert compute_score("countdown", text, "8", facts) == 1.0
+    assert compute_score("countdown", text, "8", facts, all_numbers=True) == 0.0
+    third = "<answer>0.3333333</answer>"
+    assert compute_score("math", third, r"\frac13") == 0.0
+    assert compute_score("math", third, r"\frac13", rounded=True) == 1.0
 
 
 def test_a_judge_that_does_not_run_ends_a_run_at_once(tmp_path: Path) -> None:
@@ -298,6 +334,30 @@ def test_trl_gets_a_number_for_each_completion() -> None:
     assert answer_reward(["?"] * 2, texts, data_source=["countdown"] * 2, **as_verl) == [1.0, 0.0]
     with pytest.raises(TaskError, match="data_source"):
         answer_reward(["?"], ["4"], answer=["4"])
+
+
+@pytest.mark.parametrize(
+    ("completion", "score"),
+    [
+        ([{"role": "assistant", "content": None, "tool_calls": []}], 0.0),
+        ([{"role": "assistant", "tool_calls": []}], 0.0),
+        ([], 0.0),
+        ([None], 0.0),
+        ([{"role": "assistant", "content": [{"type": "text", "text": "<answer>4</answer>"}]}], 1.0),
+        ([{"role": "assistant", "content": [{"type": "image"}, {"text": None}]}], 0.0),
+        ("<answer>4</answer>", 1.0),
+    ],
+)
+def test_trls_completions_may_lack_a_text(completion: Any, score: float) -> None:
+    assert answer_reward(["?"], [completion], data_source=["gsm8k"], answer=["4"]) == [score]
+
+
+def test_trls_countdown_columns_are_known_by_both_names() -> None:
+    text = ["<answer>(3+5)*3</answer>"]
+    for name in ("nums", "numbers"):
+        columns: dict[str, Any] = {name: [[3, 5, 3]], "target": [24]}
+        for more in ({"answer": ["24"]}, {}):
+            assert answer_reward(["?"], text, data_source=["countdown"], **columns, **more) == [1.0]
 
 
 HOSTILE = {

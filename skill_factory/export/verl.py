@@ -22,6 +22,7 @@ from skill_factory.ledger import Account, account_table
 from skill_factory.questions.datasets import Columns as Columns
 from skill_factory.questions.datasets import Loss as Loss
 from skill_factory.questions.datasets import Question, read_rows
+from skill_factory.questions.datasets import Rules as Rules
 from skill_factory.sources import read_questions
 from skill_factory.store import new_folder, read_whole, resolved
 from skill_factory.tasks.text import normal
@@ -29,6 +30,8 @@ from skill_factory.tokens import TokenCounter
 
 NEWEST = (0, 9, 1)
 """The verl that the command is for where none is installed and none is chosen."""
+
+NO_RULES = Rules()
 
 
 @dataclass
@@ -57,7 +60,7 @@ def export(
     config: str | None = None,
     split: str | None = None,
     revision: str | None = None,
-    task: str | None = None,
+    rules: Rules = NO_RULES,
     exclude_sft: tuple[Path, ...] = (),
     val_size: int | None = None,
     seed: int = 0,
@@ -73,19 +76,20 @@ def export(
     """Write train.parquet, val.parquet, train_grpo.sh and manifest.json into the folder `output`.
 
     Each question is in one file once, and in none if it is in an SFT folder of `exclude_sft`.
-    `val_size` None: a tenth, at most 500 and at least 1. With a `tokenizer`, prompts of over
+    `columns` and `rules` are as `questions.datasets.read_rows` has them. `val_size` None: a tenth,
+    at most 500 and at least 1. With a `tokenizer`, prompts of over
     `max_prompt_length` tokens, which verl would drop unsaid, are counted. Raises `InputError`,
     `ColumnError` and `TaskError` for what cannot be read or graded, `OutputError` for a place that
     cannot be written.
     """
     for_version = _version(verl_version)
     notes = list[str]()
-    taken = {key for folder in exclude_sft for key in _keys_of(folder, task, notes)}
+    taken = {key for folder in exclude_sft for key in _keys_of(folder, rules.task, notes)}
     counter = TokenCounter(tokenizer) if tokenizer else None
-    table = read_questions(source, config, split, revision)
-    account, chosen = Account(read=table.num_rows), list[Question]()
+    rows = read_questions(source, config, split, revision)
+    account, chosen = Account(read=rows.count), list[Question]()
     seen: set[str] = set()
-    for found in read_rows(source, table, columns, task):
+    for found in read_rows(source, rows, columns, rules):
         if isinstance(found, Loss):
             account.lose(found)
             continue
@@ -176,8 +180,6 @@ def _loss(
     max_prompt_length: int,
     system_prompt: str | None,
 ) -> Loss | None:
-    if question.task.fault(question.gold, question.facts):
-        return Loss.CANNOT_BE_GRADED
     if keys & taken:
         return Loss.IN_SFT
     if keys & seen:

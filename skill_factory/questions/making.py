@@ -13,7 +13,7 @@ from xxhash import xxh3_64_intdigest
 from skill_factory.errors import InputError, OptionError
 from skill_factory.ledger import Account, account_table
 from skill_factory.questions import gym, letters, numbers
-from skill_factory.questions.datasets import Columns, Loss, Question, read_rows, tidied
+from skill_factory.questions.datasets import Columns, Loss, Question, Rules, fault_of, read_rows
 from skill_factory.questions.settings import USES, QuestionsConfig
 from skill_factory.sources import read_questions
 from skill_factory.tables import QUESTIONS
@@ -91,12 +91,15 @@ def _made(config: QuestionsConfig) -> Made:
     return Made(_table(chosen), account, notes)
 
 
-def _draws(config: QuestionsConfig) -> Iterator[Question | None]:
+def _draws(config: QuestionsConfig) -> Iterator[Question | Loss | None]:
     """Questions drawn one after the other, without end; None: a draw that gave none."""
-    settings = {name: getattr(config, name) for name in USES[config.kind]}
+    # What must be used of the numbers does not change which they are.
+    names = [name for name in USES[config.kind] if name != "all_numbers"]
+    settings = {name: getattr(config, name) for name in names}
     random = Random(f"{config.kind} {json.dumps(settings)} {config.seed}")
     while True:
-        yield _DRAWN[config.kind](config, random)
+        drawn = _DRAWN[config.kind](config, random)
+        yield drawn and (fault_of(drawn) or drawn)
 
 
 def _different(
@@ -109,7 +112,7 @@ def _different(
         in_vain += 1
         if found is not None:
             account.read += 1
-            loss = found if isinstance(found, Loss) else _loss(found, seen)
+            loss = found if isinstance(found, Loss) else _duplicate(found, seen)
             if isinstance(found, Question) and loss is None:
                 chosen.append(found)
                 in_vain = 0
@@ -121,10 +124,8 @@ def _different(
     return account, chosen
 
 
-def _loss(question: Question, seen: set[str]) -> Loss | None:
-    """Why a question is not taken; what is `seen` grows by its keys."""
-    if question.task.fault(question.gold, question.facts):
-        return Loss.CANNOT_BE_GRADED
+def _duplicate(question: Question, seen: set[str]) -> Loss | None:
+    """Whether a question was seen; what is `seen` grows by its keys."""
     keys = set(question.keys())
     known = not keys.isdisjoint(seen)
     seen |= keys
@@ -136,13 +137,9 @@ def _loss(question: Question, seen: set[str]) -> Loss | None:
 
 def _read(config: QuestionsConfig) -> Made:
     """All questions of a dataset in its order, or so many drawn from them."""
-    table = read_questions(config.source, config.input_config, config.input_split, config.revision)
-    rows = read_rows(config.source, table, _columns(config, table), config.task)
-    account, chosen = _different(
-        (tidied(row) if isinstance(row, Question) else row for row in rows),
-        wanted=table.num_rows + 1,
-        patience=table.num_rows + 1,
-    )
+    rows = read_questions(config.source, config.input_config, config.input_split, config.revision)
+    found = read_rows(config.source, rows, _columns(config), _rules(config))
+    account, chosen = _different(found, wanted=rows.count + 1, patience=rows.count + 1)
     if not chosen:
         raise InputError(f"{config.source}: no question is of use: {_reasons(account)}")
     wanted = config.count or len(chosen)
@@ -157,19 +154,20 @@ def _read(config: QuestionsConfig) -> Made:
     return Made(_table(chosen), account)
 
 
-def _columns(config: QuestionsConfig, table: pa.Table) -> Columns:
-    choices = config.choices_column
-    if choices and config.task and task_of(config.task).name != "choice":
+def _columns(config: QuestionsConfig) -> Columns:
+    if config.choices_column and config.task and task_of(config.task).name != "choice":
         raise OptionError(f"choices_column: the task {config.task} has no choices")
-    if choices is None and "choices" in table.column_names:
-        choices = "choices"
     return Columns(
         config.question_column,
         config.answer_column,
         config.task_column,
         config.facts_column,
-        choices,
+        config.choices_column,
     )
+
+
+def _rules(config: QuestionsConfig) -> Rules:
+    return Rules(config.task, config.several_answers, config.all_numbers, config.rounded)
 
 
 def _table(questions: list[Question]) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skill_factory.questions.datasets import Question
 from skill_factory.questions.settings import QuestionsConfig
@@ -34,12 +34,15 @@ def countdown(settings: QuestionsConfig, random: Random) -> Question | None:
     if made.value > settings.target_max or made.value in numbers:
         return None
     listed = ", ".join(map(str, numbers))
+    use = "must be used exactly once" if settings.all_numbers else "may be used at most once"
     text = (
         f"Make {made.value} from the numbers {listed}. You may add, subtract, multiply and divide, "
-        "and use parentheses. Each of the numbers may be used at most once, and no other number. "
+        f"and use parentheses. Each of the numbers {use}, and no other number. "
         f"The answer is one equation that ends in = {made.value}."
     )
-    facts = {"numbers": numbers, "target": made.value}
+    facts: dict[str, Any] = {"numbers": numbers, "target": made.value}
+    if settings.all_numbers:
+        facts["all_numbers"] = True
     return Question(text, made.text, f"countdown_{settings.numbers}arg", facts)
 
 

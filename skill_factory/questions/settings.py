@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from skill_factory.errors import TaskError
 from skill_factory.tasks import task_of
+from skill_factory.tasks.golds import Several
 
 GYM = "reasoning-gym:"
 """What stands before the name of a reasoning-gym dataset in `source`."""
@@ -16,9 +17,10 @@ GYM = "reasoning-gym:"
 DATASET_KEYS = (
     *("input_config", "input_split", "revision", "task"),
     *("question_column", "answer_column", "task_column", "facts_column", "choices_column"),
+    *("several_answers", "all_numbers", "rounded"),
 )
 USES: dict[str, tuple[str, ...]] = {
-    "countdown": ("numbers", "target_max", "number_max"),
+    "countdown": ("numbers", "target_max", "number_max", "all_numbers"),
     "multiplication": ("digits",),
     "addition": ("low", "high"),
     "letter_countdown": ("letters", "extra_letters"),
@@ -74,6 +76,9 @@ class QuestionsConfig(BaseModel):
     """Countdown: the largest target."""
     number_max: Annotated[int, Field(ge=1)] = 99
     """Countdown: the largest of the numbers."""
+    all_numbers: bool = False
+    """Countdown: every number must be used, exactly once, as TinyZero and reasoning-gym have it;
+    else at most once."""
     digits: Annotated[Range, BeforeValidator(_range)] = Range(2, 5)
     """Multiplication: how many digits both factors have; a range is drawn from."""
     low: Annotated[int, Field(ge=0)] = 3
@@ -99,14 +104,21 @@ class QuestionsConfig(BaseModel):
     """The task of all questions of a dataset; None: what it says of each."""
     question_column: str = "question"
     answer_column: str = "answer"
-    """Gold answers: text, a number, or what GSM8K, MATH and multiple choice have."""
+    """Gold answers: text, a number, a bool, a list or struct of these, or the worked solutions of
+    GSM8K and MATH."""
     task_column: str = "task_source"
     """Tasks of the questions; need not be there if `task` is set."""
     facts_column: str = "metadata"
     """Facts that graders need, JSON or a struct; need not be there."""
     choices_column: str | None = None
-    """What there is to choose from: a struct of `label` and `text`, or a list of texts; None:
-    `choices` if it is there and the task is multiple choice."""
+    """What there is to choose from: a list of texts, perhaps with letters of their own, a struct of
+    `label` and `text`, or a mapping from one to the other; None: `choices` or `options` if it is
+    there and the task is multiple choice."""
+    several_answers: Annotated[Several, Field(strict=False)] | None = None
+    """What a list of several gold answers asks for, `any` of them or `all`; None: all in
+    mathematics, integers and choices, else any."""
+    rounded: bool = False
+    """Mathematics: a rounded decimal is right where the gold answer is exact, 0.333333 for 1/3."""
 
     @property
     def kind(self) -> str:

@@ -4,7 +4,7 @@ A task's module has `grade(answer, gold, facts)`, which says True, False or None
 never raises for what a model wrote; `fault(gold, facts)`, why nothing can be graded against a gold
 answer; and `wrong(answer, gold, facts)`, an answer that is surely wrong, for tests of a reward.
 `facts` are what a question has besides its gold answer: the mapping verl calls `extra_info`. To add
-a task, write its module and name it in `TASKS`.
+a task, write its module and name it in `TASKS`. `golds` reads the gold answers that datasets have.
 """
 
 from __future__ import annotations
@@ -17,8 +17,13 @@ from typing import Any, NamedTuple
 
 from skill_factory.errors import TaskError
 from skill_factory.tasks import choice, countdown, gym, integers, letters, mathematics, text
+from skill_factory.tasks.golds import Gold as Gold
+from skill_factory.tasks.golds import NoGold, Several, answers, read
 
 Facts = Mapping[str, Any]
+
+JUDGED_AT_ONCE = 4
+"""Answers that wait at a time for tasks whose graders are other processes."""
 
 
 class Grade(StrEnum):
@@ -38,7 +43,8 @@ class Task(NamedTuple):
 
     A `data_source` is known by one of `known_as`, perhaps with a number or a split after it:
     `countdown_3arg`, `aime24`. `key` names a question however it is worded, None where only
-    its words do. `slow`: grading waits for another process.
+    its words do. `sound` says whether a gold answer is right where it need not be an answer itself,
+    as Countdown's may be the target. `slow`: grading waits for another process.
     """
 
     name: str
@@ -47,6 +53,7 @@ class Task(NamedTuple):
     fault: Callable[[str, Facts], str | None]
     wrong: Callable[[str, str, Facts], str]
     key: Callable[[str, Facts], str | None] = _no_key
+    sound: Callable[[str, Facts], bool] | None = None
     slow: bool = False
 
     @property
@@ -65,6 +72,7 @@ TASKS = {
             countdown.fault,
             countdown.wrong,
             countdown.key,
+            countdown.sound,
         ),
         Task(
             "integers",
@@ -150,7 +158,28 @@ def task_of(data_source: str) -> Task:
     )
 
 
+def gold_of(task: Task, value: Any, facts: Facts, several: Several | None = None) -> Gold | NoGold:
+    """The gold answer of a question as a dataset has it (`golds.read`), with all facts; empty where
+    the facts alone say what is right."""
+    found = read(value, task.name, several)
+    if isinstance(found, Gold):
+        return Gold(found.text, {**facts, **found.facts})
+    return found if task.fault("", facts) else Gold("", facts)
+
+
 def graded(task: Task, answer: str, gold: str, facts: Facts) -> Grade:
-    """A task's judgement of an answer."""
-    said = task.grade(answer, gold, facts)
-    return Grade.UNDECIDED if said is None else Grade.RIGHT if said else Grade.WRONG
+    """A task's judgement of an answer: right if it is any of the gold answers (`golds.answers`),
+    wrong only if it is surely none of them."""
+    undecided = False
+    for wanted in answers(gold, facts):
+        said = task.grade(answer, wanted, facts)
+        if said:
+            return Grade.RIGHT
+        undecided |= said is None
+    return Grade.UNDECIDED if undecided else Grade.WRONG
+
+
+def is_sound(task: Task, gold: str, facts: Facts) -> bool:
+    """Whether a gold answer is right against itself; nothing can be trusted that is graded by one
+    that is not."""
+    return task.sound(gold, facts) if task.sound else task.grade(gold, gold, facts) is True

@@ -114,6 +114,15 @@ def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
     return None
 
 
+def sound(gold: str, facts: Mapping[str, Any]) -> bool:
+    """Whether a gold answer does not contradict the facts: it is a solution, or the target alone,
+    or says nothing that can be read."""
+    known = known_facts(gold, facts)
+    if known is None:
+        return False
+    return _values(gold) == [Fraction(*known.target)] or grade(gold, gold, facts) is not False
+
+
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
     """An answer that misses the target by one."""
     known = known_facts(gold, facts)
