@@ -137,7 +137,7 @@ def test_no_value_makes_reading_raise_and_reading_twice_changes_nothing(value: o
             assert read(gold.text, task) == gold
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"problem": "What is 28 / 6?", "answer": r"\frac{14}{3}"},
     {"problem": "What is the positive root of x^2 = 51?", "answer": r"\sqrt{51}"},
     {"problem": "Who won?", "answer": r"\text{Evelyn}"},

@@ -131,15 +131,18 @@ def _of_struct(value: Mapping[str, Any], task: str, several: Several | None) -> 
 
 def _of_list(values: Iterable[Any], task: str, several: Several | None) -> Gold | NoGold:
     found = [read(value, task, several) for value in values]
-    golds = [gold for gold in found if isinstance(gold, Gold)]
-    texts = list(dict.fromkeys(text for gold in golds for text in answers(gold.text, gold.facts)))
-    if len(golds) < 2:
-        return golds[0] if golds else next(iter(found), NoGold.NO_GOLD_ANSWER)
-    if len(texts) == 1:
-        return Gold(texts[0])
+    golds = [gold for gold in found if isinstance(gold, Gold) and (gold.text or gold.facts)]
+    if not golds:
+        lacks = (gold for gold in found if isinstance(gold, NoGold))
+        return next(lacks, NoGold.NO_GOLD_ANSWER)
+    named = [gold for gold in golds if gold.text]
+    own = list(dict.fromkeys(gold.text for gold in named))
+    if len(own) < 2:
+        return named[0] if named else golds[0]
     if (several or (Several.ALL if task in _ONE_ANSWER else Several.ANY)) is Several.ANY:
-        return Gold(texts[0], {ACCEPTED: texts[1:]})
-    return Gold(", ".join(texts)) if task == _JOINED else NoGold.SEVERAL_GOLD_ANSWERS
+        right = list(dict.fromkeys(text for gold in named for text in answers(*gold)))
+        return Gold(right[0], {ACCEPTED: right[1:]})
+    return Gold(", ".join(own)) if task == _JOINED else NoGold.SEVERAL_GOLD_ANSWERS
 
 
 def answers(gold: str, facts: Mapping[str, Any]) -> list[str]:
