@@ -115,7 +115,7 @@ class _Attempts(NamedTuple):
 def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
     """Rows as attempts; rows that give none go to the ledger."""
     batch = source.table
-    question, variant = batch.column(columns.question), batch.column(columns.variant)
+    question, variant = _stripped(batch.column(columns.question)), batch.column(columns.variant)
     response = _as_lists(batch.column(columns.response))
     correct = _as_lists(batch.column(columns.correctness))
     answer = _as_lists(batch.column(columns.extracted_answer))
@@ -379,6 +379,14 @@ def _holds(texts: pa.Array, *patterns: str) -> Mask:
     for pattern in patterns:
         out |= view(pc.match_substring_regex(texts, pattern))
     return out
+
+
+def _stripped(texts: pa.Array) -> pa.Array:
+    """Without white space at their ends: questions that differ in no more are one question."""
+    if not _holds(texts, rf"\A[{markup.SPACE_RE2}]", rf"[{markup.SPACE_RE2}]\z").any():
+        return texts
+    ends = rf"\A[{markup.SPACE_RE2}]+|[{markup.SPACE_RE2}]+\z"
+    return pc.replace_substring_regex(texts, ends, "")
 
 
 def _blank(texts: pa.Array) -> Mask:
