@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -275,7 +275,7 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
         if isinstance(name, Path) and ((name / "state.json").exists()):
             found = datasets.load_from_disk(str(name))
         elif isinstance(name, Path) and (name / "dataset_dict.json").exists():
-            found = datasets.load_from_disk(str(name))[split or "train"]
+            found = _split_of(datasets.load_from_disk(str(name)), name, split)
         elif isinstance(name, Path):
             found = datasets.load_dataset(str(name), config, split=split or "train")
         else:
@@ -291,10 +291,32 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
         ) from None
     except RevisionNotFoundError:
         raise InputError(f"{name}: the dataset has no revision {revision!r}") from None
+    except InputError:
+        raise
     except Exception as error:  # of four libraries' own trees, which have no common root
+        if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
+            raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
         raise InputError(f"{name}: {nowhere}cannot be loaded: {_first_line(error)}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
     return _Loaded(str(name), origin, found, license)
+
+
+# What `datasets` says of a split that is not there.
+_UNKNOWN_SPLIT = re.compile(r"Unknown split .*Should be one of \[(.*)\]")
+
+
+def _split_of(splits: Mapping[str, Any], name: Path, split: str | None) -> Any:
+    if (split or "train") not in splits:
+        raise _no_split(name, split, list(splits))
+    return splits[split or "train"]
+
+
+def _no_split(name: str | Path, asked_for: str | None, splits: list[str]) -> InputError:
+    problem = f"has no split {asked_for!r}; it " if asked_for else ""
+    return InputError(
+        f"{name}: {problem}holds the splits {', '.join(sorted(splits))}; "
+        "choose one with --input-split"
+    )
 
 
 def _data_files(folder: Path) -> tuple[Path, ...]:
