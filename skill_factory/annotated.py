@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,45 +64,40 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> list[Int
     Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option
     to set.
     """
+    there = ", ".join(schema.names) or "none"
     found: dict[str, Intake] = {}
     for role, option in COLUMN_OPTIONS.items():
-        name = getattr(columns, role)
+        name, what = getattr(columns, role), role.replace("_", " ")
         if name in found:
             raise ColumnError(
                 f"{where}: column {name!r} cannot be two things at once; "
-                f"name another {role.replace('_', ' ')} column with {option}."
+                f"name another {what} column with {option}."
             )
         at = schema.get_all_field_indices(name)
         if len(at) != 1:
             problem = "is missing" if not at else "is there more than once"
             raise ColumnError(
-                f"{where}: column {name!r} {problem}. "
-                f"Columns there are: {', '.join(schema.names) or 'none'}. "
-                f"Name the {role.replace('_', ' ')} column with {option}."
+                f"{where}: column {name!r} {problem}. Columns there are: {there}. "
+                f"Name the {what} column with {option}."
             )
         kind = schema.field(at[0]).type
         intake = _required(name, role, kind)
         if intake is None:
-            depths, leaf = _ACCEPTED[role]
-            expected = " or ".join(_KINDS[depth].format(leaf) for depth in depths)
-            expected += " or messages" if role == "question" else ""
             raise ColumnError(
-                f"{where}: column {name!r} has the type {kind}; expected {expected}. "
-                f"Name another {role.replace('_', ' ')} column with {option}."
+                f"{where}: column {name!r} has the type {kind}; expected {_expected(role)}. "
+                f"Name another {what} column with {option}."
             )
         found[name] = intake
     for role, option in OPTIONAL_COLUMNS.items():
         name = getattr(columns, role)
         at, asked_for = schema.get_all_field_indices(name), name != getattr(Columns, role)
         if len(at) == 1 and name not in found:
-            kind = schema.field(at[0]).type
-            if role != "facts" or _may_hold_facts(kind):
-                same = _is_text(_unwrapped(kind)) or pa.types.is_null(kind)
-                found[name] = Intake(name, role, pa.string(), same)
+            if (intake := _optional(name, role, schema.field(at[0]).type)) is not None:
+                found[name] = intake
         elif asked_for:
             raise ColumnError(
                 f"{where}: no column {name!r} to take the {role} from; "
-                f"columns there are: {', '.join(schema.names) or 'none'}. Name it with {option}."
+                f"columns there are: {there}. Name it with {option}."
             )
     return list(found.values())
 
@@ -111,20 +107,37 @@ def _required(name: str, role: str, kind: pa.DataType) -> Intake | None:
     depths, wanted = _ACCEPTED[role]
     depth, leaf = _unwrap(kind)
     if role == "question" and depth == 1 and _is_message(leaf):
-        return Intake(name, role, wanted, False)
+        return Intake(name, role, wanted, cast=False)
     if depth not in depths:
         return None
-    same = pa.types.is_boolean(leaf) if pa.types.is_boolean(wanted) else _is_text(leaf)
-    if not (same or pa.types.is_null(leaf) or (role == "correctness" and _may_be_truth(leaf))):
+    same = pa.types.is_boolean(leaf) if role == "correctness" else _is_text(leaf)
+    if not same and not (role == "correctness" and _may_be_truth(leaf)):
         return None
     for _ in range(depth):
         wanted = pa.list_(wanted)
-    return Intake(name, role, wanted, same or pa.types.is_null(leaf))
+    return Intake(name, role, wanted, cast=same or pa.types.is_null(leaf))
+
+
+def _expected(role: str) -> str:
+    depths, leaf = _ACCEPTED[role]
+    kinds = [_KINDS[depth].format(leaf) for depth in depths]
+    return " or ".join([*kinds, "messages"] if role == "question" else kinds)
+
+
+def _optional(name: str, role: str, kind: pa.DataType) -> Intake | None:
+    """How to read a column that need not be there; None: nothing can be in it."""
+    if role == "facts" and pa.types.is_struct(kind) and not _holds_facts(kind):
+        return None
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return Intake(name, role, pa.string(), cast=_is_text(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
     )
 
 
@@ -141,10 +154,10 @@ def _may_be_truth(kind: pa.DataType) -> bool:
     )
 
 
-def _may_hold_facts(kind: pa.DataType) -> bool:
-    """Whether a column is worth reading: a struct without the names of facts has none."""
-    if not pa.types.is_struct(kind):
-        return True
+_FACTS = {"nums", *chain.from_iterable(FACT_GROUPS)}
+
+
+def _holds_facts(kind: pa.StructType) -> bool:
     names = {"numbers" if child.name == "nums" else child.name for child in kind}
     return any(names.issuperset(group) for group in FACT_GROUPS)
 
@@ -165,10 +178,6 @@ def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:
             return depth, kind
 
 
-def _unwrapped(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -185,12 +194,21 @@ def take_in(batch: pa.RecordBatch, intakes: Sequence[Intake], where: str, first_
         elif role == "correctness":
             arrays.append(_truths(column, kind, f"{where}: row {{}}, column {name!r}", first_row))
         else:
-            texts, failed = _texts(column, READERS[role])
+            texts, failed = _texts(_only_facts(column, role), READERS[role])
             arrays.append(texts)
             if failed.any():
                 unread[role] = Unread(int(failed.sum()), int(failed.argmax()))
     types = pa.schema([(intake.name, intake.type) for intake in intakes])
     return Taken(pa.RecordBatch.from_arrays(arrays, schema=types), unread)
+
+
+def _only_facts(column: pa.Array, role: str) -> pa.Array:
+    """Of structs that hold facts only these: a seed among them makes each row's another value."""
+    if role != "facts" or not pa.types.is_struct(column.type):
+        return column
+    parts = zip(column.type, column.flatten(), strict=True)
+    kept = {field.name: part for field, part in parts if field.name in _FACTS}
+    return pa.StructArray.from_arrays(list(kept.values()), list(kept), mask=column.is_null())
 
 
 def not_a_truth(place: str, kind: pa.DataType, value: object) -> ColumnError:
