@@ -7,7 +7,8 @@ every process (pyarrow 26). These do not, and copy nothing but text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -91,3 +92,76 @@ def offsets(array: pa.Array) -> npt.NDArray[np.int32]:
     if buffer is None or not len(array):
         return np.zeros(len(array) + 1, np.int32)
     return np.frombuffer(buffer, np.int32)[array.offset : array.offset + len(array) + 1]
+
+
+# -- different values -----------------------------------------------------------------------------
+
+
+class Distinct(NamedTuple):
+    """The different values of a column, and for each row which of them is its own."""
+
+    values: list[pa.Scalar]
+    which: Ints
+
+
+def distinct(column: pa.Array) -> Distinct:
+    """The different values of a column of any type."""
+    column = _widened(column)
+    _, first, which = np.unique(_codes(column), return_index=True, return_inverse=True)
+    return Distinct([column[at] for at in first.tolist()], which.astype(np.int64))
+
+
+def _widened(column: pa.Array) -> pa.Array:
+    """Numbers of half or single precision in double, with only the digits that name them: 0.1, not
+    0.10000000149011612."""
+    as_text, as_double = (_for_narrow(column.type, kind) for kind in (pa.string(), pa.float64()))
+    return column if as_text == column.type else column.cast(as_text).cast(as_double)
+
+
+def _for_narrow(kind: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """A type with another one in place of half and single precision."""
+    if is_list(kind):
+        value_type = _for_narrow(kind.value_type, other)
+        return kind if value_type == kind.value_type else pa.list_(value_type)
+    return other if pa.types.is_float16(kind) or pa.types.is_float32(kind) else kind
+
+
+def _codes(column: pa.Array) -> Ints:
+    """Numbers that are the same only for the same values, and mostly so; Arrow has none for what is
+    nested."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _codes(column.storage)
+    if pa.types.is_dictionary(kind):
+        return _codes(column.dictionary_decode())
+    if pa.types.is_struct(kind):
+        codes = given(column).astype(np.int64)
+        for child in column.flatten():
+            _, codes = np.unique(codes, return_inverse=True)
+            more = _codes(child)
+            codes = codes * (more.max(initial=0) + 2) + more + 1
+        return codes
+    if is_list(kind):
+        column = column.cast(pa.list_(kind.value_type))
+        inside, ends = _codes(column.values).tobytes(), (offsets(column) * 8).tolist()
+        there = given(column).tolist()
+        lists = [
+            inside[a:b] if one else None for one, (a, b) in zip(there, pairwise(ends), strict=True)
+        ]
+        known: dict[bytes | None, int] = {}
+        return np.array([known.setdefault(one, len(known)) for one in lists], np.int64)
+    try:
+        return view(column.dictionary_encode().indices, missing=-1).astype(np.int64)
+    except pa.ArrowNotImplementedError:
+        return np.arange(len(column))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's five kinds of lists."""
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )

@@ -19,12 +19,13 @@ import pyarrow.compute as pc
 from xxhash import xxh3_128, xxh3_128_digest
 
 from skill_factory import markup
+from skill_factory.annotated import list_depth
 from skill_factory.arrays import Ints, Mask, bounds, digests, given, numbers, offsets, strings, view
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
-from skill_factory.tables import FACT_GROUPS, USABLE, facts_of, list_depth
+from skill_factory.tables import FACT_GROUPS, USABLE, facts_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class _Attempts(NamedTuple):
 def _attempts(source: Batch, columns: Columns, ledger: Ledger) -> _Attempts:
     """Rows as attempts; rows that give none go to the ledger."""
     batch = source.table
-    question, variant = batch.column(columns.question), batch.column(columns.variant)
+    question, variant = _stripped(batch.column(columns.question)), batch.column(columns.variant)
     response = _as_lists(batch.column(columns.response))
     correct = _as_lists(batch.column(columns.correctness))
     answer = _as_lists(batch.column(columns.extracted_answer))
@@ -193,20 +194,15 @@ def _or_nothing(texts: pa.Array) -> pa.Array:
 
 
 def _facts(column: pa.Array) -> pa.Array:
-    """Of each row's JSON object or struct the facts that graders read, as JSON; null without."""
+    """Of each row's JSON object the facts that graders read, as JSON; null without."""
     known: dict[str, int] = {}
     at = np.full(len(column), -1)
-    if pa.types.is_struct(column.type):
-        for row, known_of in enumerate(column.to_pylist()):
-            if (facts := facts_of(known_of)) is not None:
-                at[row] = known.setdefault(json.dumps(facts), len(known))
-    else:
-        found = np.flatnonzero(_may_hold_facts(column) & ~_not_unicode(column))
-        texts = column.take(numbers(found)).dictionary_encode()
-        facts_by = [facts_of(text) for text in texts.dictionary.to_pylist()]
-        for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
-            if (facts := facts_by[which]) is not None:
-                at[row] = known.setdefault(json.dumps(facts), len(known))
+    found = np.flatnonzero(_may_hold_facts(column) & ~_not_unicode(column))
+    texts = column.take(numbers(found)).dictionary_encode()
+    facts_by = [facts_of(text) for text in texts.dictionary.to_pylist()]
+    for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
+        if (facts := facts_by[which]) is not None:
+            at[row] = known.setdefault(json.dumps(facts), len(known))
     return strings(list(known)).take(numbers(np.maximum(at, 0), missing=at < 0))
 
 
@@ -383,6 +379,14 @@ def _holds(texts: pa.Array, *patterns: str) -> Mask:
     for pattern in patterns:
         out |= view(pc.match_substring_regex(texts, pattern))
     return out
+
+
+def _stripped(texts: pa.Array) -> pa.Array:
+    """Without white space at their ends: questions that differ in no more are one question."""
+    if not _holds(texts, rf"\A[{markup.SPACE_RE2}]", rf"[{markup.SPACE_RE2}]\z").any():
+        return texts
+    ends = rf"\A[{markup.SPACE_RE2}]+|[{markup.SPACE_RE2}]+\z"
+    return pc.replace_substring_regex(texts, ends, "")
 
 
 def _blank(texts: pa.Array) -> Mask:

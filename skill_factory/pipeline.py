@@ -37,6 +37,7 @@ from skill_factory.store import new_folder, resolved, sha256
 from skill_factory.tables import LAYOUTS, PLAN
 from skill_factory.tasks import task_of
 from skill_factory.tokens import TokenCounter
+from skill_factory.values import READABLE
 from skill_factory.weaving import Plan, PlanSettings, plan, plan_table, weave
 
 PART_BYTES = 16 << 20
@@ -123,7 +124,7 @@ def _create(
     """Step 2 with room to work in; `folder` None: nothing is woven."""
     workers = config.workers or default_workers()
     found, spill = _index(config, source, work, workers)
-    made = Made(found.ledger, notes=_notes(config, found))
+    made = Made(found.ledger, notes=_notes(config, found, source))
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
     settings = PlanSettings(
@@ -217,13 +218,18 @@ def _cut_finer(spill: Spill, parts: int) -> Spill:
     return finer
 
 
-def _notes(config: CreateConfig, found: _Found) -> list[str]:
-    """Settings without effect: most likely not what the user meant."""
+def _notes(config: CreateConfig, found: _Found, source: Source) -> list[str]:
+    """What could not be read, and settings without effect: most likely not what the user meant."""
     there = ", ".join(sorted(map(str, found.variants)))
     notes = [
         f"no attempt has the prompt variant {name!r}; there are: {there}"
         for name in config.prompt_variants or ()
         if name not in found.variants
+    ]
+    notes += [
+        f"column {getattr(config.columns, role)!r}: {unread.rows:,} rows, the first of them row "
+        f"{unread.row} of {unread.where}, hold neither null nor {READABLE[role]}; it counts as null"
+        for role, unread in source.unread.items()
     ]
     words = config.drop_reflections_containing
     if words and not found.ledger.reflections.losses[Reason.FILTERED_TEXT]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from skill_factory.annotated import Taken, Unread, check_annotated, take_in
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.json_files import read_json, read_objects
 from skill_factory.store import looks_local
-from skill_factory.tables import check_annotated
 
 BATCH_BYTES = 16 << 20
 """About how much of an input is held decoded at a time."""
@@ -42,7 +42,7 @@ _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
 class Batch(NamedTuple):
-    """Rows of an input, their columns as `tables.check_annotated` types them.
+    """Rows of an input, their columns as `annotated.check_annotated` types them.
 
     `where` names the file; `file_row` is the first row's place in it and `row` its place in the
     whole input, from 0.
@@ -54,14 +54,25 @@ class Batch(NamedTuple):
     row: int
 
 
+class UnreadIn(NamedTuple):
+    """Rows in all of an input whose value in a column could not be read, and where the first is:
+    `row` of the file `where`, from 0."""
+
+    rows: int
+    where: str
+    row: int
+
+
 class Source(Protocol):
     """An annotated dataset, found but not yet read.
 
-    `rows` fills as `batches` is read: the number of rows of each file, or of the one Hub dataset.
+    `rows` and `unread` fill as `batches` is read: the number of rows of each file, or of the one
+    Hub dataset, and what of some columns, by role, could not be read.
     """
 
     name: str
     rows: dict[str, int]
+    unread: dict[str, UnreadIn]
     license: str | None
     """What the card of the dataset says; None: it has none, or says nothing."""
 
@@ -167,6 +178,7 @@ class _Files:
     files: tuple[Path, ...]
     license: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, UnreadIn] = field(default_factory=dict)
     origin: dict[str, str | None] = field(
         default_factory=lambda: dict.fromkeys(("config", "split", "revision"))
     )
@@ -186,13 +198,23 @@ class _Files:
         total = 0
         for path in self.files:
             count = 0
-            for table in _read_file(path, columns):
+            for table, unread in _read_file(path, columns):
+                _add_unread(self.unread, unread, str(path), count)
                 yield Batch(table, str(path), count, total + count)
                 count += table.num_rows
             self.rows[str(path)] = count
             total += count
         if total == 0:
             raise InputError(f"{self.name}: the dataset has no rows")
+
+
+def _add_unread(
+    known: dict[str, UnreadIn], unread: dict[str, Unread], where: str, first_row: int
+) -> None:
+    """Add what could not be read in a batch that begins at this row of a file."""
+    for role, (rows, first) in unread.items():
+        before = known.get(role, UnreadIn(0, where, first_row + first))
+        known[role] = before._replace(rows=before.rows + rows)
 
 
 def _footer(path: Path) -> pq.FileMetaData | None:
@@ -220,6 +242,7 @@ class _Loaded:
     dataset: Any
     license: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, UnreadIn] = field(default_factory=dict)
 
     def count(self) -> int | None:
         return len(self.dataset)
@@ -230,12 +253,15 @@ class _Loaded:
     def batches(self, columns: Columns) -> Iterator[Batch]:
         if not len(self.dataset):
             raise InputError(f"{self.name}: the dataset has no rows")
-        types = check_annotated(self.dataset.features.arrow_schema, columns, self.name)
+        intakes = check_annotated(self.dataset.features.arrow_schema, columns, self.name)
         size = max(16, min(MAX_BATCH_ROWS, BATCH_BYTES * len(self.dataset) // max(1, self.size())))
+        chosen = self.dataset.select_columns([intake.name for intake in intakes])
         count = 0
-        for table in self.dataset.select_columns(types.names).with_format("arrow").iter(size):
+        for table in chosen.with_format("arrow").iter(size):
             for batch in table.combine_chunks().to_batches():
-                yield Batch(_typed(batch, types), self.name, count, count)
+                taken = take_in(batch, intakes, self.name, count)
+                _add_unread(self.unread, taken.unread, self.name, count)
+                yield Batch(taken.table, self.name, count, count)
                 count += batch.num_rows
         self.rows[self.name] = count
 
@@ -258,7 +284,7 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
         if isinstance(name, Path) and ((name / "state.json").exists()):
             found = datasets.load_from_disk(str(name))
         elif isinstance(name, Path) and (name / "dataset_dict.json").exists():
-            found = datasets.load_from_disk(str(name))[split or "train"]
+            found = _split_of(datasets.load_from_disk(str(name)), name, split)
         elif isinstance(name, Path):
             found = datasets.load_dataset(str(name), config, split=split or "train")
         else:
@@ -274,10 +300,32 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
         ) from None
     except RevisionNotFoundError:
         raise InputError(f"{name}: the dataset has no revision {revision!r}") from None
+    except InputError:
+        raise
     except Exception as error:  # of four libraries' own trees, which have no common root
+        if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
+            raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
         raise InputError(f"{name}: {nowhere}cannot be loaded: {_first_line(error)}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
     return _Loaded(str(name), origin, found, license)
+
+
+# What `datasets` says of a split that is not there.
+_UNKNOWN_SPLIT = re.compile(r"Unknown split .*Should be one of \[(.*)\]")
+
+
+def _split_of(splits: Mapping[str, Any], name: Path, split: str | None) -> Any:
+    if (split or "train") not in splits:
+        raise _no_split(name, split, list(splits))
+    return splits[split or "train"]
+
+
+def _no_split(name: str | Path, asked_for: str | None, splits: list[str]) -> InputError:
+    problem = f"has no split {asked_for!r}; it " if asked_for else ""
+    return InputError(
+        f"{name}: {problem}holds the splits {', '.join(sorted(splits))}; "
+        "choose one with --input-split"
+    )
 
 
 def _data_files(folder: Path) -> tuple[Path, ...]:
@@ -343,7 +391,7 @@ def _kind(path: Path) -> str:
     return match[1].lower() if match else "parquet"
 
 
-def _read_file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _read_file(path: Path, columns: Columns) -> Iterator[Taken]:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
@@ -354,32 +402,29 @@ def _read_file(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
         raise InputError(f"{str(path)!a}: cannot be read: its name is not UTF-8") from None
 
 
-def _read_parquet(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[Taken]:
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: not a parquet file ({_first_line(error)})") from None
     with file:
-        types = check_annotated(file.schema_arrow, columns, str(path))
+        intakes = check_annotated(file.schema_arrow, columns, str(path))
         # A row group is decoded a few rows at a time: its size is the writer's choice, not ours.
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         bytes_a_row = max(
             (g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0
         )
         size = int(min(MAX_BATCH_ROWS, max(16, BATCH_BYTES / max(bytes_a_row, 1.0))))
+        names, count = [intake.name for intake in intakes], 0
         try:
-            for batch in file.iter_batches(size, columns=types.names):
-                yield _typed(batch, types)
+            for batch in file.iter_batches(size, columns=names):
+                yield take_in(batch, intakes, str(path), count)
+                count += batch.num_rows
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{path}: the parquet file is damaged ({_first_line(error)})"
             ) from None
-
-
-def _typed(batch: pa.RecordBatch, types: pa.Schema) -> pa.RecordBatch:
-    columns = [batch.column(batch.schema.get_field_index(f.name)).cast(f.type) for f in types]
-    return pa.RecordBatch.from_arrays(columns, schema=types)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The stages' tables: column names, Arrow types, and the check where a stranger's table enters."""
+"""The stages' tables: column names and Arrow types."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skill_factory.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.errors import ColumnError, InputError
+from skill_factory.columns import Columns
+from skill_factory.errors import InputError
 
-# How many lists may stand around a value, and what the value is.
-_ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
-    "question": ((0,), pa.string()),
-    "variant": ((0,), pa.string()),
-    "response": ((0, 1), pa.string()),
-    "correctness": ((0, 1), pa.bool_()),
-    "extracted_answer": ((0, 1), pa.string()),
-    "reflection": ((0, 1, 2), pa.string()),
-}
 FACT_GROUPS = (
     ("numbers", "target"),
     ("letters", "length", "words"),
@@ -44,12 +35,10 @@ def facts_of(known: object) -> dict[str, Any] | None:
             return None  # metadata of another kind
     if not isinstance(known, dict):
         return None
-    named = {"numbers": known.get("nums")} | known
+    given = {name: value for name, value in known.items() if value is not None}
+    named = {"numbers": given.get("nums")} | given
     whole = [group for group in FACT_GROUPS if all(named.get(name) is not None for name in group)]
     return {name: named[name] for group in whole for name in group} or None
-
-
-_KINDS = {0: "{}", 1: "list of {}", 2: "list of lists of {}"}
 
 
 USABLE = pa.schema(
@@ -208,100 +197,3 @@ def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
             for name in strict:
                 if batch.column(name).null_count:
                     raise InputError(f"{path}: column {name!r} has nulls; mend the file")
-
-
-def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> pa.Schema:
-    """The types to read the annotated table's columns as: `schema` narrowed to plain strings, bools
-    and lists. Columns that need not be there are in it if they are.
-
-    Raises `ColumnError`, naming the file `where`, the column, the columns there are and the option
-    to set.
-    """
-    fields: dict[str, pa.Field] = {}
-    for role, option in COLUMN_OPTIONS.items():
-        name = getattr(columns, role)
-        if name in fields:
-            raise ColumnError(
-                f"{where}: column {name!r} cannot be two things at once; "
-                f"name another {role.replace('_', ' ')} column with {option}."
-            )
-        at = schema.get_all_field_indices(name)
-        if len(at) != 1:
-            problem = "is missing" if not at else "is there more than once"
-            raise ColumnError(
-                f"{where}: column {name!r} {problem}. "
-                f"Columns there are: {', '.join(schema.names) or 'none'}. "
-                f"Name the {role.replace('_', ' ')} column with {option}."
-            )
-        depths, leaf = _ACCEPTED[role]
-        found = schema.field(at[0]).type
-        depth, inner = _unwrap(found)
-        if depth not in depths or not _fits(inner, leaf):
-            expected = " or ".join(_KINDS[d].format(leaf) for d in depths)
-            raise ColumnError(
-                f"{where}: column {name!r} has the type {found}; expected {expected}. "
-                f"Name another {role.replace('_', ' ')} column with {option}."
-            )
-        for _ in range(depth):
-            leaf = pa.list_(leaf)
-        fields[name] = pa.field(name, leaf)
-    for role, option in OPTIONAL_COLUMNS.items():
-        name = getattr(columns, role)
-        at, asked_for = schema.get_all_field_indices(name), name != getattr(Columns, role)
-        kind = _optional(role, schema.field(at[0]).type) if len(at) == 1 else None
-        if kind is not None and name not in fields:
-            fields[name] = pa.field(name, kind)
-        elif asked_for:
-            raise ColumnError(
-                f"{where}: no column {name!r} to take the {role} from; "
-                f"columns there are: {', '.join(schema.names) or 'none'}. Name it with {option}."
-            )
-    return pa.schema(fields.values())
-
-
-def _optional(role: str, found: pa.DataType) -> pa.DataType | None:
-    """The type to read an optional column as; None: as if it were not there."""
-    text = _unwrap(found) == (0, found) and _fits(found, pa.string())
-    if text or (pa.types.is_dictionary(found) and _fits(found.value_type, pa.string())):
-        return pa.string()
-    if role == "gold" and (pa.types.is_integer(found) or pa.types.is_floating(found)):
-        return pa.string()
-    facts = role == "facts" and pa.types.is_struct(found)
-    if not facts:
-        return None
-    names = {child.name for child in found}
-    return found if any(names.issuperset(group) for group in FACT_GROUPS) else None
-
-
-def list_depth(kind: pa.DataType) -> int:
-    """How many lists stand around the values of a type."""
-    return _unwrap(kind)[0]
-
-
-def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:
-    depth = 0
-    while True:
-        if (
-            pa.types.is_list(kind)
-            or pa.types.is_large_list(kind)
-            or pa.types.is_fixed_size_list(kind)
-            or pa.types.is_list_view(kind)
-            or pa.types.is_large_list_view(kind)
-        ):
-            kind, depth = kind.value_type, depth + 1
-        elif pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        else:
-            return depth, kind
-
-
-def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
-    if pa.types.is_null(found):
-        return True
-    if pa.types.is_boolean(wanted):
-        return bool(pa.types.is_boolean(found))
-    return bool(
-        pa.types.is_string(found)
-        or pa.types.is_large_string(found)
-        or pa.types.is_string_view(found)
-    )

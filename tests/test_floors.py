@@ -11,6 +11,8 @@ from conftest import ROOT
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
     {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models"},
+    {"values"},
+    {"annotated"},
     {"phrases", "json_files", "pools", "card", "engines", "tasks", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},

@@ -100,6 +100,41 @@ def test_what_looks_odd_but_is_fine_is_used(make: Make, change: Row) -> None:
     assert len(read_traces(make(rows))) == 5
 
 
+@pytest.mark.parametrize(
+    "space", [" ", "\n", "\t\r\n ", "\u00a0", "\u3000", "\x0b\x1c", "\u0085\u2028"]
+)
+def test_questions_that_differ_only_in_white_space_at_their_ends_are_one(
+    make: Make, space: str
+) -> None:
+    ends = [("", ""), (space, ""), ("", space), (space, space), (2 * space, ""), ("", 3 * space)]
+    rows = [
+        row | {"question": f"{before}What is\n 2 + 2?{after}"}
+        for row, (before, after) in zip(GOOD, ends, strict=True)
+    ]
+    plain = [row | {"question": "What is\n 2 + 2?"} for row in GOOD]
+    folder, expected = make(rows), make(plain)
+    assert read_traces(folder) == read_traces(expected)
+    assert (folder / "plan.parquet").read_bytes() == (expected / "plan.parquet").read_bytes()
+    assert ledger(folder) == ledger(expected)
+    assert read_manifest(folder)["input"]["digest"] == read_manifest(expected)["input"]["digest"]
+
+
+def test_white_space_within_a_question_makes_another(make: Make) -> None:
+    rows = [*GOOD, *(row | {"question": "What is 2  + 2?"} for row in GOOD)]
+    assert ledger(make(rows))["questions"]["kept"] == 2
+
+
+def test_a_padded_question_that_is_no_unicode_is_counted(make: Make, tmp_path: Path) -> None:
+    raw = pa.array([b" What? \xff ", *[b" What is 2 + 2?\n"] * 6], pa.binary())
+    table = pa.Table.from_pylist([attempt(6, True), *GOOD])
+    broken = pa.Array.from_buffers(pa.string(), 7, raw.buffers())
+    at = table.schema.get_field_index("question")
+    path = tmp_path / "broken.parquet"
+    pq.write_table(table.set_column(at, "question", broken), path)
+    assert ledger(make(path))["rows"]["losses"] == {"question_not_unicode": 1}
+    assert read_traces(make(path)) == read_traces(make(GOOD))
+
+
 def test_an_attempt_that_is_there_twice_is_used_once(make: Make) -> None:
     once, twice = make(GOOD, "--repeats", "9"), make([*GOOD, *GOOD[::-1]], "--repeats", "9")
     assert read_traces(once) == read_traces(twice)

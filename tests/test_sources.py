@@ -141,6 +141,28 @@ def test_a_folder_saved_to_disk(make: Make, tmp_path: Path, expected: object) ->
     assert read_manifest(made)["input"]["rows"] == 30
 
 
+@pytest.mark.parametrize("names", [["validation"], ["validation", "test"]])
+def test_a_dataset_without_a_train_split_names_those_it_has(
+    tmp_path: Path, names: list[str]
+) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_list(ROWS[:30])
+    datasets.DatasetDict(dict.fromkeys(names, rows)).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "files").mkdir()
+    for name in names:
+        write_rows(tmp_path / "files" / f"{name}-0.parquet", ROWS[:30])
+    holds = f"holds the splits {', '.join(sorted(names))}; choose one with --input-split"
+    for folder, problem in (("saved", holds), ("files", f"has no split 'train'; it {holds}")):
+        options = () if folder == "saved" else ("--input-split", "train")
+        done = run("-i", tmp_path / folder, "-o", tmp_path / "sft", *options)
+        assert (done.code, done.err) == (1, f"Error: {tmp_path / folder}: {problem}\n")
+        done = run("-i", tmp_path / folder, "-o", tmp_path / "sft", "--input-split", "dev")
+        assert done.err == f"Error: {tmp_path / folder}: has no split 'dev'; it {holds}\n"
+        done = run("-i", tmp_path / folder, "--dry-run", "--input-split", "validation")
+        assert done.code == 0, done.err
+
+
 def test_rows_chosen_in_a_dataset_on_disk_are_the_rows_read(make: Make, tmp_path: Path) -> None:
     import datasets
 
@@ -234,7 +256,11 @@ def test_a_private_dataset_on_the_hub(hub: Hub, tmp_path: Path, expected: object
         ("org/none", [], "no local file or folder of this name, and no dataset on"),
         ("org/private", [], "log in with `hf auth login` or set HF_TOKEN"),
         ("org/public", ["--input-config", "third"], "third"),
-        ("org/public", ["--input-split", "third"], "third"),
+        (
+            "org/public",
+            ["--input-split", "third"],
+            "has no split 'third'; it holds the splits train",
+        ),
         ("org/public", ["--revision", "v9"], "has no revision 'v9'"),
         ("org/public", ["--question-column", "q"], "column 'q' is missing"),
     ],
