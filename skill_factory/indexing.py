@@ -22,10 +22,12 @@ from skill_factory import markup
 from skill_factory.annotated import list_depth
 from skill_factory.arrays import Ints, Mask, bounds, digests, given, numbers, offsets, strings, view
 from skill_factory.columns import Columns
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, TaskError
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.sources import Batch
 from skill_factory.tables import FACT_GROUPS, USABLE, facts_of
+from skill_factory.tasks import gold_of, task_of
+from skill_factory.tasks.golds import NoGold
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,45 @@ def _wanted(source: Batch, columns: Columns, task: str | None) -> _Wanted:
         )
     gold = _or_nothing(batch.column(columns.gold)) if columns.gold in there else nothing
     facts = _facts(batch.column(columns.facts)) if columns.facts in there else nothing
-    return _Wanted(named, gold, facts)
+    return _with_golds(_Wanted(named, gold, facts))
+
+
+def _with_golds(wanted: _Wanted) -> _Wanted:
+    """The gold answers as graders take them, each that is different read once."""
+    if not len(wanted.gold):
+        return wanted
+    encoded = [column.dictionary_encode() for column in wanted]
+    values = [[None, *column.dictionary.to_pylist()] for column in encoded]
+    sizes = tuple(map(len, values))
+    places = [view(column.indices, missing=-1) + 1 for column in encoded]
+    different, which = np.unique(np.ravel_multi_index(places, sizes), return_inverse=True)
+    rows = zip(*(place.tolist() for place in np.unravel_index(different, sizes)), strict=True)
+    read = [_gold_of(*(values[i][place] for i, place in enumerate(row))) for row in rows]
+    golds, facts = (_texts(column, which) for column in zip(*read, strict=True))
+    return _Wanted(wanted.task, golds, facts)
+
+
+def _texts(texts: Sequence[str | None], at: Ints) -> pa.Array:
+    """The texts at these places."""
+    missing = np.array([text is None for text in texts])
+    return strings([text or "" for text in texts]).take(numbers(at, missing=missing[at]))
+
+
+def _gold_of(
+    name: str | None, gold: str | None, facts: str | None
+) -> tuple[str | None, str | None]:
+    """A gold answer and the facts with what it told besides; as they are where no task is known."""
+    try:
+        task = task_of(name) if name is not None else None
+    except TaskError:
+        task = None
+    if task is None:
+        return gold, facts
+    known = json.loads(facts or "{}")
+    found = gold_of(task, gold, known)
+    if isinstance(found, NoGold):
+        return None, facts
+    return found.text, facts if found.facts == known else json.dumps(found.facts)
 
 
 def _or_nothing(texts: pa.Array) -> pa.Array:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from skill_factory.tables import facts_of
+from skill_factory.tasks.golds import number_text as number_text
 
 
 def question_text(value: object) -> str | None:
@@ -60,26 +61,6 @@ def gold_text(value: object) -> str | None:
     else:
         return str(value)  # dates and the like
     return json.dumps(plain, ensure_ascii=False, sort_keys=True) if plain else None
-
-
-def number_text(number: float | Decimal) -> str | None:
-    """A number in as few digits as name it, those of a whole one without a point; null for NaN.
-
-    Raises `ValueError` for an infinite one.
-
-    >>> [number_text(number) for number in (10**20, 1e10, 5.0, 0.1, 1e-7, Decimal("2.50"))]
-    ['100000000000000000000', '10000000000', '5', '0.1', '1e-07', '2.5']
-    """
-    exact = Decimal(str(number))
-    if exact.is_nan():
-        return None
-    if exact.is_infinite():
-        raise ValueError("an infinite number")
-    if isinstance(number, float) and number and not 1e-6 <= abs(number) < 1e21:
-        return str(number)
-    text = f"{exact:f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
 
 
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}

@@ -10,10 +10,10 @@ from conftest import ROOT
 
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
-    {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models"},
+    {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models", "tasks"},
     {"values"},
     {"annotated"},
-    {"phrases", "json_files", "pools", "card", "engines", "tasks", "journal", "llama"},
+    {"phrases", "json_files", "pools", "card", "engines", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},
     {"config", "reflecting", "progress", "export"},

@@ -53,7 +53,7 @@ from skill_factory.tasks.golds import Gold, NoGold, Several, answers, read
         (0.1, "mathematics", "0.1"),
         (-2.5, "integers", "-2.5"),
         (4.5e33, "mathematics", "4.5e+33"),
-        (Decimal("1.50"), "integers", "1.50"),
+        (Decimal("1.50"), "integers", "1.5"),
         ({"ground_truth": "5", "style": "rule"}, "integers", "5"),
         ({"text": ["Paris"], "answer_start": [17]}, "text", "Paris"),
         ("(B)", "choice", "(B)"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -157,13 +158,30 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def number_text(number: float | Decimal) -> str | None:
+    """A number in as few digits as name it, those of a whole one without a point; null for NaN.
+
+    Raises `ValueError` for an infinite one.
+
+    >>> [number_text(number) for number in (10**20, 1e10, 5.0, 0.1, 1e-7, Decimal("2.50"))]
+    ['100000000000000000000', '10000000000', '5', '0.1', '1e-07', '2.5']
+    """
+    exact = Decimal(str(number))
+    if exact.is_nan():
+        return None
+    if exact.is_infinite():
+        raise ValueError("an infinite number")
+    if isinstance(number, float) and number and not 1e-6 <= abs(number) < 1e21:
+        return str(number)
+    text = f"{exact:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
 def _text(value: Any) -> str:
-    """A value as text; of a number all its digits, unless those are mostly noughts."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and (value == 0 or 1e-6 <= abs(value) < 1e21):
-        return str(int(value)) if value.is_integer() else f"{Decimal(repr(value)):f}"
-    return str(value)
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return number_text(value) or ""
+    return "" if value is None else str(value)
 
 
 # -- worked solutions -----------------------------------------------------------------------------
