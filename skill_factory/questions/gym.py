@@ -61,8 +61,8 @@ def questions(settings: QuestionsConfig) -> Iterator[Question | Loss]:
     """Questions of the dataset that `settings.source` names, without end.
 
     Each entry is given its own gold answer, and answers that solve nothing: it is a loss if its
-    scorer does not tell them apart. Raises `OptionError` for a name or settings that the library does not
-    know, `InputError` if it makes nothing, `TaskError` if it is not installed.
+    scorer does not tell them apart. Raises `OptionError` for a name or settings that the library
+    does not know, `InputError` if it makes nothing, `TaskError` if it is not installed.
     """
     if ours := {"seed", "size"} & settings.gym.keys():
         raise OptionError(f"gym: {min(ours)} is not set there; set seed and count")
@@ -115,18 +115,16 @@ def _question(made: _Entry) -> Question | Loss:
 def _tricks(text: str, gold: str, entry: str) -> list[str]:
     """Answers by who has solved nothing, each once."""
     lines = [_LISTED.sub("", line).strip() for line in text.splitlines()]
-    return list(
-        dict.fromkeys(
-            (
-                *_TRICKS,
-                *(_DIGITS.sub(number, gold) for number in ("0", "1", "nan")),
-                *([gold.removeprefix("-") if gold.startswith("-") else f"-{gold}"] * _is_number(gold)),
-                *_of_target(decoded(json.loads(entry))["metadata"]),
-                text,
-                *(line for line in lines[:_LINES] if line),
-            )
-        )
-    )
+    tricks = [
+        *_TRICKS,
+        *(_DIGITS.sub(number, gold) for number in ("0", "1", "nan")),
+        *_of_target(decoded(json.loads(entry))["metadata"]),
+        text,
+        *(line for line in lines[:_LINES] if line),
+    ]
+    if _is_number(gold):
+        tricks.append(gold.removeprefix("-") if gold.startswith("-") else f"-{gold}")
+    return list(dict.fromkeys(tricks))
 
 
 def _of_target(metadata: Mapping[str, Any]) -> list[str]:

@@ -75,7 +75,7 @@ def _is_no_number(answer: str, gold: str) -> bool:
     return answer.strip().casefold() != gold.strip().casefold()
 
 
-# -- gaps in reasoning-gym 0.1.25: what each scorer does not look at, and is looked at here ----------
+# -- gaps in the scorers of reasoning-gym 0.1.25, closed here --------------------------------------
 
 
 def _countdown(answer: str, entry: Mapping[str, Any]) -> bool | None:

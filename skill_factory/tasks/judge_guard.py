@@ -3,8 +3,8 @@
 reasoning-gym gives answers to `eval`, and to SymPy, whose parser writes Python and gives that to
 `eval`. Here such text is read by `ast`, and only literals, arithmetic and SymPy's elementary
 functions are worked out. All else is refused: names, attributes, other calls, comprehensions,
-lambdas, f-strings. `exec`, `compile` and every other `eval` are refused too, but for those of
-Python's own that make modules and classes.
+lambdas, f-strings. `exec`, `compile` and every other `eval` are refused too, but for those that
+make modules and classes.
 
 What is refused is not run, so the process stays sound; but the library may take the refusal for a
 wrong answer, so `refusals` tells of it.
@@ -28,15 +28,20 @@ LONGEST = 20_000
 LARGEST_BITS = 1 << 16
 """Bits of a whole number that is still worked out."""
 
-_PYTHONS_OWN = frozenset(
+_OWN_CODE = frozenset(
     (
         *("importlib._bootstrap", "importlib._bootstrap_external"),
         *("_frozen_importlib", "_frozen_importlib_external"),
-        *("collections", "dataclasses"),
+        *("collections", "dataclasses", "sympy.polys.monomials"),
     )
 )
-"""Modules that make modules and classes by `exec` and `eval`, whatever an answer says."""
+"""Modules that `exec` and `eval` code of their own, whatever an answer says."""
 
+_SEQUENCES: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.List: list,
+    ast.Tuple: tuple,
+    ast.Set: set,
+}
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -56,14 +61,13 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 
 _FUNCTIONS = frozenset(
-    (
-        *("Abs sign sqrt cbrt root exp log ln floor ceiling factorial binomial gamma".split()),
-        *("sin cos tan cot sec csc asin acos atan acot asec acsc atan2 sinc".split()),
-        *("sinh cosh tanh coth sech csch asinh acosh atanh acoth asech acsch".split()),
-        *("erf erfc erfi erf2 Ei li Si Ci Shi Chi fresnels fresnelc LambertW expint".split()),
-        *("polylog uppergamma lowergamma re im conjugate Max Min".split()),
-        *("Add Mul Pow Integer Float Rational Symbol Function".split()),
-    )
+    """
+    Abs sign sqrt cbrt root exp log ln floor ceiling factorial binomial gamma re im conjugate
+    sin cos tan cot sec csc asin acos atan acot asec acsc atan2 sinc
+    sinh cosh tanh coth sech csch asinh acosh atanh acoth asech acsch
+    erf erfc erfi erf2 Ei li Si Ci Shi Chi fresnels fresnelc LambertW expint polylog
+    uppergamma lowergamma Max Min Add Mul Pow Integer Float Rational Symbol Function
+    """.split()  # noqa: SIM905  a list of so many is no easier to read
 )
 _CONSTANTS = frozenset(("pi", "E", "I", "EulerGamma", "GoldenRatio"))
 _OF_TEXT = frozenset(("Integer", "Float", "Rational", "Symbol", "Function"))
@@ -92,8 +96,8 @@ def _refuse(what: str) -> Refused:
 
 def evaluated(text: str | ast.AST, names: Mapping[str, Any]) -> Any:
     """The value of an expression of literals, arithmetic, `names` that stand for values, and calls
-    of those that are functions. Raises `SyntaxError` for other text, `Refused` for other
-    expressions.
+    of those that are functions. Raises `SyntaxError` for other text, `NameError` for names of
+    nothing, `Refused` for what else could be run.
 
     >>> evaluated("['a', 2**10 - 1, -(3 / 4)]", {})
     ['a', 1023, -0.75]
@@ -110,8 +114,7 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
         case ast.Constant():
             return node.value
         case ast.List() | ast.Tuple() | ast.Set():
-            kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
-            return kind([_value(item, names) for item in node.elts])
+            return _SEQUENCES[type(node)](_value(item, names) for item in node.elts)
         case ast.Dict(keys=[*keys], values=values) if None not in keys:
             pairs = zip(keys, values, strict=True)
             return {_value(key, names): _value(value, names) for key, value in pairs if key}
@@ -120,11 +123,19 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
         case ast.BinOp(op=sign) if type(sign) in _OPERATORS:
             left, right = (_number(_value(part, names)) for part in (node.left, node.right))
             return _OPERATORS[type(sign)](left, _bounded(sign, left, right))
-        case ast.Name(id=name) if name in names:
-            return names[name]
+        case ast.Name(id=name):
+            return _named(name, names)
         case ast.Call():
             return _called(node, names)
     raise _refuse(type(node).__name__)
+
+
+def _named(name: str, names: Mapping[str, Any]) -> Any:
+    if name in names:
+        return names[name]
+    if hasattr(builtins, name) or hasattr(sys.modules.get("sympy"), name):
+        raise _refuse(name)
+    raise NameError(name)
 
 
 def _number(value: Any) -> Any:
@@ -135,28 +146,26 @@ def _number(value: Any) -> Any:
 
 
 def _bounded(sign: ast.AST, left: Any, right: Any) -> Any:
-    """The right operand, if the result of Python's own numbers stays small; SymPy's are bounded by
-    memory and time."""
-    if not (isinstance(left, int) and isinstance(right, int)):
+    """The right operand, if a power or shift of whole numbers, Python's or SymPy's, stays small."""
+    if not isinstance(sign, ast.Pow | ast.LShift) or not (_is_whole(left) and _is_whole(right)):
         return right
-    bits = {
-        ast.Pow: left.bit_length() * abs(right),
-        ast.LShift: left.bit_length() + abs(right),
-    }.get(type(sign), 0)
-    if bits > LARGEST_BITS:
+    bits = int(left).bit_length()
+    if (bits + abs(right) if isinstance(sign, ast.LShift) else bits * abs(right)) > LARGEST_BITS:
         raise _refuse("a large number")
     return right
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) or bool(getattr(value, "is_Integer", False))
+
+
 def _called(node: ast.Call, names: Mapping[str, Any]) -> Any:
     of_name = node.func.func if isinstance(node.func, ast.Call) else node.func
-    if not isinstance(of_name, ast.Name) or of_name.id not in names:
+    if not isinstance(of_name, ast.Name):
         raise _refuse("a call")
     if isinstance(node.func, ast.Call) and of_name.id != "Function":  # Function('f')(x)
         raise _refuse("a call of what was called")
-    function = _value(node.func, names)
-    if not callable(function):
-        raise TypeError(f"{of_name.id} is not callable")
+    function: Any = _value(node.func, names)
     arguments = [_value(argument, names) for argument in node.args]
     if of_name is not node.func or of_name.id not in _OF_TEXT:
         arguments = [_number(argument) for argument in arguments]
@@ -183,7 +192,7 @@ def install() -> None:
             caller = frame.f_globals.get("__name__", "")
             if name == "eval" and _locked and caller.partition(".")[0] == "reasoning_gym":
                 return evaluated(source, {})
-            if _locked and caller not in _PYTHONS_OWN and not _only_read(name, more, named):
+            if _locked and caller not in _OWN_CODE and not _only_read(name, more, named):
                 raise _refuse(f"{name} in {caller}")
             if name != "compile" and not more and not named:
                 more = (frame.f_globals, frame.f_locals)
@@ -202,7 +211,7 @@ def _only_read(name: str, more: tuple[Any, ...], named: Mapping[str, Any]) -> bo
 
 
 def lock() -> None:
-    """From here on nothing but Python's own runs code, and SymPy's parser works out its own."""
+    """From here on `_OWN_CODE` alone runs code, and SymPy's parser has its expressions worked out."""
     global _locked
     _guard_sympy()
     _locked = True
@@ -212,8 +221,7 @@ def _guard_sympy() -> None:
     parser = sys.modules.get("sympy.parsing.sympy_parser")
     if parser is None:
         return
-    import sympy
-
+    sympy = sys.modules["sympy"]
     every = {name: getattr(sympy, name) for name in sympy.__all__}
     known = {name: every[name] for name in _FUNCTIONS | _CONSTANTS} | {"abs": abs}
 

@@ -7,6 +7,7 @@ seconds of its judge's CPU time, so what is decided does not depend on what else
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.util
 import json
 import math
@@ -32,8 +33,11 @@ START_SECONDS = 60.0
 PREPARING_SECONDS = 120.0
 """CPU time that a judge may take to prepare for a kind of question, once."""
 
-PATIENCE_SECONDS, PATIENCE = 60.0, 30.0
-"""Seconds by the clock that a question may take besides, and for each second of CPU time."""
+PATIENCE = 60.0
+"""Seconds by the clock that a question may take besides `SLOWEST` for each second of CPU time."""
+
+SLOWEST = 30.0
+"""How much slower than the CPU's own time the clock's is taken to be at most."""
 
 LONGEST_REPLY = 256 << 20
 """Bytes."""
@@ -124,7 +128,7 @@ class Judges:
     `library` the package it imports, called `name` by those who install it, with our `extra`;
     `purpose` is what cannot be done without. `valid` says what a reply may be: a judge that says
     something else is given up. `trusted`: nothing that it is asked is a model's, so it may run what
-    it likes.
+    it likes. `patience`: for one that hangs without using any CPU time.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Judges:
         purpose: str,
         valid: Callable[[Any], bool] = is_verdict,
         trusted: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         self.script = script
         self.library = library
@@ -144,6 +149,7 @@ class Judges:
         self.purpose = purpose
         self.valid = valid
         self.trusted = trusted
+        self.patience = patience
         self._all: set[_Judge] = set()
         self._idle: list[_Judge] = []
         atexit.register(self._dismiss)
@@ -199,7 +205,7 @@ class Judges:
         return judge
 
     def _new(self) -> _Judge:
-        judge = _Judge(self.script, self.trusted)
+        judge = _Judge(self.script, self.trusted, self.patience)
         self._all.add(judge)
         return judge
 
@@ -222,7 +228,8 @@ class Judges:
 class _Judge:
     """A judging process, and the pipes to it."""
 
-    def __init__(self, script: str, trusted: bool) -> None:
+    def __init__(self, script: str, trusted: bool, patience: float) -> None:
+        self.patience = patience
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self.process = subprocess.Popen(
             [
@@ -269,7 +276,7 @@ class _Judge:
 
     def _exchange(self, question: bytes, seconds: float) -> bytes:
         """Write a question and read the line that answers it."""
-        budget = _Budget(self.process.pid, seconds)
+        budget = _Budget(self.process.pid, seconds, self.patience)
         reply = b""
         try:
             while not reply.endswith(b"\n"):
@@ -287,10 +294,8 @@ class _Judge:
     def _write(self, question: bytes) -> bytes:
         """Write what the pipe has room for; what of the question is left."""
         if question:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 question = question[os.write(self.questions, question) :]
-            except BlockingIOError:
-                pass
             self.events.modify(self.questions, select.POLLOUT if question else 0)
         return question
 
@@ -327,8 +332,9 @@ class _Budget:
     """What a judge may still take for a question: CPU time, and far more time by the clock, for one
     that hangs without working. The clock stands still while this process does not run."""
 
-    def __init__(self, pid: int, seconds: float) -> None:
+    def __init__(self, pid: int, seconds: float, patience: float) -> None:
         self.pid = pid
+        self.patience = patience
         self._marks = [(b"preparing\n", PREPARING_SECONDS), (b"prepared\n", seconds)]
         self._begin(seconds)
 
@@ -349,7 +355,7 @@ class _Budget:
     def is_spent(self) -> bool:
         left = self.seconds - (_cpu_seconds(self.pid) - self.begun)
         self.next_wait = min(1.0, max(0.05, left))
-        return left <= 0 or self.waited > PATIENCE_SECONDS + PATIENCE * self.seconds
+        return left <= 0 or self.waited > self.patience + SLOWEST * self.seconds
 
 
 def _cpu_seconds(pid: int) -> float:
