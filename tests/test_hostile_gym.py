@@ -46,7 +46,8 @@ HARM = {
     "subprocess": "__import__('subprocess').run(['touch', '{0}'])",
     "shell": "__import__('subprocess').Popen('touch {0}', shell=True).wait()",
     "fork_exec": "__import__('_posixsubprocess').fork_exec([b'touch', b'{0}'], [b'/bin/touch'], "
-    "True, (), None, None, -1, -1, -1, -1, 2, 3, True, False, -1, None, None, None, -1, None, True)",
+    "True, (), None, None, -1, -1, -1, -1, -1, -1, 2, True, False, -1, None, None, None, -1, None, "
+    "True)",
     "ctypes": "__import__('ctypes').CDLL(None).system(b'touch {0}')",
     "sqlite3": "__import__('sqlite3').connect('{0}').execute('create table t(a)')",
     "dbm": "__import__('dbm').open('{0}', 'c')",
@@ -100,8 +101,8 @@ HARM = {
     "input": "input()",
     "print": "print('1.0')",
     "breakpoint": "breakpoint()",
-    "unicode": "ｏｐｅｎ('{0}', 'w')",
-    "italic": "𝘦𝘷𝘢𝘭(\"open('{0}', 'w')\")",
+    "unicode": "\uff4f\uff50\uff45\uff4e('{0}', 'w')",
+    "italic": "\U0001d626\U0001d637\U0001d622\U0001d62d(\"open('{0}', 'w')\")",
     "null byte": "1\0 + __import__('os').mkdir('{0}')",
     "comment": "1 #\n+ __import__('os').mkdir('{0}')",
     "continued": "1 \\\n if open('{0}', 'w') else 1",

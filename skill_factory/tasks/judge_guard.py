@@ -184,7 +184,7 @@ def _not_evaluated(node: ast.Call) -> list[tuple[str, bool]]:
 def install() -> None:
     """Take the place of `eval`, `exec` and `compile`, before libraries are loaded; until `lock`
     they work as ever."""
-    own = {"eval": eval, "exec": exec, "compile": compile}
+    own: dict[str, Callable[..., Any]] = {"eval": eval, "exec": exec, "compile": compile}
 
     def guarded(name: str) -> Callable[..., Any]:
         def call(source: Any, *more: Any, **named: Any) -> Any:
@@ -211,7 +211,7 @@ def _only_read(name: str, more: tuple[Any, ...], named: Mapping[str, Any]) -> bo
 
 
 def lock() -> None:
-    """From here on `_OWN_CODE` alone runs code, and SymPy's parser has its expressions worked out."""
+    """From here on `_OWN_CODE` alone runs code, and SymPy's parser has what it reads worked out."""
     global _locked
     _guard_sympy()
     _locked = True

@@ -25,7 +25,7 @@ FILES = 64
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000 | errno.EPERM
-_LOAD, _EQUAL, _AND, _RETURN = 0x20, 0x15, 0x54, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _NUMBER, _MACHINE, _FIRST, _THIRD = 0, 4, 16, 32
 """Where the call's number, the machine and two arguments stand in `struct seccomp_data`; the
 arguments' lower halves, as both machines are little-endian."""
@@ -96,7 +96,8 @@ def die_with(parent: int) -> None:
 
 
 def lock(replies: int) -> bool:
-    """Give up what judging does not need; `replies` is the one file that is written to.
+    """Give up what judging does not need; `replies` is the one file that is written to, besides the
+    standard streams.
 
     Whether the kernel holds this process to it.
     """
@@ -131,8 +132,9 @@ def _filter(replies: int) -> bool:
 
 
 def _program(machine: str, replies: int) -> bytes:
-    """Berkeley Packet Filter code that lets `_CALLS` through, writing replies, and opening to read:
-    each step is a code, how far to jump if it holds, and if it does not, and a value."""
+    """Berkeley Packet Filter code that lets `_CALLS` through, writing replies (and what is printed,
+    which goes nowhere), and opening to read: each step is a code, how far to jump if it holds, and
+    if it does not, and a value."""
     of = list(_MACHINES).index(machine)
     steps = [
         (_LOAD, 0, 0, _MACHINE),
@@ -143,8 +145,8 @@ def _program(machine: str, replies: int) -> bytes:
     for number in sorted({numbers[of] for numbers in _CALLS.values()}):
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     steps += [
-        *((_EQUAL, 0, 4, _WRITE[of]), (_LOAD, 0, 0, _FIRST), (_EQUAL, 0, 1, replies)),
-        *((_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR)),
+        *((_EQUAL, 0, 5, _WRITE[of]), (_LOAD, 0, 0, _FIRST), (_AT_LEAST, 0, 1, 3)),
+        *((_EQUAL, 0, 1, replies), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR)),
         *((_EQUAL, 0, 4, _OPENAT[of]), (_LOAD, 0, 0, _THIRD), (_AND, 0, 0, _WRITES)),
         *((_EQUAL, 0, 1, 0), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR)),
     ]

@@ -152,7 +152,7 @@ class Judges:
         self.patience = patience
         self._all: set[_Judge] = set()
         self._idle: list[_Judge] = []
-        atexit.register(self._dismiss)
+        atexit.register(self.dismiss)
         os.register_at_fork(after_in_child=self._forget)
 
     def ask(self, *arguments: Any, seconds: float) -> Any:
@@ -213,7 +213,8 @@ class Judges:
         self._all.discard(judge)
         judge.close()
 
-    def _dismiss(self) -> None:
+    def dismiss(self) -> None:
+        """End all judges; those that answer are given up."""
         while self._all:
             self._all.pop().close()
 
