@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from skill_factory.tasks import gym
+from skill_factory.errors import InputError
+from skill_factory.questions.making import make_questions
+from skill_factory.questions.settings import QuestionsConfig
+from skill_factory.tasks import gym, mathematics
 from skill_factory.tasks.judge_guard import Refused, evaluated
 
 BY_EVAL = ("string_insertion", "spiral_matrix", "binary_matrix", "n_queens")
@@ -242,6 +246,7 @@ def test_a_judge_lives_on_when_an_answer_is_refused() -> None:
         ("gsm_symbolic", "It is 405 more", True),
         ("gsm_symbolic", "-405", None),
         ("gsm_symbolic", "\N{MINUS SIGN} 405", None),
+        ("gsm_symbolic", "-(405)", None),
         ("gsm_symbolic", "404", False),
         ("bitwise_arithmetic", "0x14", True),
         ("bitwise_arithmetic", "20", True),
@@ -283,9 +288,57 @@ def test_all_else_is_refused(text: str) -> None:
         evaluated(text, {"g": abs})
 
 
+def test_nothing_is_run_in_mathematics_either(tmp_path: Path) -> None:
+    file = tmp_path / "harm"
+    for kind, harm in HARM.items():
+        answer = harm.format(file, 1) if "{" in harm else harm
+        for text in (answer, f"${answer}$", rf"\boxed{{{answer}}}"):
+            assert not mathematics.grade(text, r"\frac{1}{3}", {}), kind
+        assert not list(tmp_path.iterdir()), kind
+    assert mathematics.grade("1/3", r"\frac{1}{3}", {}) is True
+
+
+@pytest.mark.parametrize("entry", ["", "[]", "{}", "null", "{", "[" * 5_000, '{"settings": 1}'])
+def test_an_entry_that_is_none_is_undecided(entry: str) -> None:
+    assert grade("gsm_symbolic", "405") is True
+    before = {judge.pid for judge in psutil.Process().children()}
+    assert gym.grade("405", "405", {"gym": "gsm_symbolic", "entry": entry}) is None
+    assert {judge.pid for judge in psutil.Process().children()} == before
+
+
 def test_what_is_known_of_us_is_not_known_to_judges() -> None:
     assert grade("gsm_symbolic", "405") is True
     for judge in psutil.Process().children():
         assert "CANARY" not in judge.environ()
         assert not {"HOME", "PATH", "USER", "HF_HOME"} & judge.environ().keys()
     assert "HF_HOME" in os.environ
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("countdown", "puzzle24", "coin_flip", "complex_arithmetic", "number_sorting"),
+        *("gsm_symbolic", "propositional_logic", "quantum_lock", "time_intervals"),
+    ],
+)
+def test_who_solves_nothing_is_never_right(name: str) -> None:
+    config = QuestionsConfig(source=f"reasoning-gym:{name}", count=4)
+    for row in make_questions(config).table.to_pylist():
+        known, gold = json.loads(row["metadata"]), row["answer"]
+        metadata = json.loads(known["entry"])["metadata"]
+        target, numbers = metadata.get("target", 24), metadata.get("numbers")
+        zeros = " + ".join(map(str, numbers if isinstance(numbers, list) else [1, 1]))
+        answers = {
+            *("", " ", "nan", "nanj", "[]", "{}", "null", "True", "None", "x", "zzz", "7919"),
+            *(str(target), f"{target} + 0*({zeros})", f"{target:#x} + 0x0*({zeros})"),
+            *(re.sub(r"\d+(\.\d+)?", "nan", gold), re.sub(r"\d+", "0", gold), row["question"]),
+            *row["question"].splitlines(),
+        }
+        assert gym.grade(gold, gold, known) is True
+        for answer in answers - {gold}:
+            assert not gym.grade(answer, gold, known), answer
+
+
+def test_a_dataset_that_takes_anything_makes_no_question() -> None:
+    with pytest.raises(InputError, match="200 takes_any_answer"):
+        make_questions(QuestionsConfig(source="reasoning-gym:game_of_life_halting", count=1))

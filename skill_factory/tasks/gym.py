@@ -25,7 +25,6 @@ WRONG = "zzz 7919"
 _FULL = 1 - 1e-9
 _NO_NUMBER = re.compile(r"nan|inf(?:inity)?", re.IGNORECASE)
 _A_WORD = re.compile(r"[^\W\d_eij]", re.IGNORECASE)  # 2e5, 3i, 3j: parts of numbers
-_MINUS_BEFORE = re.compile(r"[-−–]\s*(?=\d)")
 
 
 def _is_score(reply: Any) -> bool:
@@ -96,9 +95,8 @@ def _coin_flip(answer: str, entry: Mapping[str, Any]) -> bool:
 
 def _gsm_symbolic(answer: str, entry: Mapping[str, Any]) -> bool | None:
     """Overlooks the sign of the first number."""
-    found = re.search(r"\d", answer)
-    minus = found and _MINUS_BEFORE.search(answer, 0, found.end())
-    return None if minus and not entry["answer"].startswith("-") else True
+    before = re.split(r"\d", answer, maxsplit=1)[0].rstrip(" ({[$*\\")
+    return None if before.endswith(("-", "−", "–")) and entry["answer"][0] != "-" else True
 
 
 _CLOSED: dict[str, Callable[[str, Mapping[str, Any]], bool | None]] = {

@@ -22,6 +22,7 @@ import runpy
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,7 +79,11 @@ def _reply(
     refusals: _Refusals,
 ) -> None:
     mark, seconds, *arguments = json.loads(line)
-    if prepare and (work := prepare(*arguments)):
+    work = None
+    if prepare:
+        with suppress(Exception):  # the judge will find the same fault
+            work = prepare(*arguments)
+    if work:
         _say(replies, "preparing")
         _judged(work, (), PREPARING_SECONDS)
         _say(replies, "prepared")

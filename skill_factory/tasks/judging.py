@@ -196,7 +196,7 @@ class Judges:
         try:
             judge.wait_until_ready()
         except _Lost:
-            said = judge.last_error()
+            said = judge.last_error() or "it gives no reason"
             self._give_up(judge)
             raise TaskError(f"{self.name} is installed but does not run: {said}") from None
         except BaseException:
