@@ -21,13 +21,17 @@ from skill_factory.markup import final_answer
 from skill_factory.store import new_file
 from skill_factory.tables import ATTEMPTS, GRADED
 from skill_factory.tasks import graded, task_of
+from skill_factory.tasks.judging import cores
 
 BATCH_ROWS = 4096
 IN_PROCESSES = 16_384
 """From so many attempts on, other processes grade too; they take a second to start."""
 
-JUDGES = 4
-"""Answers that wait for a judging process at a time."""
+
+_Pair = tuple[dict[str, Any], str | None]
+"""A row, and the answer that was found in it."""
+
+_Work = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 class Outcome(StrEnum):
@@ -56,22 +60,25 @@ def grade_file(
 
     Attempts of the prompt variants `hints` that contain one of the `words`, in any case, leak.
     `task` None: each question's own; another one is theirs from here on. `keep_cut_off`: grade
-    answers that a length limit ended like any other. The count of each outcome; the same for any
-    number of `workers`.
+    answers that a length limit ended like any other. `workers` processes grade, except where a
+    task has judges: those are processes already, one a core at most. The count of each outcome;
+    the same for any number of `workers`.
     """
     total: Counter[str] = Counter()
     leak = re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words and hints else None
     rules = _Rules(hints, leak, task, keep_cut_off)
-    work = partial(_grade_batch, rules=rules)
     with ExitStack() as stack:
         part = stack.enter_context(new_file(target))
         file = stack.enter_context(pq.ParquetFile(source))
         out = stack.enter_context(pq.ParquetWriter(part, GRADED, compression="zstd"))
+        judging = stack.enter_context(ThreadPoolExecutor(cores()))
+        here = partial(_grade_batch, rules=rules, each=judging.map)
         batches = file.iter_batches(BATCH_ROWS)
-        done: Iterator[pa.RecordBatch] = map(work, batches)
+        done: Iterator[pa.RecordBatch] = map(here, batches)
         if workers > 1 and file.metadata.num_rows >= IN_PROCESSES:
             pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
-            done = _ahead(pool, work, batches, workers + 1)
+            there = partial(_grade_batch, rules=rules)
+            done = _ahead(pool, there, here, batches, rules, workers + 1)
         for batch in done:
             out.write_batch(batch)
             total.update(batch.column("grade").to_pylist())
@@ -90,31 +97,42 @@ class _Rules(NamedTuple):
 
 def _ahead(
     pool: ProcessPoolExecutor,
-    work: Callable[[pa.RecordBatch], pa.RecordBatch],
+    there: _Work,
+    here: _Work,
     batches: Iterator[pa.RecordBatch],
+    rules: _Rules,
     most: int,
 ) -> Iterator[pa.RecordBatch]:
-    """The work on each batch, in order, with so many batches in memory at most."""
-    waiting = []
+    """The work on each batch, in order, with so many batches in memory at most; what waits for
+    judges is done here."""
+    waiting: list[Callable[[], pa.RecordBatch]] = []
     for batch in batches:
-        waiting.append(pool.submit(work, batch))
+        if _has_judges(batch, rules):
+            waiting.append(partial(here, batch))
+        else:
+            waiting.append(pool.submit(there, batch).result)
         if len(waiting) == most:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+            yield waiting.pop(0)()
+    for result in waiting:
+        yield result()
 
 
-def _grade_batch(batch: pa.RecordBatch, rules: _Rules) -> pa.RecordBatch:
+def _has_judges(batch: pa.RecordBatch, rules: _Rules) -> bool:
+    names = {rules.task} if rules.task else set(batch.column("task_source").to_pylist())
+    return any(task_of(name).slow for name in names)
+
+
+def _grade_batch(
+    batch: pa.RecordBatch,
+    rules: _Rules,
+    each: Callable[[Callable[[_Pair], Outcome], list[_Pair]], Iterator[Outcome]] = map,
+) -> pa.RecordBatch:
+    """A batch with its outcomes; `each` is how those of tasks with judges are had."""
     rows = batch.to_pylist()
     answers = [final_answer(row["response"]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))
-    judge = partial(_outcome, rules=rules)
-    names = {rules.task} if rules.task else set(batch.column("task_source").to_pylist())
-    if any(task_of(name).slow for name in names):
-        with ThreadPoolExecutor(JUDGES) as pool:
-            outcomes = list(pool.map(judge, pairs))
-    else:
-        outcomes = list(map(judge, pairs))
+    over = each if _has_judges(batch, rules) else map
+    outcomes = list(over(partial(_outcome, rules=rules), pairs))
     columns = [batch.column(name) for name in ATTEMPTS.names]
     if rules.task:
         columns[ATTEMPTS.names.index("task_source")] = pa.array([rules.task] * len(rows))
@@ -123,7 +141,7 @@ def _grade_batch(batch: pa.RecordBatch, rules: _Rules) -> pa.RecordBatch:
     )
 
 
-def _outcome(pair: tuple[dict[str, Any], str | None], rules: _Rules) -> Outcome:
+def _outcome(pair: _Pair, rules: _Rules) -> Outcome:
     row, answer = pair
     if row["finish_reason"] == "length" and not rules.keep_cut_off:
         return Outcome.CUT_OFF

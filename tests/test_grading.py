@@ -65,3 +65,21 @@ def test_other_processes_grade_the_same(tmp_path: Path) -> None:
     alone = graded(tmp_path, rows)
     assert graded(tmp_path, rows, workers=2) == alone
     assert Counter(row["grade"] for row in alone) == {"right": 2857, "wrong": 17143}
+
+
+def test_judged_answers_are_graded_the_same_by_any_number_of_workers(tmp_path: Path) -> None:
+    golds = (r"\frac{1}{2}", "x^2 + 1", "(1, 2]")
+    forms = ("0.5", "1/2", "2^{-1}", "1 + x^2", "x^2 - 1", "(1, 2]", "[1, 2]", "?")
+    rows = [
+        attempt(f"<answer>{form}</answer>", task_source="math", answer=gold, sample=sample)
+        for sample in range(8)
+        for gold in golds
+        for form in forms
+    ]
+    rows += [attempt("<answer>9^{9^{9^9}}</answer>", task_source="math")]
+    rows += [attempt("<answer>4</answer>", sample=n) for n in range(16_384)]
+    alone = graded(tmp_path, rows)
+    assert graded(tmp_path, rows, workers=8) == alone
+    judged = [row["grade"] for row in alone if row["task_source"] == "math"]
+    assert judged.count("right") == 8 * (3 + 1 + 1)
+    assert judged[-1] == "undecided"

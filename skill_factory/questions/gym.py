@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -13,7 +16,9 @@ from skill_factory.errors import InputError, OptionError
 from skill_factory.questions.datasets import Loss, Question
 from skill_factory.questions.settings import GYM, QuestionsConfig
 from skill_factory.tasks import gym
+from skill_factory.tasks.gym_judge import decoded
 from skill_factory.tasks.judging import Judges
+from skill_factory.tasks.text import normal
 
 SECONDS = 300.0
 """How long `_AT_ONCE` entries may take to be made."""
@@ -21,9 +26,25 @@ SECONDS = 300.0
 _AT_ONCE = 4
 """Entries made at a request: a few, as some take seconds each."""
 
+_TRICKS = (
+    *(gym.WRONG, "", " ", "0", "1", "-1", "24", "4*6*1*1", "0x0", "0/1", "x", "A", "a"),
+    *("nan", "nanj", "nan + nanj", "inf", "-inf", "1e999", "()", "[]", "[[]]", "{}", '""'),
+    *("null", "None", "True", "False", "yes", "no"),
+)
+"""Answers that solve nothing, whatever is asked; a question whose scorer takes one that is not its
+gold answer is not made."""
+
+_LINES = 40
+"""Lines of a question that are tried as its answer."""
+
+_LISTED = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+")
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
+
 _MAKERS = Judges(
     str(Path(__file__).with_name("gym_maker.py")),
     *("reasoning_gym", "reasoning-gym", "gym", "reasoning-gym:NAME"),
+    valid=lambda made: made is None or isinstance(made, list | dict),
+    trusted=True,  # it makes entries; no answer comes near it
 )
 
 
@@ -39,9 +60,9 @@ class _Entry(NamedTuple):
 def questions(settings: QuestionsConfig) -> Iterator[Question | Loss]:
     """Questions of the dataset that `settings.source` names, without end.
 
-    Each entry is given its own gold answer and one that is surely wrong: it is a loss if its scorer
-    does not tell them apart. Raises `OptionError` for a name or settings that the library does not
-    know, `InputError` if it makes nothing, `TaskError` if it is not installed.
+    Each entry is given its own gold answer, and answers that solve nothing: it is a loss if its
+    scorer does not tell them apart. Raises `OptionError` for a name or settings that the library
+    does not know, `InputError` if it makes nothing, `TaskError` if it is not installed.
     """
     if ours := {"seed", "size"} & settings.gym.keys():
         raise OptionError(f"gym: {min(ours)} is not set there; set seed and count")
@@ -85,6 +106,51 @@ def _question(made: _Entry) -> Question | Loss:
     facts = {"gym": made.name, "entry": made.entry}
     if not gym.grade(made.gold, made.gold, facts):
         return Loss.GOLD_NOT_RIGHT
-    if gym.grade(gym.WRONG, made.gold, facts):
-        return Loss.TAKES_ANY_ANSWER
+    for answer in _tricks(made.text, made.gold, made.entry):
+        if not _same(answer, made.gold) and gym.grade(answer, made.gold, facts):
+            return Loss.TAKES_ANY_ANSWER
     return Question(made.text, made.gold, f"{GYM}{made.name}", facts)
+
+
+def _tricks(text: str, gold: str, entry: str) -> list[str]:
+    """Answers by who has solved nothing, each once."""
+    lines = [_LISTED.sub("", line).strip() for line in text.splitlines()]
+    tricks = [
+        *_TRICKS,
+        *(_DIGITS.sub(number, gold) for number in ("0", "1", "nan")),
+        *_of_target(decoded(json.loads(entry))["metadata"]),
+        text,
+        *(line for line in lines[:_LINES] if line),
+    ]
+    if _is_number(gold):
+        tricks.append(gold.removeprefix("-") if gold.startswith("-") else f"-{gold}")
+    return list(dict.fromkeys(tricks))
+
+
+def _of_target(metadata: Mapping[str, Any]) -> list[str]:
+    """A number that is to be reached: itself, and with the numbers there are times nothing."""
+    target, numbers = metadata.get("target"), metadata.get("numbers")
+    if not isinstance(target, int):
+        return []
+    if not isinstance(numbers, list):
+        return [str(target)]
+    return [
+        "".join((str(target), *(f" + 0*{number}" for number in numbers))),
+        "".join((hex(target), *(f" + 0x0*{number}" for number in numbers))),
+        str(target),
+    ]
+
+
+def _same(answer: str, gold: str) -> bool:
+    """Whether an answer is the gold answer, however it is written."""
+    if _is_number(answer) and _is_number(gold):
+        return Fraction(answer) == Fraction(gold)
+    return normal(answer) == normal(gold)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number, which is not so long that it takes time."""
+    try:
+        return len(text) < 100 and "e" not in text.lower() and Fraction(text) is not None
+    except (ValueError, ZeroDivisionError):
+        return False

@@ -1,47 +1,41 @@
 """What `judge_process` scores answers to reasoning-gym's questions with: the library's own scorers.
 
-Some of them call `eval` on the answer. So nothing may be written, started, sent or removed once
-they are loaded: that keeps accidents out, not an attacker.
+Some of them give the answer to `eval`; what that is here, see `judge_guard`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-_HARMFUL = (
-    *("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill"),
-    *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate"),
-    *("os.chmod", "os.chown", "os.putenv", "os.unsetenv", "os.chdir", "pty.", "subprocess."),
-    *("socket.", "shutil.", "ctypes.", "signal.", "tempfile."),
-)
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_prepared: set[tuple[str, str]] = set()
 
 
-def prepared() -> Callable[[str, str, str], float]:
+def prepared() -> Callable[[str, str, str], float | None]:
     """The function that scores an answer, from 0 to 1: name of the dataset, entry as
-    `skill_factory.questions.gym_maker.encoded` writes it, answer."""
+    `skill_factory.questions.gym_maker.encoded` writes it, answer. None: no such score."""
     import reasoning_gym  # noqa: F401  the second it takes is not part of a judgement
 
-    sys.dont_write_bytecode = True
-    sys.addaudithook(_refuse)
     return _score
 
 
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    if event.startswith(_HARMFUL):
-        raise PermissionError(f"{event} in a scorer")
-    if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
-        raise PermissionError(f"writing to {arguments[0]!r} in a scorer")
-
-
-def _score(gym: str, entry: str, answer: str) -> float:
+def prepare(gym: str, entry: str, answer: str) -> Callable[[], object] | None:
+    """What loads a dataset that was not asked for yet: some read large files, and SymPy much of
+    itself at its first use."""
     known = decoded(json.loads(entry))
-    return float(_dataset(gym, json.dumps(known["settings"])).score_answer(answer, known))
+    named = (gym, json.dumps(known["settings"]))
+    if named in _prepared:
+        return None
+    _prepared.add(named)
+    return lambda: _score(gym, entry, str(known["answer"]))
+
+
+def _score(gym: str, entry: str, answer: str) -> float | None:
+    known = decoded(json.loads(entry))
+    score = float(_dataset(gym, json.dumps(known["settings"])).score_answer(answer, known))
+    return score if 0 <= score <= 1 else None
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,8 @@ _MORE_THAN_A_NUMBER = re.compile(
     r"\\[dtc]?frac|\\sqrt|\\binom|\^(?!\s*\{?\s*\\circ)|[^\s({\[,=]\s*[-+*/]\s*\S|\\cdot|\\times|[_']"
 )
 
+_FIRST = (r"\frac{x^2+1}{2}", r"\begin{pmatrix}1\\2\end{pmatrix}", r"(1,\sqrt{2}]", r"x=\pi")
+
 
 def _parsed(text: str) -> list[Any] | None:
     """What math-verify makes of an answer; None if it makes nothing of it, or only of a part."""
@@ -52,6 +54,7 @@ def _judge(gold: str, answer: str) -> bool | None:
 
 def prepared() -> Callable[[str, str], bool | None]:
     """The function that judges a gold answer and an answer; None: undecided."""
-    import math_verify  # noqa: F401  the second it takes is not part of a judgement
-
+    # The second that importing takes, and what first uses take, is not part of a judgement.
+    for answer in _FIRST:
+        _judge(answer, answer)
     return _judge
