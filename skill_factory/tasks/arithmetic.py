@@ -23,6 +23,9 @@ MOST_NUMBERS = 64
 MOST_DIGITS = 30
 """Characters of a number that is still read."""
 
+MOST_MARKS = 1_000
+"""Numbers, operators, brackets and breaks of a text that is still read."""
+
 MOST_STATEMENTS = 64
 """Statements of a text that are still read."""
 
@@ -290,7 +293,9 @@ class _Marks:
         digits = match["number"]
         if self._is_glued(match, "word") or self._is_glued(match, "symbol"):
             raise _UnreadableError
-        if len(digits) > MOST_DIGITS or not isinstance(self._last, str):
+        if max(len(digits) - MOST_DIGITS, len(self.found) - MOST_MARKS) > 0:
+            raise _UnreadableError
+        if not isinstance(self._last, str):
             raise _UnreadableError
         if "," in digits:
             self.doubtful = True

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from string import ascii_uppercase
+from string import ascii_letters, ascii_uppercase
 from typing import Any
 
 from skill_factory.tasks.plain import tidy, unmarked
 from skill_factory.tasks.text import normal
 
-LONGEST = 10_000
+LONGEST = 4_000
 """Characters of an answer that is still read."""
 
 _LEAD_IN = re.compile(
@@ -31,12 +31,19 @@ _CUE = re.compile(
     re.I | re.X,
 )
 _BRACKETED = r"[(\[]\s?([A-Za-z])\s?[)\]]"
-_FOLLOWED = r"""([A-Za-z])(?=\s?(?:$|[),:;/&\]"'!?\n]|\.(?![A-Za-z](?:\b|_))|-(?![a-z])|\s-|\s[(]))"""
-_EXPLAINED = r"([A-Za-z])(?=\s(?:because|since|as|for|which|is|and|or|due|would)\b)"
+_FOLLOWED = (
+    r"""([A-Za-z])(?=\s?(?:$|[),:;/&\]!\n]|["'](?!\w)|\.(?![A-Za-z](?:\b|_))|-(?![a-z])|\s-|\s[(]))"""
+)
+_EXPLAINED = r"([A-HJ-Za-hj-z])(?=\s(?:because|since|as|for|which|is|and|or|due|would)\b)"
 _OPENING = re.compile(rf"{_BRACKETED}|{_FOLLOWED}|{_EXPLAINED}")
-_CUED = re.compile(rf"{_OPENING.pattern}|([B-HJ-Z])(?=\s[a-z0-9])")
-_ANYWHERE = re.compile(rf"(?<!\w){_BRACKETED}|(?:(?<=\s)|^)([A-Za-z])\)|^([A-Za-z])[.:](?=\s|$)", re.M)
-_LAST = re.compile(r"(?:[:,=>]|\s-)\s?([A-Z])[.!]?$")
+_CUED = re.compile(rf"{_OPENING.pattern}|(I)(?= because\b| since\b)|([B-HJ-Z])(?=\s[a-z0-9])")
+_ANYWHERE = re.compile(
+    rf"""(?<!\w){_BRACKETED} | (?:(?<=\s)|^)([A-Za-z])\) | ^([A-Za-z])[.:](?=\s|$)
+      | (?:^|(?<=[,.:]\ )|(?<=that\ ))([A-HJ-Z])(?=\ is\ (?:the\ )?(?:most\ |best\ )?
+        (?:correct|right|answer|best|likely|suitable|appropriate|option|choice)\b)""",
+    re.M | re.X,
+)
+_LAST = re.compile(r"(?:[:=>]|\s-)\s?([A-Z])[.!]?$")
 _ANOTHER = re.compile(
     r"""[^\w\n]{0,4}(?:\b(?:or|and)\b|[,/&+;-])[^\w\n]{0,3}(?:(?:option|choice)[ ])?
         (?:([A-Z])(?!['\w])(?![ ][a-z])|([a-z])(?=$|[).,;]))""",
@@ -48,10 +55,11 @@ _DENIAL = re.compile(
     re.I,
 )
 _DENIED = re.compile(
-    r"[\s\"').\]]{0,3}(?:(?:is|was|can|could|would|does|seems|looks) ?)?"
+    r"[\s\"').\]]{0,3}(?:or )?(?:(?:is|was|can|could|would|does|seems|looks) ?)?"
     r"(?:not|n't|\w{1,6}n't|cannot|wrong|incorrect|false)\b",
     re.I,
 )
+_LETTERS = frozenset(ascii_letters)
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 
 
@@ -69,8 +77,13 @@ def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
     [True, False, None]
     """
     options = _options(facts)
-    wanted, named = letter_of(gold, options), letter_of(answer, options)
+    wanted, named = _gold_letter(gold, options), letter_of(answer, options)
     return None if wanted is None or named is None else wanted == named
+
+
+def _gold_letter(gold: str, options: Mapping[str, str]) -> str | None:
+    """The letter of a gold answer, which may be an option's text."""
+    return letter_of(gold, {}) or letter_of(gold, options)
 
 
 def letter_of(text: str, options: Mapping[str, str]) -> str | None:
@@ -78,10 +91,13 @@ def letter_of(text: str, options: Mapping[str, str]) -> str | None:
     not among the options. `options`: letters to texts as `_comparable` makes them, or empty."""
     if len(text) > LONGEST:
         return None
-    plain = tidy(unmarked(text))
+    plain = tidy(unmarked(text)).lstrip("-> ")
+    bare = plain.strip(" .,;:!\"'()[]")
+    if bare in _LETTERS:
+        return bare.upper() if not options or bare.upper() in options else None
     labels = _labels(plain)
     letters = {plain[start].upper() for start, _ in labels}
-    told = _with_text(options, {_comparable(plain), _comparable(_conclusion(plain))})
+    told = _with_text(options, (plain, _conclusion(plain))) | _lettered(options, plain)
     if len(told) == 1 and (len(letters) != 1 or letters == told):
         return told.pop()
     if len(letters) != 1 or _is_denied(plain, labels):
@@ -95,18 +111,11 @@ def letter_of(text: str, options: Mapping[str, str]) -> str | None:
 
 def _labels(plain: str) -> list[tuple[int, int]]:
     """Where the letters stand that an answer names, and where their labels end."""
-    bare = plain.strip(" .,;:!?\"'()[]*`")
-    if len(bare) == 1:
-        place = plain.index(bare)
-        return [(place, place + 1)] if bare in _LETTERS else []
     found = dict(_label(match) for match in _all_labels(plain))
     for end in list(found.values()):
         if another := _ANOTHER.match(plain, end):
             found.update([_label(another)])
     return sorted(found.items())
-
-
-_LETTERS = frozenset(ascii_uppercase + ascii_uppercase.lower())
 
 
 def _all_labels(plain: str) -> Iterator[re.Match[str]]:
@@ -150,9 +159,16 @@ def _comparable(text: str) -> str:
     return _ARTICLE.sub("", normal(unmarked(text)).strip("()[]\"' "))
 
 
-def _with_text(options: Mapping[str, str], texts: set[str]) -> set[str]:
+def _with_text(options: Mapping[str, str], texts: Iterable[str]) -> set[str]:
     """The letters of the options with one of some texts."""
-    return {letter for letter, option in options.items() if option in texts}
+    longest = 4 * max(map(len, options.values()), default=-25) + 100
+    compared = {_comparable(text) for text in texts if len(text) <= longest}
+    return {letter for letter, option in options.items() if option in compared}
+
+
+def _lettered(options: Mapping[str, str], plain: str) -> set[str]:
+    """The letter of an option that an answer gives whole, as in "B bank"."""
+    return {plain[0].upper()} & _with_text(options, [plain[2:]]) if plain[1:2] == " " else set()
 
 
 def _conclusion(plain: str) -> str:
@@ -161,18 +177,17 @@ def _conclusion(plain: str) -> str:
     return plain if _DENIAL.search(plain, 0, end) else plain[end:]
 
 
-def _beside(plain: str, label: tuple[int, int]) -> set[str]:
-    """What stands before a label, and after it in its line and altogether."""
+def _beside(plain: str, label: tuple[int, int]) -> tuple[str, ...]:
+    """What stands before a label, and after it altogether and in its line."""
     before, after = plain[: label[0]].rstrip(" (-:"), plain[label[1] :].lstrip(" ).:-\n")
-    texts = (before, _conclusion(before), after, after.partition("\n")[0])
-    return {_comparable(text) for text in texts}
+    return (before, _conclusion(before), after, after.partition("\n")[0])
 
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
     """Why nothing can be graded against this gold answer; None if it can."""
-    return None if letter_of(gold, _options(facts)) else "not one letter"
+    return None if _gold_letter(gold, _options(facts)) else "not one letter"
 
 
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
     """Another letter."""
-    return "B" if letter_of(gold, _options(facts)) == "A" else "A"
+    return "B" if _gold_letter(gold, _options(facts)) == "A" else "A"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import islice
 from typing import Any, NamedTuple
 
 from skill_factory.tasks.number_words import SCALES, in_words
 from skill_factory.tasks.plain import tidy, unmarked
 
-LONGEST = 10_000
+LONGEST = 5_000
 """Characters of an answer that is still read."""
 
 MOST_DIGITS = 400
 """Characters of a number that is still read."""
+
+
+MOST_MENTIONS = 20
+"""Times that a number may be said in an answer."""
 
 
 class Reading(NamedTuple):
@@ -93,7 +98,7 @@ _ANSWER = re.compile(r"\banswer\b|→|=>|->", re.I)
 _DENIED = re.compile(r"\b(?:not|never|cannot|neither|wrong|incorrect)\b|n't\b|≠|!=", re.I)
 _UNSURE = re.compile(
     r"""\b(?: or | between | either | at[ ](?:least|most) | up[ ]to | almost | nearly | if | unless
-          | minimum | maximum | unknown | half
+          | minimum | maximum | unknown
           | (?:more|less|fewer|greater|larger|higher|smaller|lower|other|rather)[ ]than
           | (?:over|under|above|below|beyond|exceeds?|plus|times|no)(?=[ ][$€£]?[0-9])
           | no[ ](?:solution|answer|number) | and[ ](?:a|one)[ ](?:quarter|third|fifth|eighth) )\b
@@ -161,6 +166,8 @@ def _last_side(plain: str) -> str | None:
     if len({match[1] for match in _ASSIGNED.finditer(plain)}) > 1:
         return None
     sides = [side for side in plain.split("=") if _has_digits(side)]
+    if len(sides) == 2 and _ARITHMETIC.search(sides[1]) and _ALONE.fullmatch(sides[0]):
+        sides.pop()
     before, about, after = (sides[-1] if sides else plain).rpartition("≈")
     return None if about and _has_digits(before) else after
 
@@ -170,8 +177,9 @@ def _last_side(plain: str) -> str | None:
 _UNIT_POWER = re.compile(r"(?<=[A-Za-z]) ?(?:\^ ?\(?-?[0-9]\)?|[²³])|(?<=[ kcm]m)[23]\b")
 _ARITHMETIC = re.compile(
     r"[0-9)%] ?[-+*^×÷·:] ?\(? ?-?[0-9]|[0-9] ?[xX] ?\(?[0-9]|[0-9]\(|\)[0-9(]|[)a-z] ?/ ?[0-9(]"
-    r"|[²³⁰¹⁴-⁹√∛^_|]|\\[a-zA-Z]"
+    r"|[²³⁰¹⁴-⁹√∛^_|]|\\[a-zA-Z]|\bhal(?:f|ves)\b"
 )
+_ALONE = re.compile(r"\W*[0-9][0-9,.]*\W*")
 _SCALE_NAMES = "|".join((*SCALES, "k", "mn", "mil", "bn"))
 _NUMBER = re.compile(
     rf"""(?<![0-9])
@@ -181,7 +189,7 @@ _NUMBER = re.compile(
     re.X | re.I,
 )
 _SCALE = re.compile(rf"(?:{_SCALE_NAMES})(?=s?\b)", re.I)
-_GROUPED = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
+_GROUPED = re.compile(r"[0-9]{1,3}\.[0-9]{3}")
 _SHORT_SCALES = {"k": 10**3, "mn": 10**6, "mil": 10**6, "bn": 10**9}
 _OTHER_SCALES = {
     **dict.fromkeys(("percent", "cents", "cent", "pence", "p", "c", "%", "¢"), Fraction(1, 100)),
@@ -201,7 +209,7 @@ def _in_digits(plain: str) -> Reading | None:
     if _ARITHMETIC.search(plain):
         return None
     said, end, digits = None, 0, 0
-    for match in _NUMBER.finditer(plain):
+    for match in islice(_NUMBER.finditer(plain), MOST_MENTIONS):
         found = _number(match, plain[max(end, match.start() - 20) : match.start()])
         again = said is None or (found and said.value == found.value and _AGAIN.search(plain, end, match.start()))
         if found is None or not again:
@@ -224,8 +232,8 @@ def _number(match: re.Match[str], before: str) -> Reading | None:
     others = {value * _OTHER_SCALES.get(unit, 1)}
     if match["scales"].lower() == "k":  # kilo perhaps
         others.add(value / 1000)
-    if _GROUPED.fullmatch(digits):  # the other separator perhaps
-        others |= {value * 1000, value / 1000}
+    if _GROUPED.fullmatch(digits):  # a point for thousands perhaps
+        others.add(value * 1000)
     return _signed(value, others, before, match)
 
 

@@ -24,7 +24,7 @@ _TYPED = str.maketrans(
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|p|div|span|code|pre|sub|sup|mark|center)\s?/?>", re.I)
 _LINE_TAG = re.compile(r"<br\s?/?>", re.I)
 _FENCE = re.compile(r"```[ \t]*[A-Za-z+]*(?=\s|$)")
-_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|>[ \t]?|[*•‣◦▪][ \t])[ \t]*", re.M)
+_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|[*•‣◦▪][ \t])[ \t]*", re.M)
 _BOLD = re.compile(r"\*{2,3}")
 _EMPHASIS = re.compile(r"(?<![\w)\]}*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w(\[{\\*])")
 _UNDERLINE = re.compile(r"(?<!\w)__(?=[^\s_])|(?<=[^\s_])__(?!\w)")
