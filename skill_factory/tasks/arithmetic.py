@@ -36,11 +36,12 @@ Number = Fraction | int
 
 
 class Side(NamedTuple):
-    """One side of an equation: its value, and the numbers that stand in it, negative behind a minus,
-    which may be their sign or an operation on them."""
+    """One side of an equation: its value, the numbers in it, negative behind a minus, which may be
+    their sign or an operation on them, and the values of its `parts`."""
 
     value: Exact
     numbers: list[Number]
+    parts: list[Exact]
 
     @property
     def is_number(self) -> bool:
@@ -61,8 +62,8 @@ class Reading(NamedTuple):
 
 
 def readings(text: str) -> list[Reading]:
-    """The ways to read a text: none if it is not arithmetic, two if a dash at the start of a line
-    may be a bullet or a minus.
+    """The ways to read a text: none if it is not arithmetic, several if an operator at the start of
+    a line may go on with the line before, be a sign, or be a bullet.
 
     >>> [[side.value for side in one] for one in readings("So 3 + 5 = 8.")[0].statements]
     [[(8, 1), (8, 1)]]
@@ -78,12 +79,9 @@ def readings(text: str) -> list[Reading]:
         marks.read(unlisted)
     except _UnreadableError:
         return []
-    found = []
-    for dash in ("-", ";") if "~" in marks.found else ("~",):
-        statements = _statements([dash if mark == "~" else mark for mark in marks.found])
-        if statements is not None:
-            found.append(Reading(statements, marks.doubtful))
-    return found
+    ways = (_joined, _signed, _listed) if any(mark in _LOOSE for mark in marks.found) else (list,)
+    found = [_statements(way(marks.found)) for way in ways]
+    return [Reading(statements, marks.doubtful) for statements in found if statements is not None]
 
 
 def same(one: Exact, other: Exact) -> bool:
@@ -142,8 +140,8 @@ def _plain(text: str) -> str:
     the commands that are not known."""
     if not text.isascii():
         text = typed(text.translate(_SIGNS))
-    if "{," in text:
-        text = text.replace("{,}", "")
+    if "{" in text:
+        text = text.replace("{,}", "").replace("{}", "")
     if "\\" in text or "$" in text or "&" in text:
         text = _LATEX.sub(_without_latex, text)
     return _ITALIC.sub(r"\1\2", _LISTED.sub("", without_markdown(text)))
@@ -161,27 +159,30 @@ def _without_latex(match: re.Match[str]) -> str:
 _SPACE = r"""[ \t\r"'`\#]"""
 _COUNTED = "equation|eq|solution|method|option|operation|line|part|way|example|expression"
 _MARK = re.compile(
-    rf"""{_SPACE}*+(?: (?P<number>(?>[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)
+    rf"""{_SPACE}*+(?:
+      (?P<number>(?>[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)
     | (?P<operator>/(?!/)|(?<!\*)\*(?!\*)|\+|-(?!-?>))
     | (?P<opened>[(\[]) | (?P<closed>[)\]])
     | (?P<arrow>-{{1,2}}>|=>|→)
     | (?P<equals>:?={{1,3}})
-    | (?P<newline>\n) | (?P<stop>[;.]) | (?P<comma>,) | (?P<colon>:) | (?P<bang>!(?!=))
-    | (?P<step>\bsteps?[ ]?\#?[0-9]{{1,2}}\b[ ]?[:.)-]?|\b(?:{_COUNTED})[ ]?\#?[0-9]{{1,2}}[ ]?[:.)])
+    | (?P<newline>\n) | (?P<stop>[;.]) | (?P<comma>,) | (?P<colon>:)
+    | (?P<bar>\|) | (?P<bang>!(?!=))
+    | (?P<step>\bsteps?[ ]?\#?[0-9]{{1,2}}\b[ ]?[:.)-]?
+              |\b(?:{_COUNTED})[ ]?\#?[0-9]{{1,2}}[ ]?[:.)])
     | (?P<times>x(?=[ ]{{0,3}}[0-9(\[{{\\]))
     | (?P<spoken>\b(?:plus|minus|times|(?:multiplied|divided)[ ](?:by|with))\b)
     | (?P<named>\b[a-z]\w*+[ ]?:?=(?!=))
     | (?P<word>[^\W\d_]+(?:['-][^\W\d_]+)*)
     | (?P<fraction>\\frac[ ]?\{{) | (?P<boxed>\\boxed[ ]?\{{) | (?P<text>\\text[ ]?\{{)
     | (?P<over>\}}\s?\{{) | (?P<brace>\{{) | (?P<unbrace>\}})
-    | (?P<symbol>[\u2600-\u2716\u2719-\u274b\u274d-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff])
+    | (?P<symbol>[\u2600-\u2716\u2719-\u274b\u274d-\u27bf\u2b00-\u2bff\u220e\U0001f300-\U0001faff])
     | (?P<other>.))""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "multiplied": "*", "divided": "/"}
-_EQUALS = frozenset("equals equal gives give giving yields is makes becomes".split())
-_CONNECTING = frozenset(
-    """a an i we you the this that these it its here now so then thus hence therefore and also
+_EQUALS = {"equals", "equal", "gives", "give", "giving", "yields", "is", "makes", "becomes"}
+_CONNECTING = """
+    a an i we you the this that these it its here now so then thus hence therefore and also
     which as to of in for from on at all each every once be are was can could have has get
     gets got let us me my our step steps first second third next last finally final lastly
     answer answers solution solutions equation equations expression expressions result results total
@@ -189,18 +190,20 @@ _CONNECTING = frozenset(
     reach reaches reached make made obtain obtained find found compute calculate
     evaluate check verify verified verification confirm correct right valid true yes done great
     follows following written exactly one possible print output explanation response
-    python latex text math plaintext operations operation simplify simplified qed""".split()
-)
-_DENYING = frozenset(
-    """not no never none neither nor cannot can't isn't doesn't don't won't wouldn't aren't wasn't
+    python latex text math plaintext operations operation simplify simplified qed
+"""
+_DENYING = """
+    not no never none neither nor cannot can't isn't doesn't don't won't wouldn't aren't wasn't
     didn't without impossible wrong incorrect invalid false fail fails failed mistake error or
     either if wait instead unless except closest nearest almost nearly approximately approx roughly
     about close unfortunately however but try tried trying power squared cubed square cube factorial
     sqrt root mod modulo remainder concatenate concatenated concatenation
-    nicht kein keine non pas""".split()
-)
+    nicht kein keine non pas
+"""
+_CONNECTING_WORDS, _DENYING_WORDS = frozenset(_CONNECTING.split()), frozenset(_DENYING.split())
 _DENYING_SIGNS = re.compile("[不没非错或无無]")
-_OPERATORS = frozenset("+-*/~")
+_LOOSE = {"~+": "+", "~-": "-", "~*": "*"}
+_OPERATORS = frozenset("+-*/") | _LOOSE.keys()
 _BREAKS = frozenset(";\n")
 
 
@@ -210,8 +213,8 @@ class _UnreadableError(Exception):
 
 class _Marks:
     """The marks of a text: numbers, operators, brackets, "=", and breaks between statements: ";"
-    for certain, a line break if the next line does not go on with the statement. "~" is a dash at
-    the start of one, which may be a bullet or a minus.
+    for certain, a line break if the next line does not go on with the statement. "~-" is a
+    dash at the start of one, "~+" and "~*" are such signs.
 
     Brackets around words part statements too.
     """
@@ -249,7 +252,7 @@ class _Marks:
         """End a statement: for certain, or (a line break) if nothing is open in it."""
         if mark == "\n" and (self._opened or self._last in _OPERATORS or self._last == "="):
             return
-        while self._last in ("-", "~"):
+        while self._last in ("-", "~-"):
             self.doubtful = True
             self.found.pop()
         if self._last in _OPERATORS:
@@ -263,6 +266,10 @@ class _Marks:
         self._broken = len(self.found)
 
     def part(self, match: re.Match[str]) -> None:
+        self._part(";")
+
+    def bar(self, match: re.Match[str]) -> None:
+        self.doubtful = True  # a column, or an absolute value
         self._part(";")
 
     def newline(self, match: re.Match[str]) -> None:
@@ -291,7 +298,7 @@ class _Marks:
 
     def number(self, match: re.Match[str]) -> None:
         digits = match["number"]
-        if self._is_glued(match, "word") or self._is_glued(match, "symbol"):
+        if self._before in ("word", "symbol") and self._end == match.start("number"):
             raise _UnreadableError
         if max(len(digits) - MOST_DIGITS, len(self.found) - MOST_MARKS) > 0:
             raise _UnreadableError
@@ -304,23 +311,24 @@ class _Marks:
 
     def operator(self, match: re.Match[str]) -> None:
         mark = match["operator"]
+        spaced, begins_line = _next(match) == " ", self._before in ("", "newline")
         if not self._ends_statement():
             self.found.append(mark)
-        elif mark == "-" and _next(match) == " ":
-            self.found.append("~")
+        elif mark != "/" and (self._before == "newline" or (begins_line and spaced)):
+            self.found.append(f"~{mark}")
         elif mark == "-":
-            self.doubtful = True  # a bullet perhaps
-            self.found.append(mark)
-        elif mark == "*" and self._before in ("", "newline"):
-            self.doubtful = True  # a bullet, or a line that goes on
-        else:
+            self.found.append("~-" if spaced else mark)
+            self.doubtful |= not spaced  # a bullet perhaps
+        elif mark == "/" or mark == "*" or self._before == "bang":
             raise _UnreadableError
+        else:
+            self.found.append(mark)
 
     def times(self, match: re.Match[str]) -> None:
         hexadecimal = self._is_glued(match, "number") and self._last == 0
-        if hexadecimal or not self._follows_value():
+        if hexadecimal or not (self._follows_value() or self._last == "\n"):
             raise _UnreadableError
-        self.found.append("*")
+        self.found.append("~*" if self._last == "\n" else "*")
 
     def spoken(self, match: re.Match[str]) -> None:
         if not self._follows_value():
@@ -344,7 +352,7 @@ class _Marks:
         """A name that is given a value: "result = 3 + 5"."""
         name = match["named"].rstrip(" :=").lower()
         variable = len(name) == 1 and not self._ends_statement()
-        if name in _DENYING or variable or self._is_glued(match, "number"):
+        if name in _DENYING_WORDS or variable or self._is_glued(match, "number"):
             raise _UnreadableError
         self._part(";")
 
@@ -356,13 +364,13 @@ class _Marks:
             if word not in ("st", "nd", "rd", "th"):
                 raise _UnreadableError
             self.found.pop()
-        elif word not in _CONNECTING:
+        elif word not in _CONNECTING_WORDS:
             self._unknown(word, _next(match))
         self._part(";")
 
     def _unknown(self, word: str, following: str) -> None:
         """A word that may say anything; raises if it denies, or is a variable or a function."""
-        if len(word) == 1 or following == "(" or word in _DENYING or word.endswith("n't"):
+        if len(word) == 1 or following == "(" or word in _DENYING_WORDS or word.endswith("n't"):
             raise _UnreadableError
         if not word.isascii() and _DENYING_SIGNS.search(word):
             raise _UnreadableError
@@ -447,6 +455,27 @@ def _next(match: re.Match[str]) -> str:
 # -- from marks to statements ---------------------------------------------------------------------
 
 
+def _joined(marks: list[str | Number]) -> list[str | Number]:
+    """Marks as they are if lines go on with the lines before."""
+    found: list[str | Number] = []
+    for mark in marks:
+        if mark in _LOOSE and found[-1:] == ["\n"]:
+            found[-1] = _LOOSE[str(mark)]
+        else:
+            found += _signed([mark])
+    return found
+
+
+def _signed(marks: list[str | Number]) -> list[str | Number]:
+    """Marks as they are if a dash that begins a line is a sign."""
+    return ["-" if mark == "~-" else ";" if mark in _LOOSE else mark for mark in marks]
+
+
+def _listed(marks: list[str | Number]) -> list[str | Number]:
+    """Marks as they are if the signs that begin lines are bullets."""
+    return [";" if mark in _LOOSE else mark for mark in marks]
+
+
 def _statements(marks: list[str | Number]) -> list[Statement] | None:
     """The statements that breaks part; None if one of them is no arithmetic, or they are many."""
     statements: list[Statement] = []
@@ -475,12 +504,13 @@ _RANK = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
 def _evaluate(marks: list[str | Number]) -> Side | None:
     """The value of an expression, by two stacks (shunting-yard); None if it is none."""
     values: list[Exact] = []
+    parts: list[Exact] = []
     waiting: list[str] = []
     numbers: list[Number] = []
     operand = True  # whether an operand must come next
     for mark in marks:
         if not operand and (mark == "(" or not isinstance(mark, str)):  # 2(3 + 4), (3 + 4)2
-            if waiting and waiting[-1] == "/" or not _apply(values, waiting, _RANK["*"]):
+            if waiting[-1:] == ["/"] or not _apply(values, parts, waiting, _RANK["*"]):
                 return None  # 6 / 2(1 + 2) has two values
             waiting.append("*")
             operand = True
@@ -493,7 +523,7 @@ def _evaluate(marks: list[str | Number]) -> Side | None:
         elif mark == "(":
             waiting.append(mark)
         elif mark == ")":
-            if operand or not _apply(values, waiting, 1) or not waiting:
+            if operand or not _apply(values, parts, waiting, 1) or not waiting:
                 return None
             waiting.pop()
         elif operand:
@@ -501,20 +531,21 @@ def _evaluate(marks: list[str | Number]) -> Side | None:
                 return None
             waiting.extend(["neg"] if mark == "-" else [])
         else:
-            if not _apply(values, waiting, _RANK[mark]):
+            if not _apply(values, parts, waiting, _RANK[mark]):
                 return None
             waiting.append(mark)
             operand = True
-    if operand or not _apply(values, waiting, 1) or waiting:
+    if operand or not _apply(values, parts, waiting, 1) or waiting:
         return None
-    return Side(values[0], numbers)
+    return Side(values[0], numbers, parts)
 
 
-def _apply(values: list[Exact], waiting: list[str], rank: int) -> bool:
+def _apply(values: list[Exact], parts: list[Exact], waiting: list[str], rank: int) -> bool:
     """Carry out the operators that bind at least as strongly as `rank`; False: not possible."""
     while waiting and _RANK[waiting[-1]] >= rank:
         if not _combine(values, waiting.pop()):
             return False
+        parts.append(values[-1])
     return True
 
 

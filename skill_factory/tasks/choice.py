@@ -18,34 +18,40 @@ LONGEST = 4_000
 """Characters of an answer that is still read."""
 
 _LEAD_IN = re.compile(
-    r"(?:(?:so|thus|hence|therefore|then|okay|ok|yes|final|correct|the)\b[,:]? ?){0,4}['\"]?", re.I
+    r"(?:(?:so|thus|hence|therefore|then|okay|ok|yes|final|correct|the|most|likely|probably)\b"
+    r"[,:]? ?){0,4}['\"]?",
+    re.I,
 )
 _CUE = re.compile(
     r"""\b(?: (?:answer|option|choice|letter|solution|response|selection)
               (?:[ ](?:is|would[ ]be|should[ ]be|must[ ]be|will[ ]be|was))?
-            | choose | chose | chosen | pick | picked | select | selected | go(?:ing)?[ ]with
-            | it[ ]is | it's | is | be | think | believe | guess )\b
-        [ ]?[:=]?\s?(?:(?:clearly|definitely|therefore|indeed|probably|likely)[ ])?
+            | choose | chose | chosen | pick | picked | select | selected
+            | go(?:ing)?[ ](?:with|for) | it[ ]is | it's | is | be | think | believe | guess
+            | so | thus | hence | therefore )\b
+        [ ]?[:=,]?\s?(?:(?:clearly|definitely|therefore|indeed|probably|likely)[ ])?
         (?:(?:the[ ])?(?:(?:correct|best|right|final)[ ])?(?:answer|option|choice|letter)[ ]?:?\s?)?
         ['"]?""",
     re.I | re.X,
 )
 _BRACKETED = r"[(\[]\s?([A-Za-z])\s?[)\]]"
 _FOLLOWED = (
-    r"""([A-Za-z])(?=\s?(?:$|[),:;/&\]!\n]|["'](?!\w)|\.(?![A-Za-z](?:\b|_))|-(?![a-z])|\s-|\s[(]))"""
+    r"""([A-Za-z])(?=\s?(?:$|[),:;/&\]!\n→=|]|["'](?!\w)|\.(?![A-Za-z](?:\b|_))"""
+    r"|-(?![a-z])|\s-|\s[(]))"
 )
 _EXPLAINED = r"([A-HJ-Za-hj-z])(?=\s(?:because|since|as|for|which|is|and|or|due|would)\b)"
 _OPENING = re.compile(rf"{_BRACKETED}|{_FOLLOWED}|{_EXPLAINED}")
 _CUED = re.compile(rf"{_OPENING.pattern}|(I)(?= because\b| since\b)|([B-HJ-Z])(?=\s[a-z0-9])")
 _ANYWHERE = re.compile(
-    rf"""(?<!\w){_BRACKETED} | (?:(?<=\s)|^)([A-Za-z])\) | ^([A-Za-z])[.:](?=\s|$)
+    rf"""(?<!\w)(?<!not\ )(?<!than\ ){_BRACKETED} | ^([A-Za-z])[).:](?=\s|$)
+      | (?:答案|正确|选项|选择|选)[是为]?[ :]?([A-Z])
       | (?:^|(?<=[,.:]\ )|(?<=that\ ))([A-HJ-Z])(?=\ is\ (?:the\ )?(?:most\ |best\ )?
         (?:correct|right|answer|best|likely|suitable|appropriate|option|choice)\b)""",
     re.M | re.X,
 )
 _LAST = re.compile(r"(?:[:=>]|\s-)\s?([A-Z])[.!]?$")
 _ANOTHER = re.compile(
-    r"""[^\w\n]{0,4}(?:\b(?:or|and)\b|[,/&+;-])[^\w\n]{0,3}(?:(?:option|choice)[ ])?
+    r"""[^\w\n]{0,4}(?:\b(?:or|and)\b|[,/&+;-])[^\w\n]{0,3}
+        (?:(?:option|choice|maybe|perhaps|possibly|also)[ ])?
         (?:([A-Z])(?!['\w])(?![ ][a-z])|([a-z])(?=$|[).,;]))""",
     re.X,
 )
@@ -55,10 +61,11 @@ _DENIAL = re.compile(
     re.I,
 )
 _DENIED = re.compile(
-    r"[\s\"').\]]{0,3}(?:or )?(?:(?:is|was|can|could|would|does|seems|looks) ?)?"
+    r"[\s\"').\]]{0,3}(?:(?:is|was|can|could|would|does|seems|looks) ?)?"
     r"(?:not|n't|\w{1,6}n't|cannot|wrong|incorrect|false)\b",
     re.I,
 )
+_HEDGED = re.compile(r"[\s\"').,\]]{0,3}or\b", re.I)
 _LETTERS = frozenset(ascii_letters)
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 
@@ -95,12 +102,13 @@ def letter_of(text: str, options: Mapping[str, str]) -> str | None:
     bare = plain.strip(" .,;:!\"'()[]")
     if bare in _LETTERS:
         return bare.upper() if not options or bare.upper() in options else None
-    labels = _labels(plain)
+    labels = [label for label in _labels(plain) if not _DENIED.match(plain, label[1])]
     letters = {plain[start].upper() for start, _ in labels}
     told = _with_text(options, (plain, _conclusion(plain))) | _lettered(options, plain)
     if len(told) == 1 and (len(letters) != 1 or letters == told):
         return told.pop()
-    if len(letters) != 1 or _is_denied(plain, labels):
+    hedged = any(_HEDGED.match(plain, end) for _, end in labels)
+    if len(letters) != 1 or hedged or _DENIAL.search(plain, 0, labels[0][0]):
         return None
     told |= _with_text(options, _beside(plain, labels[0]))
     if told and not letters <= told:
@@ -131,12 +139,6 @@ def _all_labels(plain: str) -> Iterator[re.Match[str]]:
 def _label(match: re.Match[str]) -> tuple[int, int]:
     """The place of the letter, the end of its label."""
     return match.start(match.lastindex or 0), match.end()
-
-
-def _is_denied(plain: str, labels: list[tuple[int, int]]) -> bool:
-    return _DENIAL.search(plain, 0, labels[0][0]) is not None or any(
-        _DENIED.match(plain, end) for _, end in labels
-    )
 
 
 # -- options --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import count, pairwise
+from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
 
 from skill_factory.tasks.arithmetic import (
@@ -84,14 +84,20 @@ def known_facts(gold: str, facts: Mapping[str, Any]) -> Facts | None:
     solution = _solution(gold)
     if solution is None:
         return None
-    return Facts(Counter(map(abs, solution.numbers)), solution.value, whole)
+    return Facts(
+        Counter(value if value >= 0 else -value for value in solution.numbers),
+        solution.value,
+        whole,
+    )
 
 
 def _solution(gold: str) -> Side | None:
     """The expression of a gold answer; None if there is none, or several. A target alone does not
     tell the numbers."""
     found = readings(gold)
-    said = [statement for statement in found[0].statements if _calculates(statement)] if found else []
+    said = (
+        [statement for statement in found[0].statements if _calculates(statement)] if found else []
+    )
     if len(said) != 1 or not _is_true(said[0]):
         return None
     return next(side for side in said[0] if not side.is_number)
@@ -133,8 +139,10 @@ _FLOAT = re.compile(rf"{_WRITTEN.pattern}(?:[eE][-+]?[0-9]{{1,3}})?")
 def _values(given: Any) -> list[Number] | None:
     """Numbers as they may stand in facts: a list or array of them, one of them, or text; None for
     what is no number, or has over 300 digits."""
-    if isinstance(given, str):
-        items: list[Any] = _WRITTEN.findall(given[:10_000])
+    if type(given) is int:
+        items: list[Any] = [given]
+    elif isinstance(given, str):
+        items = _WRITTEN.findall(given[:10_000])
     elif isinstance(given, Iterable):
         items = list(given)
     else:
@@ -168,14 +176,13 @@ def _grade(statements: list[Statement], doubtful: bool, facts: Facts) -> bool | 
         return None if doubtful else _grade_alone(set(beside), facts)
     reached = _follow(steps, facts)
     if reached:
-        after = [] if _calculates(statements[-1]) else _numbers(statements[-1])
-        return _explained(beside, after, steps, facts) or None
+        return _explained(statements, beside, facts) or None
     vague = any(value != number(facts.target) for value in beside) and min(map(len, steps)) == 1
     return None if doubtful or vague else reached
 
 
 def _calculates(statement: Statement) -> bool:
-    return any([len(side.numbers) > 1 for side in statement])
+    return max(map(len, [side.numbers for side in statement])) > 1
 
 
 def _numbers(statement: Statement) -> list[Number]:
@@ -195,35 +202,46 @@ def _grade_alone(values: set[Number], facts: Facts) -> bool | None:
     return not facts.whole or facts.numbers.total() == 1
 
 
-def _explained(
-    beside: list[Number], after: list[Number], steps: list[Statement], facts: Facts
-) -> bool:
+def _explained(statements: list[Statement], beside: list[Number], facts: Facts) -> bool:
     """Whether the numbers beside the equations are the question's, or values in the equations, and
-    a number after the last of them is the target."""
+    one after the last of them is the target."""
+    if not beside:
+        return True
     target = number(facts.target)
-    known = {number(side.value) for step in steps for side in step} | {target, *facts.numbers}
-    return known.issuperset(beside) and (len(after) != 1 or after[0] == target)
+    steps = filter(_calculates, statements)
+    known = {target, *facts.numbers, *(value for step in steps for value in _values_in(step))}
+    ending = list(takewhile(lambda one: not _calculates(one), reversed(statements)))
+    return known.issuperset(beside) and (len(ending) != 1 or _numbers(ending[0])[-1] == target)
+
+
+def _values_in(step: Statement) -> Iterator[Number]:
+    """The numbers of an equation, and the values of its parts."""
+    for side in step:
+        yield from map(abs, side.numbers)
+        yield from map(number, (side.value, *side.parts))
 
 
 def _follow(steps: list[Statement], facts: Facts) -> bool | None:
     """Whether steps that go on from each other reach the target.
 
     A step that the numbers left cannot make starts anew, from all of them: an answer may say the
-    whole of it after its steps, or the steps after the whole. What was said before must then be a
-    solution itself, or a part of this one.
+    whole of it after its steps. What was said before must then be a solution itself, or a part of
+    this one. After a solution, steps with its own values explain it.
     """
     stock, block, parts = _stock(facts), list[_Leaves](), list[_Leaves]()
-    reached = True
+    reached = False
     for place, step in enumerate(steps):
         if not _is_true(step):
             return None if _is_run_on(step) or _is_rounded(step) else False
+        if reached and _explains(step, steps[:place]):
+            continue
         leaves = _take(step, stock)
         if leaves is None:
             parts += [] if reached else block
             stock, block = _stock(facts), []
             leaves = _take(step, stock)
         if leaves is None:
-            return None if _comes_later(steps, place, facts) else False
+            return None if reached or _comes_later(steps, place, facts) else False
         value = step[0].value
         stock.setdefault(number(value), []).append(leaves)
         block.append(leaves)
@@ -233,6 +251,12 @@ def _follow(steps: list[Statement], facts: Facts) -> bool | None:
     if facts.whole and Counter(block[-1]) != facts.numbers:
         return False
     return all(Counter(part) <= Counter(block[-1]) for part in parts) or None
+
+
+def _explains(step: Statement, before: list[Statement]) -> bool:
+    """Whether a step has no numbers and values but those of the steps before."""
+    known = {value for one in before for value in _values_in(one)}
+    return known.issuperset(_values_in(step))
 
 
 def _stock(facts: Facts) -> _Stock:
@@ -291,7 +315,10 @@ def _is_rounded(step: Statement) -> bool:
 
 def _scale(decimal: Fraction) -> int:
     """The power of ten that makes a decimal number whole."""
-    return next(10**places for places in count(1) if 10**places % decimal.denominator == 0)
+    scale = 10
+    while scale % decimal.denominator:
+        scale *= 10
+    return scale
 
 
 def _without_repeats(reading: Reading) -> Iterator[list[Statement]]:

@@ -184,7 +184,8 @@ _SCALE_NAMES = "|".join((*SCALES, "k", "mn", "mil", "bn"))
 _NUMBER = re.compile(
     rf"""(?<![0-9])
         (?P<number>(?:(?>[0-9]{{1,3}}(?:,[0-9]{{3}})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+|\.[0-9]++))
-        (?![.,]?[0-9]) (?: (?:[ ](?P<mixed>[0-9]++))?+ [ ]?/[ ]?(?P<under>[0-9]++)(?![.,/]?[0-9]) )?+
+        (?![.,]?[0-9])
+        (?: (?:[ ](?P<mixed>[0-9]++))?+ [ ]?/[ ]?(?P<under>[0-9]++)(?![.,/]?[0-9]) )?+
         (?P<scales>(?:[ -]?(?:{_SCALE_NAMES})s?\b)*+) (?:[ -]?(?P<unit>[^\W\d_]++|[%¢]))?+""",
     re.X | re.I,
 )
@@ -211,8 +212,9 @@ def _in_digits(plain: str) -> Reading | None:
     said, end, digits = None, 0, 0
     for match in islice(_NUMBER.finditer(plain), MOST_MENTIONS):
         found = _number(match, plain[max(end, match.start() - 20) : match.start()])
-        again = said is None or (found and said.value == found.value and _AGAIN.search(plain, end, match.start()))
-        if found is None or not again:
+        if found is None:
+            return None
+        if said and not (said.value == found.value and _AGAIN.search(plain, end, match.start())):
             return None
         said, end = found, match.end()
         digits += sum(map(str.isdecimal, match[0]))
@@ -222,7 +224,11 @@ def _in_digits(plain: str) -> Reading | None:
 def _number(match: re.Match[str], before: str) -> Reading | None:
     digits, unit = match["number"], (match["unit"] or "").lower()
     glued = match.end("number") == match.start("unit")
-    if len(match[0]) > MOST_DIGITS or before[-1:].isalpha() or (glued and _VARIABLE.fullmatch(unit)):
+    if (
+        len(match[0]) > MOST_DIGITS
+        or before[-1:].isalpha()
+        or (glued and _VARIABLE.fullmatch(unit))
+    ):
         return None
     value = _quotient(match)
     if value is None:
@@ -248,9 +254,7 @@ def _quotient(match: re.Match[str]) -> Fraction | None:
     return over / under + (value if match["mixed"] else 0)
 
 
-def _signed(
-    value: Fraction, others: set[Fraction], before: str, match: re.Match[str]
-) -> Reading:
+def _signed(value: Fraction, others: set[Fraction], before: str, match: re.Match[str]) -> Reading:
     """A number with its sign. A dash after a word, or before a space, may be none; a number that
     stands alone in brackets may be negative in a balance."""
     bare = before.rstrip(" ($€£")

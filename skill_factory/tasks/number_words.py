@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SMALL = {name: value for value, name in enumerate(_ONES)}
-_SMALL |= {name: value * 10 for value, name in enumerate(_TENS, start=2)}
+_ONES = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen
+"""
+_TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {name: value for value, name in enumerate(_ONES.split())}
+_SMALL |= {name: value * 10 for value, name in enumerate(_TENS.split(), start=1)}
 SCALES = {
     "hundred": 100,
     "thousand": 10**3,
@@ -23,7 +23,7 @@ SCALES = {
     "crore": 10**7,
 }
 _WORD = re.compile(r"[A-Za-z]+")
-_PARTS = frozenset("half halves third thirds quarter quarters fifth fifths tenth point".split())
+_PARTS = {"half", "halves", "third", "thirds", "quarter", "quarters", "fifth", "tenth", "point"}
 
 
 def in_words(text: str) -> Fraction | None:

@@ -21,7 +21,7 @@ _TYPED = str.maketrans(
         **dict.fromkeys("\u0085\u2028\u2029\v\f", "\n"),
     }
 )
-_TAG = re.compile(r"</?(?:b|strong|i|em|u|p|div|span|code|pre|sub|sup|mark|center)\s?/?>", re.I)
+_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9_-]{0,20}\s?/?>|<\|[A-Za-z_]{1,30}\|>")
 _LINE_TAG = re.compile(r"<br\s?/?>", re.I)
 _FENCE = re.compile(r"```[ \t]*[A-Za-z+]*(?=\s|$)")
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|[*•‣◦▪][ \t])[ \t]*", re.M)
@@ -37,10 +37,10 @@ _ESCAPED = re.compile(r"\\([*_#%&$~-])")
 
 
 def typed(text: str) -> str:
-    """A text as a keyboard would have it: plain spaces, quotes, dashes and digits, nothing unseen.
+    r"""A text as a keyboard would have it: plain spaces, quotes, dashes and digits, nothing unseen.
 
-    >>> typed("“２\N{EN DASH}1”\N{ZERO WIDTH SPACE}")
-    '"2-1"'
+    >>> typed("2\N{EN DASH}1\N{ZERO WIDTH SPACE}")
+    '2-1'
     """
     return text if text.isascii() else text.translate(_TYPED)
 

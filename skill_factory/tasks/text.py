@@ -42,8 +42,8 @@ def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
 
 
 def normal(text: str) -> str:
-    r"""A text as it is compared: compatible forms, the keyboard's quotes and dashes, no case, single
-    spaces, no marks at its ends.
+    r"""A text as it is compared: compatible forms, quotes and dashes of the keyboard, no case,
+    single spaces, no marks at its ends.
 
     >>> normal(" \N{LEFT DOUBLE QUOTATION MARK}L\N{RIGHT SINGLE QUOTATION MARK}an  2.")
     "l'an 2"
