@@ -1,60 +1,195 @@
-"""Multiple choice: the answer is a letter."""
+"""Multiple choice: the answer is a letter, or the text of one of the question's options.
+
+A letter counts where it stands as a label: alone, in brackets, before a full stop, a colon or a
+dash, at the end, or after "the answer is" and the like. Elsewhere "A" and "I" are words.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from string import ascii_letters, ascii_uppercase
 from typing import Any
 
-LONGEST = 10_000
+from skill_factory.tasks.plain import tidy, unmarked
+from skill_factory.tasks.text import normal
+
+LONGEST = 4_000
 """Characters of an answer that is still read."""
 
-_LATEX = re.compile(r"\\(?:boxed|textbf|text|mathrm|mathbf)\b|\\[()\[\]]|[${}*`]")
-_LETTER = re.compile(
-    r"""(?:the\s+)?(?:(?:correct|final|best|right)\s+)*
-        (?:(?:answer|option|choice)\s*(?:is\b\s*)?:?\s*)?(?:(?:the\s+)?(?:option|choice)\s+)?
-        [(\[]?\s*(?P<letter>[a-z])\s*
-        (?:$ | [)\].:]+\s*(?P<text>.*) | \n\s*(?P<below>.*)
-        | (?:,|/|&|\s[-–—]|-)\s*(?P<after>.*))""",
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+_LEAD_IN = re.compile(
+    r"(?:(?:so|thus|hence|therefore|then|okay|ok|yes|final|correct|the|most|likely|probably)\b"
+    r"[,:]? ?){0,4}['\"]?",
+    re.I,
 )
-_ANOTHER = re.compile(r"^\W*(?:or|and)\b|(?<!\w)[(\[][a-z][)\]]|(?:^|\s)[a-z]\)", re.IGNORECASE)
-"""Another letter in the text of a choice: "B) or C)", "(B) is wrong, so (A)"."""
-
-_ALONE = re.compile(r"\W*(?:or\b|and\b)?\W*[a-z]\b\W*(?:[).:].*)?", re.IGNORECASE | re.DOTALL)
-"""Another letter after a comma or a dash: "B, C", "B - A"."""
+_CUE = re.compile(
+    r"""\b(?: (?:answer|option|choice|letter|solution|response|selection)
+              (?:[ ](?:is|would[ ]be|should[ ]be|must[ ]be|will[ ]be|was))?
+            | choose | chose | chosen | pick | picked | select | selected
+            | go(?:ing)?[ ](?:with|for) | it[ ]is | it's | is | be | think | believe | guess
+            | so | thus | hence | therefore )\b
+        [ ]?[:=,]?\s?(?:(?:clearly|definitely|therefore|indeed|probably|likely)[ ])?
+        (?:(?:the[ ])?(?:(?:correct|best|right|final)[ ])?(?:answer|option|choice|letter)[ ]?:?\s?)?
+        ['"]?""",
+    re.I | re.X,
+)
+_BRACKETED = r"[(\[]\s?([A-Za-z])\s?[)\]]"
+_FOLLOWED = (
+    r"""([A-Za-z])(?=\s?(?:$|[),:;/&\]!\n→=|]|["'](?!\w)|\.(?![A-Za-z](?:\b|_))"""
+    r"|-(?![a-z])|\s-|\s[(]))"
+)
+_EXPLAINED = r"([A-HJ-Za-hj-z])(?=\s(?:because|since|as|for|which|is|and|or|due|would)\b)"
+_OPENING = re.compile(rf"{_BRACKETED}|{_FOLLOWED}|{_EXPLAINED}")
+_CUED = re.compile(rf"{_OPENING.pattern}|(I)(?= because\b| since\b)|([B-HJ-Z])(?=\s[a-z0-9])")
+_ANYWHERE = re.compile(
+    rf"""(?<!\w)(?<!not\ )(?<!than\ ){_BRACKETED} | ^([A-Za-z])[).:](?=\s|$)
+      | (?:答案|正确|选项|选择|选)[是为]?[ :]?([A-Z])
+      | (?:^|(?<=[,.:]\ )|(?<=that\ ))([A-HJ-Z])(?=\ is\ (?:the\ )?(?:most\ |best\ )?
+        (?:correct|right|answer|best|likely|suitable|appropriate|option|choice)\b)""",
+    re.M | re.X,
+)
+_LAST = re.compile(r"(?:[:=>]|\s-)\s?([A-Z])[.!]?$")
+_ANOTHER = re.compile(
+    r"""[^\w\n]{0,4}(?:\b(?:or|and)\b|[,/&+;-])[^\w\n]{0,3}
+        (?:(?:option|choice|maybe|perhaps|possibly|also)[ ])?
+        (?:([A-Z])(?!['\w])(?![ ][a-z])|([a-z])(?=$|[).,;]))""",
+    re.X,
+)
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|neither|nor|none|except|without|instead|wrong|incorrect|cannot|eliminate)\b"
+    r"|n't\b",
+    re.I,
+)
+_DENIED = re.compile(
+    r"[\s\"').\]]{0,3}(?:(?:is|was|can|could|would|does|seems|looks) ?)?"
+    r"(?:not|n't|\w{1,6}n't|cannot|wrong|incorrect|false)\b",
+    re.I,
+)
+_HEDGED = re.compile(r"[\s\"').,\]]{0,3}or\b", re.I)
+_LETTERS = frozenset(ascii_letters)
+_ARTICLE = re.compile(r"^(?:an?|the) ")
 
 
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
-    """Whether an answer names the gold letter, in any case; None if the gold answer is no letter.
+    """Whether an answer names the gold letter, in any case; None if the gold answer is no letter,
+    and if the answer names none, or several.
 
-    The choice's own text may follow the letter; a second letter makes it wrong.
+    `facts["options"]` are the texts of the options, A first, or a mapping from letters to texts: an
+    answer may then be a text. One that names a letter with another letter's text is undecided.
 
-    >>> [grade(answer, "B", {}) for answer in ("(b)", "B. a dog", "A or B", "Both")]
-    [True, True, False, False]
+    >>> [grade(answer, "B", {}) for answer in ("(b)", "So it is B.", "A", "A or B", "A dog")]
+    [True, True, False, None, None]
+    >>> options = {"options": ["a tree", "a bank"]}
+    >>> [grade(answer, "B", options) for answer in ("the bank", "Tree", "B. tree")]
+    [True, False, None]
     """
-    wanted = letter_of(gold)
-    return None if wanted is None else letter_of(answer) == wanted
+    options = _options(facts)
+    wanted, named = _gold_letter(gold, options), letter_of(answer, options)
+    return None if wanted is None or named is None else wanted == named
 
 
-def letter_of(text: str) -> str | None:
-    """The one letter an answer names, as a capital; None if it names none, or several."""
+def _gold_letter(gold: str, options: Mapping[str, str]) -> str | None:
+    """The letter of a gold answer, which may be an option's text."""
+    return letter_of(gold, {}) or letter_of(gold, options)
+
+
+def letter_of(text: str, options: Mapping[str, str]) -> str | None:
+    """The one letter a text names, as a capital; None if it names none, or several, or one that is
+    not among the options. `options`: letters to texts as `_comparable` makes them, or empty."""
     if len(text) > LONGEST:
         return None
-    match = _LETTER.fullmatch(_LATEX.sub("", text).strip())
-    if match is None:
+    plain = tidy(unmarked(text)).lstrip("-> ")
+    bare = plain.strip(" .,;:!\"'()[]")
+    if bare in _LETTERS:
+        return bare.upper() if not options or bare.upper() in options else None
+    labels = [label for label in _labels(plain) if not _DENIED.match(plain, label[1])]
+    letters = {plain[start].upper() for start, _ in labels}
+    told = _with_text(options, (plain, _conclusion(plain))) | _lettered(options, plain)
+    if len(told) == 1 and (len(letters) != 1 or letters == told):
+        return told.pop()
+    hedged = any(_HEDGED.match(plain, end) for _, end in labels)
+    if len(letters) != 1 or hedged or _DENIAL.search(plain, 0, labels[0][0]):
         return None
-    said = match["text"] or match["below"] or ""
-    if _ANOTHER.search(said) or (match["after"] and _ALONE.fullmatch(match["after"])):
+    told |= _with_text(options, _beside(plain, labels[0]))
+    if told and not letters <= told:
         return None
-    return match["letter"].upper()
+    letter = letters.pop()
+    return letter if not options or letter in options else None
+
+
+def _labels(plain: str) -> list[tuple[int, int]]:
+    """Where the letters stand that an answer names, and where their labels end."""
+    found = dict(_label(match) for match in _all_labels(plain))
+    for end in list(found.values()):
+        if another := _ANOTHER.match(plain, end):
+            found.update([_label(another)])
+    return sorted(found.items())
+
+
+def _all_labels(plain: str) -> Iterator[re.Match[str]]:
+    lead_in = _LEAD_IN.match(plain)
+    starts = [(_OPENING, lead_in.end() if lead_in else 0)]
+    starts += [(_CUED, cue.end()) for cue in _CUE.finditer(plain)]
+    yield from (match for label, at in starts if (match := label.match(plain, at)))
+    yield from _ANYWHERE.finditer(plain)
+    if last := _LAST.search(plain, max(0, len(plain) - 9)):
+        yield last
+
+
+def _label(match: re.Match[str]) -> tuple[int, int]:
+    """The place of the letter, the end of its label."""
+    return match.start(match.lastindex or 0), match.end()
+
+
+# -- options --------------------------------------------------------------------------------------
+
+
+def _options(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a question by their letters, as they are compared; empty for what is none."""
+    given = facts.get("options")
+    if isinstance(given, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = given.items()
+    elif given is None or isinstance(given, str) or not isinstance(given, Iterable):
+        pairs = ()
+    else:
+        pairs = zip(ascii_uppercase, given, strict=False)
+    texts = {str(name).strip().upper(): text for name, text in pairs if text is not None}
+    return {letter: _comparable(str(text)) for letter, text in texts.items()}
+
+
+def _comparable(text: str) -> str:
+    return _ARTICLE.sub("", normal(unmarked(text)).strip("()[]\"' "))
+
+
+def _with_text(options: Mapping[str, str], texts: Iterable[str]) -> set[str]:
+    """The letters of the options with one of some texts."""
+    longest = 4 * max(map(len, options.values()), default=-25) + 100
+    compared = {_comparable(text) for text in texts if len(text) <= longest}
+    return {letter for letter, option in options.items() if option in compared}
+
+
+def _lettered(options: Mapping[str, str], plain: str) -> set[str]:
+    """The letter of an option that an answer gives whole, as in "B bank"."""
+    return {plain[0].upper()} & _with_text(options, [plain[2:]]) if plain[1:2] == " " else set()
+
+
+def _conclusion(plain: str) -> str:
+    """What an answer says after "the answer is" and the like; all of it if that is denied."""
+    *_, end = (0, *(cue.end() for cue in _CUE.finditer(plain)))
+    return plain if _DENIAL.search(plain, 0, end) else plain[end:]
+
+
+def _beside(plain: str, label: tuple[int, int]) -> tuple[str, ...]:
+    """What stands before a label, and after it altogether and in its line."""
+    before, after = plain[: label[0]].rstrip(" (-:"), plain[label[1] :].lstrip(" ).:-\n")
+    return (before, _conclusion(before), after, after.partition("\n")[0])
 
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
     """Why nothing can be graded against this gold answer; None if it can."""
-    return None if letter_of(gold) else "not one letter"
+    return None if _gold_letter(gold, _options(facts)) else "not one letter"
 
 
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
     """Another letter."""
-    return "B" if letter_of(gold) == "A" else "A"
+    return "B" if _gold_letter(gold, _options(facts)) == "A" else "A"

@@ -1,86 +1,73 @@
 """Countdown: reach a target from some numbers with + - * /, each number at most once.
 
-The answer is one equation or expression, or lines "Step k: a + b = c" that end in the target.
-Graded with exact fractions by a parser of our own, which neither recurses nor calls `eval`: what is
-not arithmetic is simply wrong.
+The answer is one equation or expression, or several that go on from each other, with words around
+them. Graded with exact fractions. Right: every equation is true, the last value is the target, and
+it is made of the question's numbers. Wrong: the arithmetic was understood, and it is not so.
+Undecided: what is no arithmetic, the target alone, and what other words may make right.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from math import gcd
+from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
 
-LONGEST = 20_000
-"""Characters of an answer that is still read; a solution has fewer than 1,000."""
-
-MOST_NUMBERS = 64
-"""Numbers in one side of an equation that are still added up."""
-
-MOST_STEPS = 64
-"""Steps of an answer that are still read."""
-
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,20}(?!\d))(?:\.\d{1,9}(?!\d))?"
-_TOKEN = re.compile(rf"(?P<number>{_NUMBER})|(?P<mark>[-+*/(){{}}]|\\frac)|(?P<space>\s+)")
-_STEPS = re.compile(r"\bstep\s*\d+\s*[:.)-]?|[\n;]|\\\\|,\s+(?=[^,]*=)", re.IGNORECASE)
-_LABEL = re.compile(r"[A-Za-z][A-Za-z ]{0,30}(?::|\bis\b)")
-_LISTED = re.compile(r"^\d{1,2}[.)]\s+(?=.*=)")
-_BOXED = re.compile(r"[\s$*]*\\boxed\{(.*)\}[\s$*.]*", re.DOTALL)
-_TIMES = re.compile(r"(?<=[\d)\s])[xX](?=[\d(\s])")
-_LATEX = re.compile(r"\\(?:[a-zA-Z]+|[,;:!() \[\]])|\{,\}|[$&`]")
-_WORDS = {
-    **dict.fromkeys((r"\times", r"\cdot", r"\ast"), "*"),
-    **dict.fromkeys((r"\div", r"\slash"), "/"),
-    **dict.fromkeys((r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"), r"\frac"),
-    **dict.fromkeys((r"\left", r"\right", r"\big", r"\Big", r"\quad", r"\qquad"), " "),
-    **dict.fromkeys((r"\displaystyle", r"\,", r"\;", r"\:", r"\!", r"\ ", r"\(", r"\)"), " "),
-    **dict.fromkeys((r"\[", r"\]", "$", "&", "`"), " "),
-    "{,}": "",
-}
-_SIGNS = str.maketrans(
-    {
-        **dict.fromkeys("×✕✖·⋅∙•∗＊⨉", "*"),
-        **dict.fromkeys("÷∕⁄／", "/"),
-        **dict.fromkeys("−–—‒－﹣", "-"),
-        **dict.fromkeys("＋﹢", "+"),
-        **dict.fromkeys("＝﹦", "="),
-        **dict.fromkeys("[（", "("),
-        **dict.fromkeys("]）", ")"),
-        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
-        "\N{NO-BREAK SPACE}": " ",
-    }
+from skill_factory.tasks.arithmetic import (
+    Exact,
+    Number,
+    Reading,
+    Side,
+    Statement,
+    number,
+    readings,
+    same,
 )
 
-Exact = tuple[int, int]
-"""A fraction: numerator and denominator, not reduced; the denominator is not 0."""
+_Leaves = tuple[Number, ...]
+"""The question's numbers that a value was made of."""
 
-
-_Count = Counter[Fraction | int]
+_Stock = dict[Number, list[_Leaves]]
+"""What may be used: for each value, the ways it is there; those that were made stand last."""
 
 
 class Facts(NamedTuple):
-    """What a solution may use, and what it must reach. `numbers` counts each value."""
+    """What a solution may use, and what it must reach. `numbers` counts each value; `whole`: all of
+    them must be used."""
 
-    numbers: _Count
+    numbers: Counter[Number]
     target: Exact
+    whole: bool = False
 
 
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
-    """Whether an answer reaches the target; None where neither `facts` nor `gold` tell it.
+    """Whether an answer reaches the target; None where neither `facts` nor `gold` tell it, or the
+    answer is not understood.
 
     `facts["numbers"]` (or `nums`) and `facts["target"]` are the question's; without both, the
-    numbers and the value of the gold expression are taken.
+    numbers and the value of the gold expression are taken. With `facts["all_numbers"]` a solution
+    must use each of them.
 
-    >>> grade("(3 + 5) * 3 = 24", "", {"numbers": [3, 3, 5], "target": 24})
+    >>> grade("So (3 + 5) * 3 = 24.", "", {"numbers": [3, 3, 5], "target": 24})
     True
     >>> grade("Step 1: 5 - 3 = 2, Step 2: 2 * 12 = 24", "24", {"numbers": [3, 5, 12], "target": 24})
     True
+    >>> grade("3 * 5 + 3", "(3 + 5) * 3", {}), grade("24", "(3 + 5) * 3", {})
+    (False, None)
     """
     known = known_facts(gold, facts)
-    return None if known is None else _reaches(answer, known)
+    if known is None:
+        return None
+    grades = [
+        _grade(statements, reading.doubtful, known)
+        for reading in readings(answer)
+        for statements in _without_repeats(reading)
+    ]
+    if True in grades:
+        return True
+    return None if None in grades or not grades else False
 
 
 def known_facts(gold: str, facts: Mapping[str, Any]) -> Facts | None:
@@ -91,20 +78,29 @@ def known_facts(gold: str, facts: Mapping[str, Any]) -> Facts | None:
     numbers = facts.get("numbers")
     given = _values(facts.get("nums") if numbers is None else numbers)
     wanted = _values(facts.get("target"))
+    whole = str(facts.get("all_numbers")).lower() in ("true", "1")
     if given and wanted and len(wanted) == 1:
-        target = Fraction(wanted[0])
-        return Facts(Counter(given), (target.numerator, target.denominator))
-    steps = _read(gold)
-    if steps is None or len(steps) != 1:
+        return Facts(Counter(given), (wanted[0].numerator, wanted[0].denominator), whole)
+    solution = _solution(gold)
+    if solution is None:
         return None
-    sides = [side for side in steps[0] if len(side.numbers) > 1]
-    if not sides:  # a target alone does not tell the numbers
+    return Facts(
+        Counter(value if value >= 0 else -value for value in solution.numbers),
+        solution.value,
+        whole,
+    )
+
+
+def _solution(gold: str) -> Side | None:
+    """The expression of a gold answer; None if there is none, or several. A target alone does not
+    tell the numbers."""
+    found = readings(gold)
+    said = (
+        [statement for statement in found[0].statements if _calculates(statement)] if found else []
+    )
+    if len(said) != 1 or not _is_true(said[0]):
         return None
-    value = sides[0].value
-    if any(not _same(side.value, value) for side in steps[0]):
-        return None
-    numbers_of = [number if number >= 0 else -number for number in sides[0].numbers]
-    return Facts(_Count(numbers_of), value)
+    return next(side for side in said[0] if not side.is_number)
 
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
@@ -142,202 +138,202 @@ def key(gold: str, facts: Mapping[str, Any]) -> str | None:
     return f"{numbers} -> {Fraction(*known.target)}"
 
 
-def _values(given: Any) -> list[Fraction | int] | None:
-    """Numbers as they may stand in facts: a list or array of them, one of them, or text."""
-    if given is None or isinstance(given, bytes):
-        return None
-    if isinstance(given, str):
-        items: list[Any] = re.findall(r"-?\d+(?:\.\d+|/\d+)?", given[:LONGEST])
+# -- facts ----------------------------------------------------------------------------------------
+
+_WRITTEN = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300}|/[0-9]{1,300})?")
+_MOST = 10**300
+_FLOAT = re.compile(rf"{_WRITTEN.pattern}(?:[eE][-+]?[0-9]{{1,3}})?")
+
+
+def _values(given: Any) -> list[Number] | None:
+    """Numbers as they may stand in facts: a list or array of them, one of them, or text; None for
+    what is no number, or has over 300 digits."""
+    if type(given) is int:
+        items: list[Any] = [given]
+    elif isinstance(given, str):
+        items = _WRITTEN.findall(given[:10_000])
     elif isinstance(given, Iterable):
         items = list(given)
     else:
         items = [given]
+    values = [_value(item) for item in items]
+    return None if None in values else [value for value in values if value is not None]
+
+
+def _value(item: Any) -> Number | None:
+    if type(item) is int and -_MOST < item < _MOST:
+        return item
     try:
-        return [item if type(item) is int else Fraction(str(item)) for item in items]
-    except (ValueError, ZeroDivisionError):
+        text = str(item)
+        return Fraction(text) if _FLOAT.fullmatch(text) else None
+    except (ValueError, ZeroDivisionError):  # a number of over 4,300 digits, 1/0
         return None
 
 
-class _Side(NamedTuple):
-    """One side of an equation: its value and the numbers that stand in it."""
-
-    value: Exact
-    numbers: list[Fraction | int]
+# -- grading --------------------------------------------------------------------------------------
 
 
-def _reaches(answer: str, facts: Facts) -> bool:
-    """Whether every step is true, uses what is there, and the last one has the target's value."""
-    steps = _read(answer)
-    if steps is None:
-        return False
-    left, value, before = facts.numbers, None, None
-    for number, sides in enumerate(steps):
-        before, value = value, sides[0].value
-        if any(not _same(side.value, value) for side in sides):
-            return False
-        used = next((used for side in sides if (used := _used(side, left)) is not None), None)
-        if used is None:
-            # After its steps an answer may say the whole of it once more, in one equation.
-            return (
-                number == len(steps) - 1
-                and before is not None
-                and _same(before, facts.target)
-                and any(_used(side, facts.numbers) is not None for side in sides)
-                and _same(value, facts.target)
-            )
-        left = left - used + _Count([_number(value)])
-    return value is not None and _same(value, facts.target)
-
-
-def _used(side: _Side, left: _Count) -> _Count | None:
-    """What a side takes of the numbers that are left; None if they are not there. A minus before a
-    number may be its sign, or an operation on it."""
-    used = _Count()
-    for number in side.numbers:
-        signed = number if left[number] > used[number] or number >= 0 else -number
-        if left[signed] <= used[signed]:
-            return None
-        used[signed] += 1
-    return used
-
-
-def _same(one: Exact, other: Exact) -> bool:
-    return one[0] * other[1] == other[0] * one[1]
-
-
-def _number(value: Exact) -> Fraction | int:
-    return value[0] // value[1] if value[0] % value[1] == 0 else Fraction(*value)
-
-
-def _read(answer: str) -> list[list[_Side]] | None:
-    """The steps of an answer, each with the sides of its equation; None if any is no arithmetic."""
-    if len(answer) > LONGEST:
-        return None
-    text = answer.translate(_SIGNS)
-    boxed = _BOXED.fullmatch(text)
-    text = boxed[1] if boxed else text
-    if "\\" in text or "$" in text or "`" in text or "{," in text:
-        text = _LATEX.sub(lambda match: _WORDS.get(match[0], match[0]), text)
-    steps: list[list[_Side]] = []
-    chunks = [chunk for part in _STEPS.split(text) if (chunk := part.strip(" \t\r*,.;"))]
-    if len(chunks) > MOST_STEPS:
-        return None
-    for chunk in chunks:
-        if len(chunks) > 1:
-            chunk = _LISTED.sub("", chunk, count=1)
-        found = _LABEL.match(chunk)
-        chunk = chunk[found.end() :] if found else chunk
-        sides = [_evaluate(_TIMES.sub("*", side)) for side in chunk.split("=")]
-        if not all(sides):
-            return None
-        steps.append([side for side in sides if side])
-    if any(len(sides) == 1 for sides in steps[:-1]):  # a step that says nothing
-        return None
-    return steps or None
-
-
-def _exact(digits: str) -> Fraction | int:
-    plain = digits.replace(",", "")
-    return Fraction(plain) if "." in plain else int(plain)
-
-
-_RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "(": 0, "{": 0, "frac": 0, "over": 0}
-
-
-def _evaluate(text: str) -> _Side | None:
-    """The value of an expression, by two stacks (shunting-yard); None if it is none."""
-    values: list[Exact] = []
-    waiting: list[str] = []
-    numbers: list[Fraction | int] = []
-    operand = True  # whether an operand must come next
-    place, end = 0, len(text)
-    while place < end:
-        match = _TOKEN.match(text, place)
-        if match is None:
-            return None
-        place = match.end()
-        if match["space"]:
-            continue
-        if match["number"]:
-            if len(numbers) == MOST_NUMBERS:
-                return None
-            if not operand:  # (3 + 4)2, but not 3 4
-                if text[: match.start()].rstrip()[-1:] not in ")}":
-                    return None
-                if not _apply(values, waiting, _RANK["*"]):
-                    return None
-                waiting.append("*")
-            exact = _exact(match["number"])
-            values.append((exact.numerator, exact.denominator))
-            negative = bool(waiting) and waiting[-1] == "neg"
-            numbers.append(-exact if negative else exact)
-            operand = False
-            continue
-        mark = match["mark"]
-        if mark in ("(", "{", r"\frac"):
-            if not operand:  # 2(3 + 4)
-                if not _apply(values, waiting, _RANK["*"]):
-                    return None
-                waiting.append("*")
-            if mark == r"\frac":
-                opened = re.compile(r"\s*\{").match(text, place)
-                if opened is None:
-                    return None
-                place, mark = opened.end(), "frac"
-            waiting.append(mark)
-            operand = True
-        elif mark in (")", "}"):
-            if operand or not _apply(values, waiting, 1):
-                return None
-            opening = waiting.pop() if waiting else None
-            if (mark == ")" and opening != "(") or (mark == "}" and opening in (None, "(")):
-                return None
-            if opening == "frac":
-                opened = re.compile(r"\s*\{").match(text, place)
-                if opened is None:
-                    return None
-                place, operand = opened.end(), True
-                waiting.append("over")
-            elif opening == "over" and not _combine(values, "/"):
-                return None
-        elif operand:
-            if mark not in "+-":
-                return None
-            if mark == "-":
-                waiting.append("neg")
+def _grade(statements: list[Statement], doubtful: bool, facts: Facts) -> bool | None:
+    """The grade of an answer that was read in one way."""
+    steps, beside = list[Statement](), list[Number]()
+    for statement in statements:
+        if _calculates(statement):
+            steps.append(statement)
         else:
-            if not _apply(values, waiting, _RANK[mark]):
-                return None
-            waiting.append(mark)
-            operand = True
-    if operand or not _apply(values, waiting, 1) or waiting:
+            beside += _numbers(statement)
+    if not steps:
+        return None if doubtful else _grade_alone(set(beside), facts)
+    reached = _follow(steps, facts)
+    if reached:
+        return _explained(statements, beside, facts) or None
+    vague = any(value != number(facts.target) for value in beside) and min(map(len, steps)) == 1
+    return None if doubtful or vague else reached
+
+
+def _calculates(statement: Statement) -> bool:
+    return max(map(len, [side.numbers for side in statement])) > 1
+
+
+def _numbers(statement: Statement) -> list[Number]:
+    return [value for side in statement for value in side.numbers]
+
+
+def _grade_alone(values: set[Number], facts: Facts) -> bool | None:
+    """The grade of an answer without an operator. The target is a solution only where it is among
+    the numbers: otherwise it does not say how it is reached."""
+    if len(values) != 1:
         return None
-    return _Side(values[0], numbers)
+    (value,) = values
+    if value != number(facts.target):
+        return False
+    if value not in facts.numbers:
+        return None
+    return not facts.whole or facts.numbers.total() == 1
 
 
-def _apply(values: list[Exact], waiting: list[str], rank: int) -> bool:
-    """Carry out the operators that bind at least as strongly as `rank`; False: not possible."""
-    while waiting and _RANK[waiting[-1]] >= rank:
-        if not _combine(values, waiting.pop()):
-            return False
-    return True
-
-
-def _combine(values: list[Exact], operator: str) -> bool:
-    """Replace the last values by what an operator makes of them; False: a division by zero."""
-    c, d = values.pop()
-    if operator == "neg":
-        values.append((-c, d))
+def _explained(statements: list[Statement], beside: list[Number], facts: Facts) -> bool:
+    """Whether the numbers beside the equations are the question's, or values in the equations, and
+    one after the last of them is the target."""
+    if not beside:
         return True
-    a, b = values.pop()
-    if operator == "/":
-        if c == 0:
-            return False
-        c, d, operator = d, c, "*"
-    if operator == "*":
-        top, bottom = a * c, b * d
-    else:
-        top, bottom = (a * d + c * b if operator == "+" else a * d - c * b), b * d
-    shared = gcd(top, bottom)
-    values.append((top // shared, bottom // shared))
-    return True
+    target = number(facts.target)
+    steps = filter(_calculates, statements)
+    known = {target, *facts.numbers, *(value for step in steps for value in _values_in(step))}
+    ending = list(takewhile(lambda one: not _calculates(one), reversed(statements)))
+    return known.issuperset(beside) and (len(ending) != 1 or _numbers(ending[0])[-1] == target)
+
+
+def _values_in(step: Statement) -> Iterator[Number]:
+    """The numbers of an equation, and the values of its parts."""
+    for side in step:
+        yield from map(abs, side.numbers)
+        yield from map(number, (side.value, *side.parts))
+
+
+def _follow(steps: list[Statement], facts: Facts) -> bool | None:
+    """Whether steps that go on from each other reach the target.
+
+    A step that the numbers left cannot make starts anew, from all of them: an answer may say the
+    whole of it after its steps. What was said before must then be a solution itself, or a part of
+    this one. After a solution, steps with its own values explain it.
+    """
+    stock, block, parts = _stock(facts), list[_Leaves](), list[_Leaves]()
+    reached = False
+    for place, step in enumerate(steps):
+        if not _is_true(step):
+            return None if _is_run_on(step) or _is_rounded(step) else False
+        if reached and _explains(step, steps[:place]):
+            continue
+        leaves = _take(step, stock)
+        if leaves is None:
+            parts += [] if reached else block
+            stock, block = _stock(facts), []
+            leaves = _take(step, stock)
+        if leaves is None:
+            return None if reached or _comes_later(steps, place, facts) else False
+        value = step[0].value
+        stock.setdefault(number(value), []).append(leaves)
+        block.append(leaves)
+        reached = same(value, facts.target)
+    if not reached:
+        return False if not parts and len(block) == len(steps) else None
+    if facts.whole and Counter(block[-1]) != facts.numbers:
+        return False
+    return all(Counter(part) <= Counter(block[-1]) for part in parts) or None
+
+
+def _explains(step: Statement, before: list[Statement]) -> bool:
+    """Whether a step has no numbers and values but those of the steps before."""
+    known = {value for one in before for value in _values_in(one)}
+    return known.issuperset(_values_in(step))
+
+
+def _stock(facts: Facts) -> _Stock:
+    return {value: [(value,)] * count for value, count in facts.numbers.items()}
+
+
+def _take(step: Statement, stock: _Stock) -> _Leaves | None:
+    """Take the numbers of a side out of a stock; None, and nothing is taken, if it can make none of
+    the sides."""
+    for side in step:
+        if side.is_number:
+            continue
+        taken: list[tuple[Number, _Leaves]] = []
+        for given in side.numbers:
+            value = given if given >= 0 or stock.get(given) else -given
+            if not stock.get(value):
+                break
+            taken.append((value, stock[value].pop()))
+        else:
+            return tuple(leaf for _, leaves in taken for leaf in leaves)
+        for value, leaves in reversed(taken):
+            stock[value].append(leaves)
+    return None
+
+
+def _comes_later(steps: list[Statement], place: int, facts: Facts) -> bool:
+    """Whether a step that uses what is not there may be explained by a later one: that makes the
+    number, or is a solution by itself."""
+    later = steps[place + 1 :]
+    made = {abs(number(side.value)) for step in later for side in step}
+    solved = bool(later) and _is_true(later[-1]) and same(later[-1][0].value, facts.target)
+    return not made.isdisjoint(map(abs, _numbers(steps[place]))) or (
+        solved and _take(later[-1], _stock(facts)) is not None
+    )
+
+
+def _is_true(step: Statement) -> bool:
+    return all(same(side.value, step[0].value) for side in step)
+
+
+def _is_run_on(step: Statement) -> bool:
+    """Whether an equation goes on from each value, as in 3 + 5 = 8 * 3 = 24."""
+    return all(
+        same(one.value, other.value) or other.numbers[0] == number(one.value)
+        for one, other in pairwise(step)
+    )
+
+
+def _is_rounded(step: Statement) -> bool:
+    """Whether an equation is true but for a decimal number that was rounded or cut off."""
+    values = [Fraction(*side.value) for side in step]
+    decimals = [value for side, value in zip(step, values, strict=True) if side.is_number]
+    furthest = max(values) - min(values)
+    return any(value.denominator > 1 and furthest * _scale(value) <= 1 for value in decimals)
+
+
+def _scale(decimal: Fraction) -> int:
+    """The power of ten that makes a decimal number whole."""
+    scale = 10
+    while scale % decimal.denominator:
+        scale *= 10
+    return scale
+
+
+def _without_repeats(reading: Reading) -> Iterator[list[Statement]]:
+    """The statements, and, where one is said twice, the statements without it."""
+    statements = reading.statements
+    yield statements
+    once = [one for place, one in enumerate(statements) if one not in statements[:place]]
+    if len(once) < len(statements):
+        yield once

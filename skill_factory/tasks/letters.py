@@ -11,23 +11,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from skill_factory.tasks.plain import tidy, typed, unmarked
+
 LONGEST = 2_000
 """Characters of an answer that is still read; a right one has fewer than 300."""
 
-_PLAIN = re.compile(
-    r"\\(?:boxed|textbf|textit|texttt|text|mathrm|mathbf|mathit)\b|\\[()\[\]]|[${}*`\"“”„«»]"
+_LABEL = re.compile(
+    r"\b(?:answers?|words?|solution|acronym|choices?|selection|response|result|sequence|order)\b"
+    r"(?: (?:is|are|would be|spells)\b ?:?| ?[:=])",
+    re.I,
 )
-_LEAD_IN = re.compile(
-    r"""\s*(?:(?:so|thus|and|my|the|final|correct|chosen|selected|english|best)\s+)*
-        (?:answer|words?|solution|acronym|choices?|selection)
-        (?:\s+(?:is|are)\b\s*:?|\s*[:=])\s*""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_NUMBERED = re.compile(r"(?:^|(?<=[\s,;]))(?:\(?\d{1,2}[.):]|[-•–])\s+", re.MULTILINE)
-_SPELT_FIRST = re.compile(r"\s*([A-Za-z]+)\s*(?::|=|->|→|⇒)(?=.*\w)(.*)", re.DOTALL)
+_DENIAL = re.compile(r"\b(?:not|no|never|cannot|wrong|incorrect|or|either|neither)\b|n't\b", re.I)
+_QUOTED = re.compile(r"\"\s?([^\W\d_]+)\s?\"|\*\*\s?([^\W\d_]+)\s?\*\*")
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_NUMBERED = re.compile(r"(?:^|(?<=[\s,;]))(?:\(?[0-9]{1,2}[.):]|[-•]) ", re.M)
+_SPELT_FIRST = re.compile(r"([A-Za-z]+) ?(?:[:=→⇒]|->)")
 _SPELT_LAST = re.compile(
-    r"(?:=|->|→|⇒|:|\bspells?\b|\()\s*([A-Za-z]+)\s*\)?\s*\.?\s*$", re.IGNORECASE
+    r"(?:[=:(→⇒]|->|\b(?:spells?|spelling|forms?|forming|makes?|making)\b(?: (?:the )?word)?) ?"
+    r"([A-Za-z]+) ?\)?\.?$",
+    re.I,
 )
 
 
@@ -35,29 +37,42 @@ _SPELT_LAST = re.compile(
 
 
 def grade_word(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
-    """Whether an answer is one of `facts["words"]`, in any case; None without them.
+    """Whether an answer is one of `facts["words"]`, in any case; None without them, and where the
+    answer is not one word.
 
-    Quotes, bold type, "The word is" and a word that is spelt out (s-t-o-n-e) are understood; two
-    different words are wrong.
+    Quotes, bold type, "The word is" and a word that is spelt out (s-t-o-n-e) are understood.
 
     >>> known = {"letters": "nesot", "length": 5, "words": ["stone", "notes", "onset"]}
-    >>> [grade_word(answer, "stone", known) for answer in ("**Notes**.", "stone or notes")]
-    [True, False]
+    >>> [grade_word(answer, "", known) for answer in ("**Notes**.", "stones", "stone or notes")]
+    [True, False, None]
     """
-    accepted = _accepted(facts)
-    return word_of(answer) in accepted if accepted else None
+    accepted, word = _accepted(facts), word_of(answer)
+    return word in accepted if accepted and word else None
 
 
 def word_of(text: str) -> str | None:
     """The one word a text says, in lower case; None if it says none, or several."""
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or _DENIAL.search(text):
         return None
-    words = [word.casefold() for word in _WORD.findall(_LEAD_IN.sub("", _plain(text), count=1))]
-    if len(words) == 1 and "-" in words[0]:
-        words = words[0].split("-")
+    quoted = {(match[1] or match[2]).casefold() for match in _QUOTED.finditer(typed(text))}
+    words = _words(_concluded(_plain(text)))
     if len(words) > 1 and all(len(word) == 1 for word in words):
         return "".join(words)
-    return words[0] if len(set(words)) == 1 else None
+    said = set(map(_joined, words))
+    if len(said) > 1 and len(quoted) == 1:
+        return quoted.pop()
+    return said.pop() if len(said) == 1 else None
+
+
+def _joined(word: str) -> str:
+    """A word, without the dashes between its letters."""
+    return word.replace("-", "") if all(len(part) == 1 for part in word.split("-")) else word
+
+
+def _concluded(plain: str) -> str:
+    """What stands after "the word is" and the like."""
+    *_, end = (0, *(match.end() for match in _LABEL.finditer(plain)))
+    return plain[end:] if _WORD.search(plain, end) else plain
 
 
 def fault_word(gold: str, facts: Mapping[str, Any]) -> str | None:
@@ -78,7 +93,8 @@ def key_word(gold: str, facts: Mapping[str, Any]) -> str | None:
 
 def grade_acronym(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
     """Whether an answer chooses `facts["length"]` of `facts["choices"]`, none more often than it is
-    there, whose first letters spell one of `facts["words"]`; None without these.
+    there, whose first letters spell one of `facts["words"]`; None without these, and where the
+    answer is no list of words.
 
     The chosen words stand in order, with commas, spaces or line breaks between them, perhaps
     numbered; the acronym may stand before a colon or after an equals sign, and must then be theirs.
@@ -86,35 +102,51 @@ def grade_acronym(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | No
     >>> known = {"choices": ["tea", "apple", "cup"], "length": 3, "words": ["cat"]}
     >>> answers = ("cup, apple, tea", "CAT: cup apple tea", "cat", "tea, apple, cup")
     >>> [grade_acronym(answer, "cup, apple, tea", known) for answer in answers]
-    [True, True, False, False]
+    [True, True, None, False]
     """
     accepted, choices = _accepted(facts), _choices(facts)
     if not accepted or not choices or facts.get("length") is None:
         return None
-    chosen, spelt = _chosen(answer)
+    length = int(facts["length"])
+    chosen, spelt = _chosen(answer, length)
+    others = [word for word in chosen if word not in choices]
+    if len(chosen) <= 2 * len(others) or (others and len(chosen) != length):
+        return None
     initials = "".join(word[0] for word in chosen)
     return (
-        len(chosen) == int(facts["length"])
+        len(chosen) == length
         and not Counter(chosen) - Counter(choices)
         and initials in accepted
         and spelt in (None, initials)
     )
 
 
-def _chosen(text: str) -> tuple[list[str], str | None]:
+def _chosen(text: str, length: int) -> tuple[list[str], str | None]:
     """The words an answer chooses and the acronym it says they make (None: it does not say), in
-    lower case."""
-    if len(text) > LONGEST:
+    lower case; no words where it denies them or leaves a choice."""
+    if len(text) > LONGEST or _DENIAL.search(text):
         return [], None
-    rest, spelt = _NUMBERED.sub(" ", _LEAD_IN.sub("", _plain(text), count=1)), None
-    if first := _SPELT_FIRST.fullmatch(rest):
-        spelt, rest = first.groups()
-    elif last := _SPELT_LAST.search(rest):
-        spelt, rest = last[1], rest[: last.start()]
-    words = [word.casefold() for word in _WORD.findall(rest)]
-    if len(words) > 1 and words[-2] == "and":
+    rest = _NUMBERED.sub(" ", _concluded(_plain(text)))
+    words = _listed(rest)
+    if len(words) == length:
+        return words, None
+    if (first := _SPELT_FIRST.match(rest)) and (after := _listed(rest[first.end() :])):
+        return after, first[1].casefold()
+    if last := _SPELT_LAST.search(rest):
+        return _listed(rest[: last.start()]), last[1].casefold()
+    return words, None
+
+
+def _listed(text: str) -> list[str]:
+    """The words of a list, without an "and" before the last, and without each one's first letter
+    beside it: "C: cup", "cup (C)"."""
+    words = _words(text)
+    if words[-2:-1] == ["and"]:
         del words[-2]
-    return words, spelt and spelt.casefold()
+    for initials, whole in ((words[::2], words[1::2]), (words[1::2], words[::2])):
+        if len(words) > 1 and initials == [word[0] for word in whole]:
+            return whole
+    return words
 
 
 def fault_acronym(gold: str, facts: Mapping[str, Any]) -> str | None:
@@ -140,7 +172,11 @@ def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    return _PLAIN.sub("", text)
+    return tidy(unmarked(text)).strip()
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(text)]
 
 
 def _accepted(facts: Mapping[str, Any]) -> set[str]:
