@@ -18,6 +18,7 @@ from skill_factory.tasks import JUDGED_AT_ONCE, Task, gold_of, is_sound, task_of
 from skill_factory.tasks.choice import letter_of
 from skill_factory.tasks.golds import NoGold, Several
 from skill_factory.tasks.text import normal
+from skill_factory.values import question_text
 
 _DEFAULTS = ("task_source", "metadata")
 _CHOICES = ("choices", "options")
@@ -159,15 +160,13 @@ def _read_row(row: _Row, rules: Rules, choices: bool) -> Question | Loss:
 
 
 def _question_text(found: Any) -> str | None:
-    """A question's words, of messages those of the one user turn; None if there is no such turn, or
-    others than the system's beside it."""
-    if not isinstance(found, list):
+    """A question's words, of messages those of the one user turn; None if there are none."""
+    if not isinstance(found, list | dict):
         return None if found is None else str(found)
-    roles = [turn.get("role") for turn in found if isinstance(turn, dict)]
-    if len(roles) < len(found) or sorted(map(str, roles)) not in (["user"], ["system", "user"]):
+    try:
+        return question_text(found)
+    except ValueError:
         return None
-    content = found[roles.index("user")].get("content")
-    return content if isinstance(content, str) else None
 
 
 def _check_columns(source: str, rows: Rows, columns: Columns, task: str | None) -> None:
@@ -299,7 +298,7 @@ def _right_place(gold: str, choices: _Choices, counted: bool) -> int | None:
     names = [(gold, choices.labels), texts, (gold.upper(), letters), places]
     if counted:
         names.insert(1, places)
-    for wanted, listed in (*names, (letter_of(gold), letters)):
+    for wanted, listed in (*names, (letter_of(gold, {}), letters)):
         if wanted in listed:
             return listed.index(wanted)
     return None

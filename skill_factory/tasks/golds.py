@@ -68,6 +68,9 @@ _MOST_WORDS = 20
 _VALUE_IN = ("value", "answer", "ground_truth", "text", "target")
 """Where a struct has its gold answer, the first that is there."""
 
+_WRITTEN = re.compile(r"""\s*(?:\[\s*)*(?:\[\s*|\{\s*)['"]""")
+"""How a list of texts or a struct begins that was written down as text."""
+
 _ALIASES_IN = ("aliases", "normalized_value", "normalized_aliases")
 """Where it has other names of it."""
 
@@ -107,7 +110,7 @@ def _plain(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, tuple | set | frozenset):
         return list(value)
-    if not isinstance(value, str) or value.strip()[:2] not in ("['", '["', "{'", '{"'):
+    if not isinstance(value, str) or not _WRITTEN.match(value):
         return value
     for parse in (json.loads, ast.literal_eval):
         try:
