@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 from skill_factory.markup import final_answer
 from skill_factory.store import new_file
 from skill_factory.tables import ATTEMPTS, GRADED
-from skill_factory.tasks import graded, task_of
-from skill_factory.tasks.judging import cores
+from skill_factory.tasks import JUDGED_AT_ONCE, graded, task_of
 
 BATCH_ROWS = 4096
 IN_PROCESSES = 16_384
@@ -71,7 +70,7 @@ def grade_file(
         part = stack.enter_context(new_file(target))
         file = stack.enter_context(pq.ParquetFile(source))
         out = stack.enter_context(pq.ParquetWriter(part, GRADED, compression="zstd"))
-        judging = stack.enter_context(ThreadPoolExecutor(cores()))
+        judging = stack.enter_context(ThreadPoolExecutor(JUDGED_AT_ONCE))
         here = partial(_grade_batch, rules=rules, each=judging.map)
         batches = file.iter_batches(BATCH_ROWS)
         done: Iterator[pa.RecordBatch] = map(here, batches)

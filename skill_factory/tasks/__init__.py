@@ -19,11 +19,13 @@ from skill_factory.errors import TaskError
 from skill_factory.tasks import choice, countdown, gym, integers, letters, mathematics, text
 from skill_factory.tasks.golds import Gold as Gold
 from skill_factory.tasks.golds import NoGold, Several, answers, read
+from skill_factory.tasks.judging import cores
 
 Facts = Mapping[str, Any]
 
-JUDGED_AT_ONCE = 4
-"""Answers that wait at a time for tasks whose graders are other processes."""
+JUDGED_AT_ONCE = 2 * cores()
+"""Answers that are on their way at a time for tasks whose graders are other processes: one for each
+judge, and one that waits for it."""
 
 
 class Grade(StrEnum):
