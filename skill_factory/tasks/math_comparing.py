@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
+from skill_factory.tasks.math_latex import for_parser
 from skill_factory.tasks.math_reading import Node, plain_name
 from skill_factory.tasks.math_units import ratio
 
 Verdict = bool | None
-
-MOST_ITEMS = 60
-"""Values of a list that are still held against another's."""
 
 
 class Engine(Protocol):
@@ -107,8 +105,6 @@ class Comparison:
         return every(map(self.same, golds, givens))
 
     def _unordered(self, golds: Sequence[Node], givens: Sequence[Node]) -> Verdict:
-        if max(len(golds), len(givens)) > MOST_ITEMS:
-            return None
         table = [[self.same(gold, given) for given in givens] for gold in golds]
         if len(golds) == len(givens):
             return _matching(table)
@@ -163,8 +159,10 @@ class Comparison:
     # -- names -----------------------------------------------------------------------------------
 
     def _named(self, gold: Node, given: Node) -> Verdict:
+        if gold.kind == given.kind and _crossed(gold, given) and _crossed(given, gold):
+            return True
         values = self.same(_value(gold), _value(given))
-        if gold.kind != given.kind or values is None or _same_name(gold.text, given.text):
+        if gold.kind != given.kind or _same_name(gold.text, given.text):
             return values
         if values:
             return True if len(plain_name(gold.text)) > 1 < len(plain_name(given.text)) else None
@@ -199,7 +197,9 @@ class Comparison:
         in_order = tuple(value for _, value in sorted(zip(names, values, strict=True), key=_first))
         pairs = (in_order, other.parts) if record is gold else (other.parts, in_order)
         ordered = self._ordered(*pairs)
-        if list(names) != sorted(names) and not set(names) <= {"x", "y", "z", "w"}:
+        if set(names) <= {"x", "y", "z"}:
+            return ordered
+        if list(names) != sorted(names):
             return None if ordered else unless(False, unordered)
         return unless(ordered, unordered)
 
@@ -211,7 +211,8 @@ class Comparison:
             return None
         left, right = equation.parts
         zero = right.kind == "number" and not Fraction(right.text)
-        if zero or (needs_engine(other) and _varies(other)) or _ONE_TERM.fullmatch(latex(left)):
+        is_sum = len(_variables(left)) > 1 and "^" not in latex(left)  # m + n = 27
+        if zero or not is_sum or _variables(other):
             return None
         return self.same(right, other) if equation is gold else self.same(other, right)
 
@@ -337,7 +338,6 @@ class Comparison:
 
 
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
-_ONE_TERM = re.compile(r"[-\d.\s]*\d[\d.\s]*[A-Za-z]|.*\^.*")
 
 
 def _first(pair: tuple[str, Node]) -> str:
@@ -382,7 +382,7 @@ def latex(node: Node) -> str:
     if node.kind == "number":
         return _number_latex(node.text)
     if node.kind == "named":
-        return f"{node.text}={latex(node.parts[0])}"
+        return f"{for_parser(node.text)}={latex(node.parts[0])}"
     if node.kind in ("group", "list"):
         inner = ",".join(map(latex, node.parts))
         return (
@@ -419,20 +419,30 @@ def _same_name(name: str, other: str) -> bool:
     return plain == its or bool(_OF_VARIABLE.fullmatch(plain) and _OF_VARIABLE.fullmatch(its))
 
 
-_VARIABLE = re.compile(r"(?<![\\A-Za-z])[a-df-zA-Z](?![A-Za-z])|\\variable|\\(?:alpha|beta|theta)")
+_LETTER = re.compile(r"\\variable\{(\w+)\}|\\[A-Za-z]+|([A-Za-z])")
 
 
-def _varies(node: Node) -> bool:
-    return bool(_VARIABLE.search(latex(node))) if node.kind == "expression" else False
+def _variables(node: Node) -> set[str]:
+    """The letters of an expression that stand for unknown numbers."""
+    if node.kind != "expression":
+        return set()
+    return {name or letter for name, letter in _LETTER.findall(node.text)} - {"", "e", "i"}
+
+
+def _crossed(one: Node, other: Node) -> bool:
+    """Whether one's name is the other's value, as in A = B and B = A."""
+    return plain_name(one.text).lower() == plain_name(latex(other.parts[0])).lower()
 
 
 def _both_vary(gold: Node, given: Node) -> bool:
-    return _varies(gold.parts[0]) and _varies(given.parts[0])
+    return bool(_variables(gold.parts[0]) and _variables(given.parts[0]))
 
 
 def _of_other_units(gold: str, given: str, same: Verdict) -> Verdict:
     """What values of units are that cannot be turned into one another."""
     words, others = set(gold.split()), set(given.split())
+    if {"angle", "temperature"} <= words | others:  # degrees
+        return same
     if words <= others or others <= words:  # red apples, apples
         return same
     return None
@@ -473,18 +483,19 @@ def rounds_to(exact: Fraction, decimal: str) -> bool:
 def _same_in_base(gold: Node, given: Node) -> Verdict:
     """Numbers of which one is not in base ten: those of the same digits may mean the same."""
     (digits, base), (others, other) = _digits(gold), _digits(given)
-    if base == other or not base or not other:
-        return digits == others if base == other else None if digits == others else False
+    if base == other:
+        return digits == others
     try:
         same = int(digits, int(base)) == int(others, int(other))
     except ValueError:
         return None
-    return None if same else False
+    return None if same or (digits == others and 0 in (int(base), int(other))) else False
 
 
 def _digits(node: Node) -> tuple[str, str]:
+    """The digits of a whole number and its base, 0 where that is not said."""
     digits, _, base = node.text.partition("_")
-    return digits, base
+    return digits, base or "0"
 
 
 def _proportional(gold: Node, given: Node) -> Verdict:
@@ -508,22 +519,10 @@ def _terms(node: Node) -> list[Fraction] | None:
     return terms if all(terms[1:]) else None
 
 
-_MONTHS = frozenset(
-    [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ]
+_MONTHS_TEXT = (
+    "january february march april may june july august september october november december"
 )
+_MONTHS = frozenset(_MONTHS_TEXT.split())
 
 
 def _same_words(gold: str, given: str) -> Verdict:

@@ -141,7 +141,16 @@ def equal(gold: str, given: str) -> bool | None:
         return None if _logarithms_differ(gold, given) else False
     if symbols and not whole:
         return _also_where_negative(wanted, value, symbols)
-    return True if not symbols or len(agree) > 2 else None
+    if not symbols:
+        return _exactly_equal(wanted, value)
+    return True if len(agree) > 2 else None
+
+
+def _exactly_equal(gold: Any, given: Any) -> bool:
+    """Whether numbers that are near are equal: long whole numbers may differ in the last digit."""
+    if gold.is_rational and given.is_rational:
+        return bool(gold.doit() == given.doit())
+    return True
 
 
 def _cancels(gold: Any, given: Any, symbols: list[Any]) -> bool:
@@ -151,6 +160,8 @@ def _cancels(gold: Any, given: Any, symbols: list[Any]) -> bool:
 
 def _with_other_letters(gold: Any, given: Any) -> bool | None:
     """Expressions of other letters differ, unless the letters may be other names of the same."""
+    if any("(" in str(symbol) for symbol in gold.free_symbols ^ given.free_symbols):
+        return None  # a function that is not known
     if gold.is_Symbol and given.is_Symbol:
         return False if str(gold).lower() != str(given).lower() else None
     letters, others = (
@@ -165,10 +176,20 @@ def _also_where_negative(gold: Any, given: Any, symbols: list[Any]) -> bool | No
     """True where nothing speaks against it: |x| and x are equal only where x is positive."""
     for point in _points(symbols, False, signed=True):
         wanted, value = _at(gold, point), _at(given, point)
-        if wanted is not None and value is not None and wanted.is_real and value.is_real:
+        known = wanted is not None and value is not None and wanted.is_real and value.is_real
+        if known and _in_domain(gold, point) and _in_domain(given, point):
             if not _near(wanted, value):
                 return None
     return True
+
+
+def _in_domain(value: Any, point: dict[Any, Any]) -> bool:
+    """Whether all that stands under a root or in a logarithm is positive."""
+    from sympy import Pow, log
+
+    inner = [power.base for power in value.atoms(Pow) if power.exp.is_integer is False]
+    inner += [logarithm.args[0] for logarithm in value.atoms(log)]
+    return all(part.xreplace(point).evalf().is_nonnegative for part in inner)
 
 
 def _logarithms_differ(gold: str, given: str) -> bool:
@@ -255,21 +276,15 @@ def _is_plain(one: Any) -> bool:
 
 def _as_sets(latex: str) -> list[Any]:
     """The sets that LaTeX can mean: inequalities with a comma between them hold both, or either."""
-    from sympy import Intersection, Union
+    from sympy import Intersection, Set, Union
 
-    pieces = (
-        [_as_set(piece) for piece in re.split("[&|]", latex)]
-        if "&" in latex or "|" in latex
-        else []
-    )
-    if pieces and None not in pieces:
-        return [(Intersection if "&" in latex else Union)(*pieces)]
-    whole = _as_set(latex)
-    if whole is not None:
-        return [whole]
-    pieces = [_as_set(piece) for piece in latex.split(",")]
-    if len(pieces) < 2 or any(piece is None for piece in pieces):
+    pieces = [_as_set(piece) for piece in re.split(" (?:AND|OR|EITHER) ", latex)]
+    if len(pieces) == 1:
+        return pieces if pieces[0] is not None else []
+    if not all(isinstance(piece, Set) for piece in pieces):
         return []
+    if " EITHER " not in latex:
+        return [(Intersection if " AND " in latex else Union)(*pieces)]
     return [Union(*pieces), Intersection(*pieces)]
 
 

@@ -12,33 +12,11 @@ from functools import lru_cache
 LONGEST = 2_000
 """Characters of an answer that is still read, once it is out of its box."""
 
-_GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "varsigma",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
+_GREEK_TEXT = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho "
+    "varsigma sigma tau upsilon phi chi psi omega"
+)
+_GREEK = _GREEK_TEXT.split()
 _SIGNS = {
     **dict.fromkeys("−–—‒﹣－", "-"),
     **{"×": r"\times ", "✕": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "•": r"\cdot "},
@@ -65,11 +43,20 @@ _SCRIPTS = re.compile(f"(?P<up>[{_RAISED}]+)|(?P<down>[{_LOWERED}]+)")
 _ROOT_SIGN = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt)\s*(\d+(?:\.\d+)?|[a-z](?![a-z]))?")
 
 
+_HIGHER_ROOT = re.compile(r"([∛∜])\s*(?:(\d+|[a-z])|(?=\())")
+
+
 def _plain_signs(text: str) -> str:
     if text.isascii():
         return _ROOT_SIGN.sub(_root, text)
+    text = _HIGHER_ROOT.sub(_higher_root, text)
     scripts = _SCRIPTS.sub(lambda run: f"{'^' if run['up'] else '_'}{{{run[0]}}}", text)
     return _ROOT_SIGN.sub(_root, scripts.translate(_LEVEL).translate(_ONE_SIGN))
+
+
+def _higher_root(found: re.Match[str]) -> str:
+    degree = 3 if found[1] == "∛" else 4
+    return rf"\sqrt[{degree}]" + (f"{{{found[2]}}}" if found[2] else "")
 
 
 def _root(found: re.Match[str]) -> str:
@@ -154,7 +141,7 @@ def _undelimited(text: str) -> str:
     """Without the signs that begin and end mathematics."""
     text = text.replace(r"\$", _CURRENCY)
     if r"\begin{" not in text:
-        text = re.sub(r"\\\\(?=[A-Za-z()\[\]{}%])", r"\\", text)
+        text = re.sub(r"\\\\(?=[A-Za-z()\[\]{}%])", r"\\", text).replace("&", " ")
     pieces = _DELIMITERS.split(text)
     if len(pieces) == 2 and re.match(r"\s*[\d.]", pieces[1]) and "$" in text:
         return pieces[0] + _CURRENCY + pieces[1]
@@ -183,36 +170,15 @@ def _upright(found: re.Match[str]) -> str:
     unit = _UNIT_LETTERS.get(letter)
     if unit and re.search(r"[\d})]\s*$", found.string[max(0, found.start() - 9) : found.start()]):
         return f" {unit} "
-    return content if len(letter) == 1 else f" {content} "
+    beside = found.string[max(0, found.start() - 1) : found.start()].isalpha()
+    return content if len(letter) == 1 and not beside else f" {content} "
 
 
-_FUNCTIONS = [
-    "arcsin",
-    "arccos",
-    "arctan",
-    "arccot",
-    "arcsec",
-    "arccsc",
-    "arsinh",
-    "arcosh",
-    "artanh",
-    "sinh",
-    "cosh",
-    "tanh",
-    "sin",
-    "cos",
-    "tan",
-    "cot",
-    "sec",
-    "csc",
-    "log",
-    "ln",
-    "exp",
-    "lcm",
-    "gcd",
-    "max",
-    "min",
-]
+_FUNCTIONS_TEXT = (
+    "arcsin arccos arctan arccot arcsec arccsc arsinh arcosh artanh sinh cosh tanh sin cos tan "
+    "cot sec csc log ln exp lcm gcd max min"
+)
+_FUNCTIONS = _FUNCTIONS_TEXT.split()
 _ASCII_FUNCTION = re.compile(
     rf"(?<![\\A-Za-z])(?:(?:np|math)\.)?({'|'.join(_FUNCTIONS)})(?=\s*[\\({{^_\d|]|\s[a-zA-Z](?![a-z]))"
 )
@@ -269,10 +235,11 @@ _REWRITES = [
         (rf"\\sqrt\s*{_ARGUMENT}", r"\\sqrt{\1}"),
         (rf"\\binom\s*{_ARGUMENT}\s*{_ARGUMENT}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"(?<![\\A-Za-z])C\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)", r"\\binom{\1}{\2}"),
         (r"\\cdot\s*\\cdot", r"\\cdot"),
     )
 ]
-_MONEY = re.compile(rf"[{_CURRENCY}€£¥]\s*([\d.,]*\d)")
+_MONEY = re.compile(rf"[{_CURRENCY}€£¥]\s*([\d.,]*\d(?:\s?(?:thousand|million|billion))?)")
 
 
 def _one_notation(text: str) -> str:
@@ -286,7 +253,7 @@ def _one_notation(text: str) -> str:
     return _in_braces(text) if "(" in text else text
 
 
-_CALLED = re.compile(r"(\\sqrt\s*|\^\s*-?\s*)\(")
+_CALLED = re.compile(r"(\\sqrt(?:\[\d\])?\s*|\^\s*-?\s*)\(")
 _ROUND = re.compile(r"[()]")
 
 
@@ -313,20 +280,24 @@ def _in_braces(text: str) -> str:
 _LEAD = re.compile(
     r"\s*(?:(?:so|thus|hence|therefore|then|finally|consequently|now|and|we (?:get|have|find|obtain"
     r"|conclude)(?: that)?|it follows that|this (?:gives|means|yields)|which (?:gives|means)"
-    r"|final|my|our|the|correct|exact|simplified|answer|solution|result|either|both|exactly)\b"
+    r"|final|my|our|the|correct|exact|simplified|answer|ans|solution|result|option|choice|either|both|exactly)\b"
     r"|(?:there )?(?:is equal to|are|is|equals|equal to)\b|[,:\s])[\s,:]*",
     re.IGNORECASE,
 )
 _CUE = re.compile(
     r"(?=[A-Za-z]+ )[^\n=<>]{1,200}?\b(?:is equal to|are equal to|equals|is|are|be|becomes)"
     r"(?::|\b)\s*(?:(?:therefore|thus|then|simply|just|exactly|given by|equal to|found to be)\b\s*)*:?"
-    r"|(?=[A-Za-z]+ )[A-Za-z ]{1,60}:",
+    r"|[A-Za-z][A-Za-z ]{1,60}:",
     re.IGNORECASE,
 )
 _ROUGHLY = re.compile(
     r"(?<![\\\w])(?:approximately|about|roughly|around|approx\.?)\s+(?=[-\d\\$.])", re.IGNORECASE
 )
-_NEGATED = re.compile(r"\b(?:not|never|cannot|no|neither|nor|\w+n't)\b", re.IGNORECASE)
+_NEGATED = re.compile(
+    r"\b(?:not|never|cannot|no|none|nothing|nobody|neither|nor|without|false|wrong|incorrect|if|unless"
+    r"|would|\w+n't)\b",
+    re.IGNORECASE,
+)
 _EXPLAINED = re.compile(
     r"(?:\s*\((?:since|because|as|where|by|using|from|which|rounded|approx|approximately|about|i\.e"
     r"|that is|in)\b[^()]*(?:\([^()]*\)[^()]*)*\)"
@@ -335,9 +306,12 @@ _EXPLAINED = re.compile(
 )
 
 
+_BEFORE, _AFTER = ' \n,;:"`', ' \n,;:"`.'
+
+
 def _unsaid(text: str) -> str:
     """Without the sentence around an answer; as it stands where the sentence denies it."""
-    text = text.strip(' \n.,;:"`')
+    text = text.lstrip(_BEFORE).rstrip(_AFTER)
     if not (text[:1].isalpha() or text.endswith(")") or " " in text):
         return text
     text = _EXPLAINED.sub("", text)
@@ -348,7 +322,7 @@ def _unsaid(text: str) -> str:
         text = text[cue.end() :]
         while (lead := _LEAD.match(text)) and lead.end() < len(text):
             text = text[lead.end() :]
-    return _ROUGHLY.sub(r"\\approx ", text, count=1).strip(' \n.,;:"`')
+    return _ROUGHLY.sub(r"\\approx ", text, count=1).lstrip(_BEFORE).rstrip(_AFTER)
 
 
 @lru_cache(maxsize=4096)
@@ -358,11 +332,11 @@ def bare(text: str) -> str:
     >>> print(bare(r"**The answer is $\dfrac{1}{2}$.**"), "and", bare(r"\boxed{x = √3/3}"))
     \frac{1}{2} and x = \sqrt{3}/3
     """
-    text = unboxed(text).strip()
+    text = _plain_signs(unboxed(text).strip()[: LONGEST + 1])
     if len(text) > LONGEST:
         return ""
     text = _BOLD.sub(" ", _ENVIRONMENTS.sub(" ", text))
-    text = _undelimited(_plain_signs(text).strip("*` "))
+    text = _undelimited(text.strip("*` "))
     text = " ".join(_one_notation(text).split())
     return _unsaid(text)
 

@@ -14,7 +14,9 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
+from skill_factory.tasks.math_latex import for_parser, is_mathematics
 from skill_factory.tasks.math_markup import bare
+from skill_factory.tasks.math_numbers import DECIMAL, number_of
 from skill_factory.tasks.math_units import (
     is_single_unit,
     number_in_words,
@@ -34,7 +36,7 @@ class Node(NamedTuple):
     | words | words in lower case | |
     | choice | the letter | what follows the letter |
     | expression | LaTeX | |
-    | relation | LaTeX, joined by &, by | or, where both are possible, by , | |
+    | relation | LaTeX, joined by AND, by OR or, where that is not said, by EITHER | |
     | equation | LaTeX | both sides |
     | named | the name as LaTeX | the value |
     | record | | named values, of different names |
@@ -96,6 +98,21 @@ def _split(text: str, splitter: re.Pattern[str]) -> tuple[list[str], list[str]]:
     return [*parts, text[start:].strip()], separators
 
 
+MOST_ITEMS = 60
+"""Values in a list, or in brackets, that are still read."""
+
+DEEPEST = 40
+"""Brackets within one another that are still read."""
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for found in _FIRST_BRACKET.finditer(text):
+        depth += 1 if found["open"] else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 # -- the whole answer ----------------------------------------------------------------------------
 
 _UNREADABLE = re.compile(
@@ -109,11 +126,12 @@ _CONDITION = re.compile(
     r",?\s+(?:where|for|with|if|when|whenever|such that|provided|unless|only|except)\s"
 )
 _CHOICE = re.compile(
-    r"\(?([A-H])\s*\)\s*[:.]?\s*(?!and\b|or\b|[,;+*/^=-])(.+)|([A-H])[:.]\s+(.+)", re.DOTALL
+    r"\(?([A-H])\s*\)(?!\s*(?:and\b|or\b|[,;+*/^=]))\s*[:.]?\s*(.+)|([A-H])[:.]\s+(.+)", re.DOTALL
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SLASHED = re.compile(r"(?<![\w.}^])(\d+)\s*/\s*(\d+)(?=\s*(?:\\[a-z]|[A-Za-z(]))")
-_SHORT_PRODUCT = re.compile(r"[a-z]{2,3}|[A-Z]{2}")
+_POINT = re.compile(r"[A-Z]'?\s*(\([^()]+,[^()]+\))")
+_SHORT_PRODUCT = re.compile(r"(?!(?:no|yes|odd|all|one|two|six|ten)$)[a-z]{2,3}|[A-Z]{2}")
 
 
 @lru_cache(maxsize=8192)
@@ -124,6 +142,7 @@ def readings(text: str, of_gold: bool) -> tuple[Node, ...]:
     for pattern, joined in ((_THOUSANDS, _no_commas), (_SLASHED, r"\\frac{\1}{\2}")):
         texts += [pattern.sub(joined, other) for other in texts if pattern.search(other)]
     found = [Node("expression", latex) for latex in _as_product(plain)]
+    texts += [found[1] for found in map(_POINT.fullmatch, texts) if found]
     for other in dict.fromkeys(texts):
         found += [read(other, True)] if of_gold else [read(other, True), read(other, False)]
     return tuple(dict.fromkeys(found))
@@ -134,7 +153,7 @@ def _no_commas(found: re.Match[str]) -> str:
 
 
 def _as_product(text: str) -> list[str]:
-    return [_for_parser(text)] if _SHORT_PRODUCT.fullmatch(text) else []
+    return [for_parser(text)] if _SHORT_PRODUCT.fullmatch(text) else []
 
 
 def read(text: str, of_gold: bool = True) -> Node:
@@ -144,31 +163,46 @@ def read(text: str, of_gold: bool = True) -> Node:
     ('list', 'length 1 1/100', '(]')
     """
     text = text.strip()
-    if not text or _UNREADABLE.search(text):
-        return Node("opaque", text)
     if choice := _CHOICE.fullmatch(text):
         letter, rest = choice[1] or choice[3], choice[2] or choice[4]
-        return Node("choice", letter, (read(rest, of_gold),))
+        return Node("choice", letter, (_unlettered(rest, of_gold),))
+    return _unlettered(text, of_gold)
+
+
+def _unlettered(text: str, of_gold: bool) -> Node:
+    if not text or _UNREADABLE.search(text) or _depth(text) > DEEPEST:
+        return Node("opaque", text)
+    if (spoken := number_in_words(text.lower().replace("-", " ").split())) is not None:
+        return Node("number", str(spoken))
     if compound := _compound_quantity(text):
         return compound
     condition = _CONDITION.search(text)
     if condition and condition.start():
         return _conditioned(text[: condition.start()], text[condition.start() :], of_gold)
     items, separators = _split(text, _LISTED)
-    while items and (domain := _DOMAIN.fullmatch(items[-1])) and len(items) > 1:
-        kept = text[: text.rindex(items[-1])].rstrip(" ,;")
-        return Node("family", _domain_text(domain), (read(kept, of_gold),))
-    items = [item for item in items if item]
-    if len(items) == 1:
-        return _item(items[0], of_gold)
-    return _listed([_item(item, of_gold) for item in items], separators)
+    domain = _DOMAIN.fullmatch(items[-1]) if len(items) > 1 else None
+    if domain:
+        return _family(_items(items[:-1], separators, of_gold), domain)
+    return _items(items, separators, of_gold)
+
+
+def _items(texts: list[str], separators: list[str], of_gold: bool) -> Node:
+    texts = [text for text in texts if text]
+    if not 0 < len(texts) <= MOST_ITEMS:
+        return Node("opaque")
+    items = [_item(text, of_gold) for text in texts]
+    return items[0] if len(items) == 1 else _listed(items, separators)
 
 
 def _conditioned(value: str, condition: str, of_gold: bool) -> Node:
     domain = _DOMAIN.fullmatch(condition.strip(" ,"))
     if not domain:
         return Node("opaque", value + condition)
-    return Node("family", _domain_text(domain), (read(value, of_gold),))
+    return _family(_items(*_split(value, _LISTED), of_gold), domain)
+
+
+def _family(value: Node, domain: re.Match[str]) -> Node:
+    return Node("family", _domain_text(domain), (value,))
 
 
 def _domain_text(domain: re.Match[str]) -> str:
@@ -178,10 +212,9 @@ def _domain_text(domain: re.Match[str]) -> str:
 def _listed(items: list[Node], separators: list[str]) -> Node:
     """A list; a record if all are named, and differently; one name's list if only one is used."""
     if all(item.kind == "relation" for item in items):
-        joints = {"and": "&", "or": "|"}
-        joint = {joints.get(separator, ",") for separator in separators}
-        sign = min(joint - {","}, default=",") if len(joint - {","}) < 2 else ","
-        return Node("relation", sign.join(item.text for item in items))
+        said = {separator.upper() for separator in separators} & {"AND", "OR"}
+        joint = said.pop() if len(said) == 1 else "EITHER"
+        return Node("relation", f" {joint} ".join(item.text for item in items))
     if items[0].kind == "named":
         name = items[0].text
         named = [item if item.kind == "named" else Node("named", name, (item,)) for item in items]
@@ -212,6 +245,7 @@ _NAME = re.compile(
     rf"(?:m?\s*\\(?:angle|triangle|overline|widehat|measuredangle)\s*)?\s*(?:{_SYMBOL}|[A-Z]{{2,4}}"
     rf"|\{{[A-Z]+\}}|\|[A-Z]{{2}}\||\[[A-Z]{{3,6}}\]|\d*[A-Za-z][A-Za-z ]{{2,60}}|y\^{{\\prime}})"
     r"(?:\s*\([^=<>]{1,40}\))?|[A-Z]\([^()]{1,60}\)"
+    r"|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:\^\{\d\})?\s*\(?(?:\\angle\s*)?(?:[A-Za-z]+|\\[a-z]+)\)?"
 )
 _TUPLE_NAME = re.compile(rf"\(\s*{_SYMBOL}(?:\s*,\s*{_SYMBOL})+\s*\)")
 _HAS_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-df-z]|\\(?:alpha|beta|theta|lambda|omega|angle)")
@@ -229,7 +263,7 @@ def _item(text: str, of_gold: bool) -> Node:
     if not signs:
         return _value(text, of_gold)
     if set(signs) <= _COMPARING or signs == [r"\ne"]:
-        return Node("relation", _for_parser(text)) if all(parts) else Node("opaque", text)
+        return Node("relation", for_parser(text)) if all(parts) else Node("opaque", text)
     if signs == [r"\in"] and _NAME.fullmatch(parts[0]):
         return Node("named", parts[0], (_value(parts[1], of_gold),))
     if not set(signs) <= {"=", r"\approx"}:
@@ -253,7 +287,7 @@ def _equal(parts: list[str], signs: list[str], of_gold: bool) -> Node:
         return Node("named", parts[0], (_chain(parts[1:], signs[1:], of_gold),))
     if _HAS_VARIABLE.search(parts[0]) and not _unit_of_tail(parts[0], of_gold):
         sides = (_value(parts[0], of_gold), _chain(parts[1:], signs[1:], of_gold))
-        return Node("equation", _for_parser(f"{parts[0]}={parts[-1]}"), sides)
+        return Node("equation", for_parser(f"{parts[0]}={parts[-1]}"), sides)
     return _chain(parts, signs, of_gold)
 
 
@@ -279,12 +313,14 @@ _BASE_AFTER = re.compile(r"(\d+) (?:\(?base|in base)[ -](\d+|[a-z]+)\)?")
 def _value(text: str, of_gold: bool) -> Node:
     """A value of one kind or another."""
     text = text.strip()
-    if number := _number(text):
+    if number := number_of(text):
         return Node("number", number)
     if text.startswith(("(", "[", "{", "\\", "]")) and (enclosed := _enclosed(text, of_gold)):
         return enclosed
     if _SIGN_PAIR.search(text):
         return _both_signs(text, of_gold)
+    if text == r"\emptyset":
+        return Node("words", "empty set")
     if based := _BASED.fullmatch(text) or _BASE_AFTER.fullmatch(text):
         base = based[2] if based[2].isdigit() else str(number_in_words([based[2]]))
         return Node("based", f"{based[1].lstrip('0') or '0'}_{base}")
@@ -296,6 +332,12 @@ def _value(text: str, of_gold: bool) -> Node:
         inner = _value(value, of_gold)
         return Node("quantity", unit, (inner,)) if unit else inner
     return _words(text) or _expression(text)
+
+
+def _expression(text: str) -> Node:
+    if not is_mathematics(text):
+        return Node("opaque", text)
+    return Node("expression", for_parser(text))
 
 
 def _both_signs(text: str, of_gold: bool) -> Node:
@@ -354,6 +396,8 @@ def _group(opening: str, closing: str, inner: str, of_gold: bool) -> Node | None
     items = [item for item in _split(inner, _LISTED)[0] if item]
     if len(items) < 2:
         return _item(inner, of_gold) if inner and _closes(brackets) else None
+    if len(items) > MOST_ITEMS:
+        return Node("opaque")
     if _SIGN_PAIR.search(inner):
         return _both_signs(f"{opening}{inner}{closing}", of_gold)
     values = tuple(_item(item, of_gold) for item in items)
@@ -396,77 +440,21 @@ def _matrix(found: re.Match[str], of_gold: bool) -> Node:
     return Node("matrix", "", tuple(Node("group", "()", tuple(row)) for row in cells))
 
 
-# -- numbers -------------------------------------------------------------------------------------
-
-_DECIMAL = r"(?:\d+\.?\d*|\.\d+)"
-_POWER_OF_TEN = (
-    r"(?:\s*\\(?:cdot|times)\s*10\s*\^\s*\{\s*([+-]?\s*\d{1,3})\s*\}|[eE]([+-]?\d{1,3}))"
-)
-_SCIENTIFIC = re.compile(rf"([+-]?)\s*({_DECIMAL}){_POWER_OF_TEN}?")
-_TEN_TO = re.compile(r"([+-]?)\s*10\s*\^\s*\{\s*([+-]?\s*\d{1,3})\s*\}")
-_MIXED = re.compile(
-    r"([+-]?)\s*(?:(\d+)\s*)?\\frac\s*\{\s*(-?\s*\d+)\s*\}\s*\{\s*(-?\s*\d+)\s*\}"
-    rf"|([+-]?)\s*(?:(\d+)\s+)?({_DECIMAL})\s*/\s*(-?\s*{_DECIMAL})"
-)
-_REPEATING = re.compile(r"([+-]?)\s*(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{(\d+)\}")
-_SPACED = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
-
-
-def _number(text: str) -> str | None:
-    """A number as `Fraction` reads it: a decimal keeps its digits, the rest are fractions.
-
-    >>> [_number(text) for text in (r"4.5\\times 10^{33}", r"1\\frac{1}{2}", "-2/4", "5 6")]
-    ['4.5e33', '3/2', '-1/2', None]
-    """
-    if _SPACED.fullmatch(text):
-        text = text.replace(" ", "")
-    if found := _SCIENTIFIC.fullmatch(text):
-        sign, digits, *powers = found.groups()
-        power = (powers[0] or powers[1] or "").replace(" ", "")
-        return _signed_text(sign, digits.strip(".") if "." not in digits[:-1] else digits, power)
-    if found := _TEN_TO.fullmatch(text):
-        return _signed_text(found[1], "1", found[2].replace(" ", ""))
-    if found := _MIXED.fullmatch(text):
-        return _mixed(*(found.groups()[:4] if found[3] else found.groups()[4:]))
-    if found := _REPEATING.fullmatch(text):
-        return _repeating(*found.groups())
-    return None
-
-
-def _signed_text(sign: str, digits: str, power: str) -> str:
-    return f"{sign.strip('+')}{digits}{f'e{power}' if power else ''}"
-
-
-def _mixed(sign: str | None, whole: str | None, above: str, below: str) -> str | None:
-    bottom = Fraction(below.replace(" ", "").rstrip("."))
-    top = Fraction(above.replace(" ", "").rstrip("."))
-    if not bottom or (whole and (top < 0 or bottom < 0)):
-        return None
-    value = int(whole or 0) + top / bottom
-    return str(-value if sign == "-" else value)
-
-
-def _repeating(sign: str, whole: str, before: str, period: str) -> str:
-    scale = 10 ** len(before)
-    value = Fraction(int(whole + before or 0), scale)
-    value += Fraction(int(period), scale * (10 ** len(period) - 1))
-    return str(-value if sign == "-" else value)
-
-
 # -- units and words -----------------------------------------------------------------------------
 
 _RAISED_UNIT = re.compile(r"\s*\^\s*\{\s*([23])\s*\}$")
 _DEGREES = re.compile(r"(.*[\d}).a-z])\s*\\degree\s*([CF]?)$", re.DOTALL)
+_SCALE = re.compile(r"(thousand|million|billion|dozen)\s+(?=\w)")
 _TAIL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ /.'-%"
 _PIECE = re.compile(
-    rf"({_DECIMAL}|\\frac\{{\d+\}}\{{\d+\}})\s*(\\degree|'{{1,2}}|[A-Za-z]+)\s*(?:,?\s*and\s+|,\s*)?"
+    rf"({DECIMAL}|\\frac\{{\d+\}}\{{\d+\}})\s*(\\degree|'{{1,2}}|[A-Za-z]+)\s*(?:,?\s*and\s+|,\s*)?"
 )
 _MARKS = {r"\degree": "angle 1 1", "'": "angle 1 1/60", "''": "angle 1 1/3600"}
 
 
 def _unit_of_tail(text: str, of_gold: bool) -> tuple[str, str] | None:
     """The unit at the end of a text, empty for one that says nothing, and what it is the unit of."""
-    if degrees := _DEGREES.fullmatch(text):
+    if text.count(r"\degree") == 1 and (degrees := _DEGREES.fullmatch(text)):
         return (f"temperature 1 {degrees[2]}" if degrees[2] else "angle 1 1"), degrees[1]
     raised = _RAISED_UNIT.search(text)
     plain = text[: raised.start()] if raised else text
@@ -479,10 +467,12 @@ def _unit_of_tail(text: str, of_gold: bool) -> tuple[str, str] | None:
             tail[command.end() if command else 0 :],
         )
     value, tail = value + tail[: len(tail) - len(tail.lstrip(" /.'-"))], tail.lstrip(" /.'-")
+    if scale := _SCALE.match(tail):
+        value, tail = f"{value} {scale[1]} ", tail[scale.end() :]
     spaced, value = value.endswith(" "), value.strip(" ")
     if not tail or not value or not re.search(r"[\d})\]a-z.]$", value):
         return None
-    if len(tail) == 1 and tail != "%" and (of_gold or not spaced or not is_single_unit(tail)):
+    if len(tail) == 1 and tail != "%" and (of_gold or not is_single_unit(tail)):
         return None
     if value.endswith(("_", "^")) or (not spaced and len(tail) > 1 and not _is_known(tail)):
         return None
@@ -500,7 +490,7 @@ def _compound_quantity(text: str) -> Node | None:
     pieces, place = [], 0
     while found := _PIECE.match(text, place):
         unit = _MARKS.get(found[2]) or unit_of(found[2])
-        pieces.append((_number(found[1]), unit))
+        pieces.append((number_of(found[1]), unit))
         place = found.end()
     if len(pieces) < 2 or place < len(text):
         return None
@@ -513,24 +503,22 @@ def _compound_quantity(text: str) -> Node | None:
     return Node("quantity", str(first), (Node("number", str(total)),))
 
 
-_WORDS = re.compile(r"[A-Za-z0-9 ,.'()/!&\"%-]*[A-Za-z]{2}[A-Za-z0-9 ,.'()/!&\"%-]*")
+_WORDS = re.compile(r"[A-Za-z0-9 ,.'()/!&\"%-]+")
+_WORD = re.compile("[A-Za-z]{2}")
 _TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?")
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b")
+_ARTICLE = re.compile(r"A(?= [a-z]{2})")
 _EMPTY_WORDS = frozenset(["a", "an", "the", "of"])
-_SMALL_WORDS = frozenset(
-    ["by", "to", "of", "at", "in", "on", "is", "no", "am", "pm", "AM", "PM", "the", "and", "or"]
-)
+_SMALL_WORDS_TEXT = "by to of at in on is no am pm AM PM the and or may May"
+_SMALL_WORDS = frozenset(_SMALL_WORDS_TEXT.split())
 
 
 def _words(text: str) -> Node | None:
-    """Words, as names and dates are; a number if they name one. None if this is mathematics."""
-    if not _WORDS.fullmatch(text) or any(sign in text for sign in "+*") or _is_product(text):
+    """Words, as names and dates are; None if this is mathematics."""
+    if not (_WORDS.fullmatch(text) and _WORD.search(text)) or _is_product(text):
         return None
-    tokens = _TOKEN.findall(_ORDINAL.sub(r"\1", text))
+    tokens = _TOKEN.findall(_ARTICLE.sub("", _ORDINAL.sub(r"\1", text)))
     plain = [token if len(token) == 1 else token.lower() for token in tokens]
-    value = number_in_words([word for token in plain for word in token.split("-")])
-    if value is not None:
-        return Node("number", str(value))
     kept = [token for token in plain if token not in _EMPTY_WORDS or len(plain) == 1]
     return Node("words", " ".join(kept)) if kept else None
 
@@ -543,114 +531,3 @@ def _is_product(text: str) -> bool:
     if any(sign in text for sign in "/-(") and all(len(run) < 3 for run in runs):
         return True
     return bool(re.match(r"[\d(.]", text)) and all(len(run) < 4 for run in runs) and len(runs) < 3
-
-
-# -- LaTeX for math-verify's parser ---------------------------------------------------------------
-
-_NOT_MATHEMATICS = re.compile(
-    r"(?<![\\A-Za-z{])(?:[A-Za-z]{5,}|if|for|when|where|mod|is|are|the|of)(?![A-Za-z}])"
-)
-_ATOM = re.compile(
-    r"\\begin\{[a-z]+\}|\\end\{[a-z]+\}|\\variable\{[A-Za-z]+\}"
-    r"|\\frac\s*\{\s*d\s*([A-Za-z])\s*\}\s*\{\s*d\s*([A-Za-z])\s*\}"
-    r"|(\\(?:dot|ddot|bar|overline|vec|hat|tilde|widehat|mathcal|mathbb)\s*\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z])"
-    r"(\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]|\\[A-Za-z]+))?((?:'|\^\{\\prime\})*)"
-)
-_KEPT = frozenset(
-    [
-        "frac",
-        "sqrt",
-        "binom",
-        "cdot",
-        "times",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "arcsec",
-        "arccsc",
-        "sinh",
-        "cosh",
-        "tanh",
-        "arsinh",
-        "arcosh",
-        "artanh",
-        "ln",
-        "exp",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "lfloor",
-        "rfloor",
-        "lceil",
-        "rceil",
-        "infty",
-        "cup",
-        "cap",
-        "setminus",
-        "emptyset",
-        "le",
-        "ge",
-        "ne",
-        "in",
-        "mod",
-        "sum",
-        "prod",
-        "int",
-        "lim",
-        "langle",
-        "rangle",
-        "pi",
-        "degree",
-        "backslash",
-    ]
-)
-_ALONE = frozenset("TIdN")
-_TWO_NUMBERS = re.compile(r"(?<![\w}^\\.])\d+\.?\d*\s+\d")
-_SAYS = re.compile("[A-Za-z0-9]")
-_ODD_CHARACTERS = re.compile("[^A-Ya-z]")
-
-
-def _expression(text: str) -> Node:
-    if _NOT_MATHEMATICS.search(text) or _TWO_NUMBERS.search(text) or not _SAYS.search(text):
-        return Node("opaque", text)
-    return Node("expression", _for_parser(text))
-
-
-def _for_parser(text: str) -> str:
-    r"""LaTeX whose letters are safe from the parser.
-
-    It takes `x'` and `x^T` for transposed, drops what is under some letters, cannot read `E_1`, and
-    takes gamma for a number. So an unusual letter becomes a `\variable`.
-    """
-    text = re.sub(r"(\d+(?:\.\d+)?)\s*\\degree", r"\\frac{\1\\pi}{180}", text)
-    text = text.replace(r"\lg", r"\log_{10}")
-    return _ATOM.sub(_safe_atom, text)
-
-
-def _safe_atom(found: re.Match[str]) -> str:
-    if found[1]:
-        return _variable(f"d{found[1]}_d{found[2]}")
-    base, script, primes = found[3], found[4] or "", found[5] or ""
-    if base is None:
-        return found[0]
-    command = base.lstrip("\\").split("{")[0].strip()
-    if base.startswith("\\") and (command in _KEPT or command in ("log", "mathbb")):
-        return found[0]
-    if not script and not primes and base not in _ALONE and len(base) == 1:
-        return base
-    if base == "I" and found.string[found.end() :].lstrip().startswith("("):
-        return base
-    return _variable(base + script + "'" * (primes.count("'") + primes.count("prime")))
-
-
-def _variable(name: str) -> str:
-    plain = re.sub(r"[\s{}\\]", "", name)
-    return rf"\variable{{{_ODD_CHARACTERS.sub(lambda sign: f'Z{chr(65 + ord(sign[0]) % 26)}', plain)}}} "

@@ -41,9 +41,15 @@ _UNITS = {
 _SINGLE = {"m": "meter", "s": "second", "h": "hour", "g": "gram", "L": "liter"}
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _COUNTS = {"unit", "way", "time unit", "solution", "element", "integer", "possibility"}
-_NO_UNIT = frozenset(
-    ["not", "or", "and", "if", "when", "is", "are", "was", "than", "so", "but", "about", "least", "most", "more", "less", "fewer", "plus", "minus", "times", "divided", "over", "mod", "modulo", "squared", "cubed", "thousand", "million", "billion", "trillion", "dozen", "hundred", "factorial", "to", "for", "where", "unless", "only", "except", "either", "neither", "no", "nor", "none", "maybe", "probably", "wrong", "incorrect", "i", "base", "point", "half", "halves", "third", "thirds", "quarter", "quarters", "sin", "cos", "tan", "log", "ln", "exp", "max", "min", "th", "st", "nd", "rd", "years'", "choose", "by", "x", "pm", "am", "a.m.", "p.m."]
-) - {"min"}  # fmt: skip
+_NO_UNIT_TEXT = (
+    "not or and if when is are was than so but about least most more less fewer plus minus "
+    "times divided over mod modulo squared cubed thousand million billion trillion dozen "
+    "hundred factorial to for where unless only except either neither no nor none maybe "
+    "probably wrong incorrect i base point half halves third thirds quarter quarters sin cos "
+    "tan log ln exp max th st nd rd years' choose by x pm am a.m. p.m. below above under before "
+    "after ago away off negative ten one remainder"
+)
+_NO_UNIT = frozenset(_NO_UNIT_TEXT.split())
 
 
 def _singular(word: str) -> str:
@@ -72,7 +78,7 @@ def unit_of(words: str, power: int = 1) -> str | None:
     known = _UNITS.get(singular[0]) or _UNITS.get(names[0].lower())
     if known and len(names) == 1:
         return f"{known[0]} {power} {known[1]}"
-    if any(name.lower() in _NO_UNIT for name in names) or any(len(name) < 2 for name in names):
+    if any(len(name) < 2 or name.lower() in _NO_UNIT for name in (*names, *singular)):
         return None
     if " ".join(singular) in _COUNTS:
         return ""
@@ -109,28 +115,11 @@ def ratio(unit: str, other: str) -> Fraction | None:
     return (Fraction(mine[2]) / Fraction(its[2])) ** int(mine[1])
 
 
-_ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
+_ONES_TEXT = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+)
+_ONES = _ONES_TEXT.split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORTH = {word: value for value, word in enumerate(_ONES)}
 _WORTH |= {word: 20 + 10 * place for place, word in enumerate(_TENS)}
