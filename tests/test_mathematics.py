@@ -414,6 +414,8 @@ NAMES: list[Row] = [
     ("14", "2 + 12 = 14", True),
     ("14", "2 + 13 = 14", None),
     ("x = 14", "y = 14", None),
+    ("P(A) = 0.2", "P(B) = 0.2", None),
+    (r"\text{Area} = 14", r"\text{Total area} = 14", True),
     ("x = 14", "x = 15", False),
     ("y = 3x - 5", "3x-5", True),
     ("3x-5", "f(x) = 3x - 5", True),
@@ -689,13 +691,14 @@ def test_powers_are_graded_by_their_value(a: int, b: int, n: int) -> None:
     assert grade(rf"({a})^{{{n}}}", rf"({b})^{{{n}}}", {}) is (a**n == b**n)
 
 
-PIECES = (
+PIECES_TEXT = (
     r"( [ { \{ } ) ] $ $$ ** * \frac \frac{ \frac1 \sqrt( sqrt( √ √( ^ ^( ^{ _ \pm = < \le \text{ "
-    r"\textbf{\text{ \boxed{ \boxed \left( \begin{pmatrix} \end{pmatrix} \begin{ & \\ \ and or not "
-    r"is if so, (since since where 5cm 5 1 , 1, 1,234, : | ' x' x_{1} \dots ... ! = ~ ² ½ − \$ $5 €5 "
-    r"A) (A) e 1e5 1.5e 10^{5} \cdot / 1/2 - % f(x) C(1,2) {a\choose The sin max \angle ABC ABC "
-    r"0.\overline{3} . word word: minutes hundred ten 🙂 \in \mathbb{Z} \degree ∛( d \frac{d"
-).split()
+    r"\textbf{\text{ \boxed{ \boxed \left( \begin{pmatrix} \end{pmatrix} \begin{ & \\ \ and or "
+    r"not is if so, (since since where 5cm 5 1 , 1, 1,234, : | ' x' x_{1} \dots ... ! = ~ ² ½ − \$ "
+    r"$5 €5 A) (A) e 1e5 1.5e 10^{5} \cdot / 1/2 - % f(x) C(1,2) {a\choose The sin max \angle ABC "
+    r"ABC 0.\overline{3} . word word: minutes hundred ten 🙂 \in \mathbb{Z} \degree ∛( d \frac{d"
+)
+PIECES = PIECES_TEXT.split()
 texts = st.lists(st.sampled_from([*PIECES, " "]), max_size=12).map(" ".join) | st.text(max_size=40)
 
 

@@ -551,7 +551,7 @@ def test_what_a_scorer_is_made_to_run_does_no_harm(tmp_path: Path) -> None:
     assert score("ABCDE", "reasoning_gym", "ABCDE", INSERTION) == 1.0
 
 
-@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900, "9**9**9"])
+@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900])
 def test_mathematics_that_never_ends_is_undecided(answer: str) -> None:
     start = time.perf_counter()
     text = f"<answer>{answer}</answer>"

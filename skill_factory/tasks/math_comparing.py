@@ -164,13 +164,11 @@ class Comparison:
         values = self.same(_value(gold), _value(given))
         if gold.kind != given.kind or _same_name(gold.text, given.text):
             return values
-        if values:
-            return True if len(plain_name(gold.text)) > 1 < len(plain_name(given.text)) else None
-        return (
-            self.engine.same_equation(latex(gold), latex(given))
-            if _both_vary(gold, given)
-            else False
-        )
+        if values:  # Area and total area, but not P(A) and P(B)
+            return True if _is_word(gold.text) and _is_word(given.text) else None
+        if _both_vary(gold, given):
+            return self.engine.same_equation(latex(gold), latex(given))
+        return values
 
     def _records(self, gold: Node, given: Node) -> Verdict:
         if gold.kind != given.kind:
@@ -427,6 +425,10 @@ def _variables(node: Node) -> set[str]:
     if node.kind != "expression":
         return set()
     return {name or letter for name, letter in _LETTER.findall(node.text)} - {"", "e", "i"}
+
+
+def _is_word(name: str) -> bool:
+    return bool(re.fullmatch("[A-Z]?[a-z][A-Za-z ]{2,}", name.strip()))
 
 
 def _crossed(one: Node, other: Node) -> bool:

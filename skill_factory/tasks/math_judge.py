@@ -31,7 +31,7 @@ _IMAGINARY = re.compile(r"(?<![\\A-Za-z{_])i(?![A-Za-z])|(?<=[\d)}])i|i(?=\\|\^)
 
 @lru_cache(maxsize=4096)
 def parsed(latex: str) -> Any:
-    """The SymPy object that LaTeX says, decimals as fractions; None if the parser cannot read it."""
+    """What LaTeX says in SymPy, decimals as fractions; None if the parser cannot read it."""
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
     from sympy import Basic, Float, I, MatrixBase, Rational, Symbol
 
@@ -177,9 +177,9 @@ def _also_where_negative(gold: Any, given: Any, symbols: list[Any]) -> bool | No
     for point in _points(symbols, False, signed=True):
         wanted, value = _at(gold, point), _at(given, point)
         known = wanted is not None and value is not None and wanted.is_real and value.is_real
-        if known and _in_domain(gold, point) and _in_domain(given, point):
-            if not _near(wanted, value):
-                return None
+        inside = known and _in_domain(gold, point) and _in_domain(given, point)
+        if inside and not _near(wanted, value):
+            return None
     return True
 
 

@@ -10,7 +10,8 @@ _NOT_MATHEMATICS = re.compile(
 _ATOM = re.compile(
     r"\\begin\{[a-z]+\}|\\end\{[a-z]+\}|\\variable\{[A-Za-z]+\}"
     r"|\\frac\s*\{\s*d\s*([A-Za-z])\s*\}\s*\{\s*d\s*([A-Za-z])\s*\}"
-    r"|(\\(?:dot|ddot|bar|overline|overrightarrow|vec|hat|tilde|widehat|mathcal|mathbb|angle|triangle)\s*\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z])"
+    r"|(\\(?:dot|ddot|bar|overline|overrightarrow|vec|hat|tilde|widehat|mathcal|mathbb|angle"
+    r"|triangle)\s*\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z])"
     r"(\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]|\\[A-Za-z]+))?((?:'|\^\{\\prime\})*)"
 )
 _KEPT_TEXT = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import zip_longest
 
 LONGEST = 2_000
 """Characters of an answer that is still read, once it is out of its box."""
@@ -41,8 +42,6 @@ _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅�
 _LEVEL = str.maketrans(_RAISED + _LOWERED, "0123456789+-n" * 2)
 _SCRIPTS = re.compile(f"(?P<up>[{_RAISED}]+)|(?P<down>[{_LOWERED}]+)")
 _ROOT_SIGN = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt)\s*(\d+(?:\.\d+)?|[a-z](?![a-z]))?")
-
-
 _HIGHER_ROOT = re.compile(r"([∛∜])\s*(?:(\d+|[a-z])|(?=\())")
 
 
@@ -66,7 +65,7 @@ def _root(found: re.Match[str]) -> str:
 # -- boxes ---------------------------------------------------------------------------------------
 
 _BOX_PARTS = re.compile(
-    r"\\f?(?:box|boxed|ramebox)(?![A-Za-z])\s*(?P<brace>\{)?|\\.|[{}]", re.DOTALL
+    r"(?P<box>\\(?:boxed|fbox|framebox)(?![A-Za-z])\s*(?P<brace>\{)?)|\\.|[{}]", re.DOTALL
 )
 _NO_PROSE = re.compile(
     r"(?:\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|[A-Za-z])(?![A-Za-z])|[^A-Za-z\\]|\\.)*"
@@ -75,36 +74,25 @@ _NEGATION = re.compile(r"\b(?:not|never|isn't|cannot)\W*$")
 
 
 def _split_boxes(text: str) -> tuple[list[str], list[str]]:
-    """What stands around the outermost boxes, one text more, and in them; inner boxes are undone."""
-    around, boxes, open_braces = [], [], []
-    piece, last = [], 0
+    """What stands around the outermost boxes and what is in them; boxes in boxes are undone."""
+    pieces, last = [""], 0  # around a box and in it, in turn
+    open_braces: list[str] = []
     for found in _BOX_PARTS.finditer(text):
-        token = found[0]
-        if len(token) > 2:  # a box
-            piece.append(text[last : found.start()])
-            last = found.end()
-            if found["brace"]:
-                if "box" not in open_braces:
-                    around.append("".join(piece))
-                    piece = []
-                    open_braces.append("box")
-                else:
-                    open_braces.append("inner")
-        elif token == "{":
-            open_braces.append("brace")
-        elif token == "}" and open_braces:
-            closed = open_braces.pop()
-            if closed != "brace":
-                piece.append(text[last : found.start()])
-                last = found.end()
-            if closed == "box":
-                boxes.append("".join(piece))
-                piece = []
-    piece.append(text[last:])
-    if "box" in open_braces:
-        boxes.append("".join(piece))
-        piece = []
-    return [*around, "".join(piece)], boxes
+        if found["box"]:
+            brace = "inner" if "box" in open_braces else "box" if found["brace"] else ""
+        elif found[0] == "}" and open_braces:
+            brace = open_braces.pop()
+        else:
+            open_braces += ["plain"] if found[0] == "{" else []
+            continue
+        if brace == "plain":
+            continue
+        pieces[-1] += text[last : found.start()]
+        last = found.end()
+        pieces += [""] if brace == "box" else []
+        open_braces += [brace] if found["brace"] else []
+    pieces[-1] += text[last:]
+    return pieces[::2], pieces[1::2]
 
 
 def unboxed(text: str) -> str:
@@ -113,7 +101,7 @@ def unboxed(text: str) -> str:
         return text
     around, boxes = _split_boxes(text)
     if not boxes or (_NO_PROSE.fullmatch(around[0]) and all(map(_NO_PROSE.fullmatch, around[:-1]))):
-        pairs = zip(around, [*boxes, ""], strict=True)
+        pairs = zip_longest(around, boxes, fillvalue="")
         return "".join(part for pair in pairs for part in pair)
     if _NEGATION.search(around[0][-40:]):
         return ""
@@ -180,7 +168,8 @@ _FUNCTIONS_TEXT = (
 )
 _FUNCTIONS = _FUNCTIONS_TEXT.split()
 _ASCII_FUNCTION = re.compile(
-    rf"(?<![\\A-Za-z])(?:(?:np|math)\.)?({'|'.join(_FUNCTIONS)})(?=\s*[\\({{^_\d|]|\s[a-zA-Z](?![a-z]))"
+    rf"(?<![\\A-Za-z])(?:(?:np|math)\.)?({'|'.join(_FUNCTIONS)})"
+    r"(?=\s*[\\({^_\d|]|\s[a-zA-Z](?![a-z]))"
 )
 _ASCII_LETTER = re.compile(
     r"(?<![\\A-Za-z])(pi|theta|alpha|beta|lambda|omega|infinity|infty|inf|oo)(?![A-Za-z])"
@@ -280,13 +269,15 @@ def _in_braces(text: str) -> str:
 _LEAD = re.compile(
     r"\s*(?:(?:so|thus|hence|therefore|then|finally|consequently|now|and|we (?:get|have|find|obtain"
     r"|conclude)(?: that)?|it follows that|this (?:gives|means|yields)|which (?:gives|means)"
-    r"|final|my|our|the|correct|exact|simplified|answer|ans|solution|result|option|choice|either|both|exactly)\b"
+    r"|final|my|our|the|correct|exact|simplified|answer|ans|solution|result|option|choice|either|both"
+    r"|exactly)\b"
     r"|(?:there )?(?:is equal to|are|is|equals|equal to)\b|[,:\s])[\s,:]*",
     re.IGNORECASE,
 )
 _CUE = re.compile(
     r"(?=[A-Za-z]+ )[^\n=<>]{1,200}?\b(?:is equal to|are equal to|equals|is|are|be|becomes)"
-    r"(?::|\b)\s*(?:(?:therefore|thus|then|simply|just|exactly|given by|equal to|found to be)\b\s*)*:?"
+    r"(?::|\b)\s*(?:(?:therefore|thus|then|simply|just|exactly|given by|equal to|found to be)\b"
+    r"\s*)*:?"
     r"|[A-Za-z][A-Za-z ]{1,60}:",
     re.IGNORECASE,
 )
@@ -304,8 +295,6 @@ _EXPLAINED = re.compile(
     r"|,?\s+(?:since|because)\s.*|\s+(?:is|as) (?:the|my|our)(?: (?:final|correct))? answer)\s*$",
     re.DOTALL,
 )
-
-
 _BEFORE, _AFTER = ' \n,;:"`', ' \n,;:"`.'
 
 

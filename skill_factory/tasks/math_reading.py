@@ -119,14 +119,16 @@ _UNREADABLE = re.compile(
     r"\\(?:dots|juxtaposed|implies|to|text|boxed)(?![A-Za-z])|\b(?:not|never|cannot|\w+n't)\b|\?"
 )
 _DOMAIN = re.compile(
-    r"(?:where |for |with )?(?:all |any |every |some )?\s*([A-Za-z])\s*(?:\\in\s*(\\mathbb\{[ZNRQC]\})"
+    r"(?:where |for |with )?(?:all |any |every |some )?\s*([A-Za-z])\s*"
+    r"(?:\\in\s*(\\mathbb\{[ZNRQC]\})"
     r"|(?:is|=)?\s*(?:an? |any )*(?:arbitrary )?(integer|real number|constant|real constant)s?)"
 )
 _CONDITION = re.compile(
     r",?\s+(?:where|for|with|if|when|whenever|such that|provided|unless|only|except)\s"
 )
 _CHOICE = re.compile(
-    r"\(?([A-H])\s*\)(?!\s*(?:and\b|or\b|[,;+*/^=]))\s*[:.]?\s*(.+)|([A-H])[:.]\s+(.+)", re.DOTALL
+    r"\(?([A-H])\s*\)(?!\s*(?:and\b|or\b|[,;+*/^=]))\s*[:.]?\s*(.+)|([A-H])[:.]\s+(.+)",
+    re.DOTALL,
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SLASHED = re.compile(r"(?<![\w.}^])(\d+)\s*/\s*(\d+)(?=\s*(?:\\[a-z]|[A-Za-z(]))")
@@ -243,7 +245,7 @@ _SCRIPT = r"(?:_(?:\{[^{}]*\}|\w|\\[a-z]+))?'*(?:\^\{(?:\\prime|\*|-1|[a-z]+)\})
 _SYMBOL = rf"{_LETTER}{_SCRIPT}"
 _NAME = re.compile(
     rf"(?:m?\s*\\(?:angle|triangle|overline|widehat|measuredangle)\s*)?\s*(?:{_SYMBOL}|[A-Z]{{2,4}}"
-    rf"|\{{[A-Z]+\}}|\|[A-Z]{{2}}\||\[[A-Z]{{3,6}}\]|\d*[A-Za-z][A-Za-z ]{{2,60}}|y\^{{\\prime}})"
+    rf"|\{{[A-Z]+\}}|\|[A-Z]{{2}}\||\[[A-Z]{{3,6}}\]|[A-Za-z][A-Za-z ]{{2,60}})"
     r"(?:\s*\([^=<>]{1,40}\))?|[A-Z]\([^()]{1,60}\)"
     r"|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:\^\{\d\})?\s*\(?(?:\\angle\s*)?(?:[A-Za-z]+|\\[a-z]+)\)?"
 )
@@ -453,7 +455,7 @@ _MARKS = {r"\degree": "angle 1 1", "'": "angle 1 1/60", "''": "angle 1 1/3600"}
 
 
 def _unit_of_tail(text: str, of_gold: bool) -> tuple[str, str] | None:
-    """The unit at the end of a text, empty for one that says nothing, and what it is the unit of."""
+    """The unit at the end of a text, empty if it says nothing, and what it is the unit of."""
     if text.count(r"\degree") == 1 and (degrees := _DEGREES.fullmatch(text)):
         return (f"temperature 1 {degrees[2]}" if degrees[2] else "angle 1 1"), degrees[1]
     raised = _RAISED_UNIT.search(text)

@@ -1,8 +1,8 @@
 """Mathematics: answers that are equal, however they are written (extra `math`).
 
-An answer is taken out of what stands around it, read, and compared; math-verify's parser reads the
-LaTeX in it. It is wrong only if it was understood and differs. A rounded decimal is undecided for an
-exact value, unless the question's facts say `rounded`.
+An answer is taken out of what stands around it, read, and compared; math-verify's parser reads
+the LaTeX in it. It is wrong only if it was understood and differs. A rounded decimal is undecided
+for an exact value, unless the question's facts say `rounded`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
     if wanted == given:
         return True
     golds, givens = readings(gold, True), readings(answer, False)
-    rounded = facts.get("rounded") is True
+    rounded = bool(facts.get("rounded"))
     if any(map(needs_engine, (*golds, *givens))):
         verdict: bool | None = _JUDGES.ask(golds, givens, rounded, seconds=SECONDS)
         return verdict
@@ -42,7 +42,7 @@ def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
     """Why nothing can be graded against this gold answer; None if it can."""
-    return None if bare(gold) else "it is empty"
+    return None if bare(gold) else "it is empty, or too long to be read"
 
 
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
