@@ -517,6 +517,7 @@ EXPRESSIONS: list[Row] = [
     ("3R^2", "3r^2", None),
     ("2^n", "2^k", None),
     ("n", "m", False),
+    ("987654321987654321987654321x", "987654321987654321987654322x", False),
     ("ab", "ba", True),
     (r"\triangle ABC", r"\triangle BCA", False),
     (r"\overrightarrow{AB}", r"\overrightarrow{BA}", False),

@@ -252,10 +252,8 @@ class Comparison:
         if gold.kind != given.kind:
             verdict = self.same(_value(gold, "family"), _value(given, "family"))
             return verdict if verdict else None
-        (variable, domain), (other, other_domain) = (
-            gold.text.split(" ", 1),
-            given.text.split(" ", 1),
-        )
+        variable, domain = gold.text.split(" ", 1)
+        other, other_domain = given.text.split(" ", 1)
         if domain != other_domain:
             return None
         values = gold.parts[0], given.parts[0]
@@ -278,13 +276,12 @@ class Comparison:
 
     def _unit_and_none(self, quantity: Node, other: Node, same: Verdict) -> Verdict:
         """A value with a unit beside one with none, which are the same but for per cents."""
-        factor = {"percent 1 1": Fraction(1, 100)}.get(quantity.text)
         if quantity.text == "angle 1 1" and r"\pi" in latex(other):
             scaled = Node("expression", rf"\frac{{\pi}}{{180}} \cdot ({latex(quantity.parts[0])})")
             return self.same(other, scaled)
-        if factor is None or same is None:
+        if quantity.text != "percent 1 1" or same is None:
             return same
-        hundredth = self.same(other, _times(quantity.parts[0], factor))
+        hundredth = self.same(other, _times(quantity.parts[0], Fraction(1, 100)))
         small = other.kind == "number" and abs(Fraction(other.text)) < 1
         return True if hundredth else None if same and small else same
 
@@ -383,19 +380,14 @@ def latex(node: Node) -> str:
         return f"{for_parser(node.text)}={latex(node.parts[0])}"
     if node.kind in ("group", "list"):
         inner = ",".join(map(latex, node.parts))
-        return (
-            rf"\{{{inner}\}}" if node.text in ("{}", "") else node.text[0] + inner + node.text[-1]
-        )
+        in_order = node.text not in ("{}", "")
+        return node.text[0] + inner + node.text[-1] if in_order else rf"\{{{inner}\}}"
     return latex(node.parts[0]) if node.kind == "quantity" else node.text
 
 
 def _number_latex(text: str) -> str:
-    value = Fraction(text)
-    return (
-        str(value)
-        if value.denominator == 1
-        else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-    )
+    above, below = Fraction(text).as_integer_ratio()
+    return str(above) if below == 1 else rf"\frac{{{above}}}{{{below}}}"
 
 
 def _times(node: Node, factor: Fraction) -> Node:
@@ -408,7 +400,7 @@ def _by_name(record: Node) -> dict[str, Node]:
     return {plain_name(part.text): part.parts[0] for part in record.parts}
 
 
-_OF_VARIABLE = re.compile(r"(?:y|[a-zA-Z]\(\w\))")
+_OF_VARIABLE = re.compile(r"y|[a-zA-Z]\([a-z]\)")
 
 
 def _same_name(name: str, other: str) -> bool:

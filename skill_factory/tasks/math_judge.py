@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-DIGITS = 30
+DIGITS = 50
 """To how many digits values are compared: more than a model writes, few enough to be quick."""
 
 NEAR = 10 ** (5 - DIGITS)
@@ -121,15 +121,13 @@ def _agree(gold: Any, given: Any, points: list[dict[Any, Any]]) -> list[bool]:
 
 def equal(gold: str, given: str) -> bool | None:
     """Whether two expressions are equal, by their values at some points."""
-    if gold == given and parsed(gold) is not None:
+    if parsed(gold) is None or parsed(given) is None:
+        return None
+    if gold == given:
         return True
     wanted, value = _as_value(gold), _as_value(given)
     if wanted is None or value is None:
-        return (
-            same_set(gold, given)
-            if parsed(gold) is not None and parsed(given) is not None
-            else None
-        )
+        return same_set(gold, given)
     symbols = sorted(wanted.free_symbols | value.free_symbols, key=str)
     if wanted.free_symbols != value.free_symbols and not _cancels(wanted, value, symbols):
         return _with_other_letters(wanted, value)
