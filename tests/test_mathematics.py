@@ -85,6 +85,7 @@ SENTENCES: list[Row] = [
     ("14", "There are 14 ways.", True),
     ("14", "Hence, there are $14$ such numbers.", True),
     ("14", "14 is the answer", True),
+    ("14", "The number 14", True),
     ("14", "14 (since 2*7 = 14)", True),
     ("14", r"14 \text{ (because } 2 \cdot 7 = 14)", True),
     ("14", "14, since $2 \\cdot 7 = 14$", True),
@@ -331,6 +332,8 @@ BASES_AND_RATIOS: list[Row] = [
     ("9:15", "3:05", None),
     ("11:00", "1:00", False),
     ("1:10", "2:20", None),
+    (r"8:20 \text{ p.m.}", "8:20 pm", True),
+    (r"8:20 \text{ p.m.}", "8:20 am", None),
 ]
 
 LISTS: list[Row] = [
@@ -342,6 +345,7 @@ LISTS: list[Row] = [
     ("-3, 8", r"x_1 = 8, x_2 = -3", True),
     ("-3, 8", r"\{-3, 8\}", True),
     ("-3, 8", "[-3, 8]", True),
+    ("-3, 8", "{-3, 8}", True),
     ("-3, 8", r"x \in \{8, -3\}", True),
     ("-3, 8", "-3; 8", True),
     ("-3, 8", "-3", False),
@@ -369,6 +373,7 @@ LISTS: list[Row] = [
     ("(4, -9)", "4, -9", True),
     ("(4, -9)", r"\{4, -9\}", None),
     ("(4, -9)", "P(4, -9)", True),
+    ("(4, -9)", "<4, -9>", True),
     ("(4, -9)", "Q = (4, -9)", True),
     ("(4, -9)", "(4, -9, 0)", False),
     ("(0,5)", "[0,5]", False),
@@ -429,6 +434,8 @@ NAMES: list[Row] = [
     ("x^2 + y^2 = 16", "x^2+y^2 = 25", False),
     ("x^2 = -1", "x^2 = -4", False),
     ("P = Q", "Q = P", True),
+    (r"n \equiv 2 \pmod 5", r"n \equiv 2 \pmod{5}", True),
+    (r"n \equiv 2 \pmod 5", r"n \equiv 3 \pmod{5}", None),
     (r"\frac{dy}{dx} = 2y", r"\frac{d y}{d x} = y + y", True),
     (r"\frac{dy}{dx} = 2y", r"\frac{dy}{dx} = 3y", False),
     ("y^{\\prime} + 3y = 0", "y' = -3y", True),

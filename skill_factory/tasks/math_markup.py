@@ -225,6 +225,9 @@ _REWRITES = [
         (rf"\\binom\s*{_ARGUMENT}\s*{_ARGUMENT}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         (r"(?<![\\A-Za-z])C\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)", r"\\binom{\1}{\2}"),
+        (r"\\pmod\s*(\w)", r"\\pmod{\1}"),
+        (r"^<([^<>=]*,[^<>=]*)>$", r"\\langle \1\\rangle "),
+        (r"(?<=:\d\d)\s*([aApP])\.?\s*[mM]\b\.?", r" \1m"),
         (r"\\cdot\s*\\cdot", r"\\cdot"),
     )
 ]
@@ -269,7 +272,7 @@ def _in_braces(text: str) -> str:
 _LEAD = re.compile(
     r"\s*(?:(?:so|thus|hence|therefore|then|finally|consequently|now|and|we (?:get|have|find|obtain"
     r"|conclude)(?: that)?|it follows that|this (?:gives|means|yields)|which (?:gives|means)"
-    r"|final|my|our|the|correct|exact|simplified|answer|ans|solution|result|option|choice|either|both"
+    r"|final|my|our|the|correct|exact|simplified|answer|ans|solution|result|option|choice|number|value|either|both"
     r"|exactly)\b"
     r"|(?:there )?(?:is equal to|are|is|equals|equal to)\b|[,:\s])[\s,:]*",
     re.IGNORECASE,

@@ -377,6 +377,8 @@ def _enclosed(text: str, of_gold: bool) -> Node | None:
     inner = text[first.end() : last.start()].strip()
     if opening not in _CLOSING or last.end() != len(text):
         return None
+    if opening == "{" and len(_split(inner, _LISTED)[0]) > 1:  # {1, 2}
+        opening = r"\{"
     if opening == "{":
         return _value(inner, of_gold) if inner and last[0] == "}" else None
     return _group(opening, last[0], inner, of_gold)
