@@ -306,7 +306,7 @@ def test_a_judge_that_does_not_run_ends_a_run_at_once(tmp_path: Path) -> None:
     (tmp_path / "math_verify" / "__init__.py").write_text("raise ImportError('no ANTLR')")
     code = (
         "from skill_factory.rewards import compute_score\n"
-        "compute_score('math', r'<answer>\\frac12</answer>', '0.5')"
+        "compute_score('math', '<answer>1+x</answer>', 'x+1')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -611,7 +611,7 @@ def test_what_a_scorer_is_made_to_run_does_no_harm(tmp_path: Path) -> None:
     assert score("ABCDE", "reasoning_gym", "ABCDE", INSERTION) == 1.0
 
 
-@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900, "9**9**9"])
+@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900])
 def test_mathematics_that_never_ends_is_undecided(answer: str) -> None:
     start = time.perf_counter()
     text = f"<answer>{answer}</answer>"

@@ -1,45 +1,48 @@
-"""Mathematics: answers that are equal, however they are written, by math-verify (extra `math`)."""
+"""Mathematics: answers that are equal, however they are written (extra `math`).
+
+An answer is taken out of what stands around it, read, and compared; math-verify's parser reads
+the LaTeX in it. It is wrong only if it was understood and differs. A rounded decimal is undecided
+for an exact value, unless the question's facts say `rounded`.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from skill_factory.tasks.judging import Judges
+from skill_factory.tasks.math_comparing import Comparison, Verdict, needs_engine
+from skill_factory.tasks.math_markup import bare, letters
+from skill_factory.tasks.math_reading import readings
 
 SECONDS = 2.0
 """How long one judgement may take."""
 
-LONGEST = 2_000
-"""Characters of an answer that is still read."""
-
 _JUDGES = Judges("math_judge.py", "math_verify", "math-verify", "math", "grading mathematics")
-_TRIVIAL = re.compile(
-    r"\\(?:left|right|displaystyle)\b|\\[,;!:]|(?<!\d)\s+|\s+(?!\d)|^\$([^$]*)\$$|\.$"
-)
 
 
 def grade(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
     """Whether two answers are equal; None if that could not be decided, or not in time.
 
-    Answers of the same letters are equal without being parsed. Raises `TaskError` if math-verify is
-    not installed.
+    Answers of the same letters are equal without being understood. Raises `TaskError` if
+    math-verify is needed and is not installed.
     """
-    wanted, given = _plain(gold), _plain(answer)
-    if not wanted:
+    wanted, given = letters(bare(gold)), letters(bare(answer))
+    if not wanted or not given:
         return None
     if wanted == given:
         return True
-    if not given or len(answer) > LONGEST:
-        return False
-    decided: bool | None = _JUDGES.ask(gold, answer, seconds=SECONDS)
-    return decided
+    golds, givens = readings(gold, True), readings(answer, False)
+    rounded = bool(facts.get("rounded"))
+    if any(map(needs_engine, (*golds, *givens))):
+        verdict: bool | None = _JUDGES.ask(golds, givens, rounded, seconds=SECONDS)
+        return verdict
+    return Comparison(_NoLatex(), rounded).any_same(golds, givens)
 
 
 def fault(gold: str, facts: Mapping[str, Any]) -> str | None:
     """Why nothing can be graded against this gold answer; None if it can."""
-    return None if _plain(gold) else "it is empty"
+    return None if bare(gold) else "it is empty, or too long to be read"
 
 
 def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
@@ -47,7 +50,13 @@ def wrong(answer: str, gold: str, facts: Mapping[str, Any]) -> str:
     return "7919" if "7919" not in gold else "7907"
 
 
-def _plain(text: str) -> str:
-    text = text.strip()
-    boxed = re.fullmatch(r"\$*\\boxed\{(.*)\}\$*", text, re.DOTALL)
-    return _TRIVIAL.sub(lambda match: match[1] or "", boxed[1] if boxed else text)
+class _NoLatex:
+    """Says that LaTeX cannot be compared, where there is none."""
+
+    def _undecided(self, *latex: str) -> Verdict:
+        return None
+
+    equal = same_equation = same_set = same_family = _undecided
+
+    def rounds_to(self, exact: str, decimal: str) -> bool:
+        return False
