@@ -847,6 +847,17 @@ ACRONYMS: list[Row] = [
 ]  # fmt: skip
 
 
+def test_words_that_deny_may_be_the_answer() -> None:
+    facts = {"letters": "rwssngo", "length": 5, "words": ["wrong", "never"]}
+    for answer in ("wrong", "The word is wrong", "**never**", "n-e-v-e-r"):
+        assert letters.grade_word(answer, "wrong", facts) is True
+    assert letters.grade_word("The word is not wrong", "wrong", facts) is None
+    facts = {"choices": ["never", "owl", "neither", "egg"], "length": 3, "words": ["none", "eon"]}
+    assert letters.grade_acronym("egg, owl, never", "", facts) is True
+    assert letters.grade_acronym("egg, owl, neither", "", facts) is True
+    assert letters.grade_acronym("not egg, owl, never", "", facts) is None
+
+
 @pytest.mark.parametrize(("answer", "expected"), WORDS)
 def test_a_word_is_one_word(answer: str, expected: bool | None) -> None:
     assert letters.grade_word(answer, "stone", STONE) is expected
