@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_factory.tasks import choice, countdown, integers, letters, text
+from skill_factory.tasks import choice, countdown, integers, letters, task_of, text
 
 Row = tuple[str, bool | None]
 
@@ -135,6 +135,37 @@ RIGHT_OF_EIGHT_THREES = [
     "Solution 1: (3 + 5) * 3 = 24",
     "Answer - (3 + 5) * 3",
     "3 + 5 = 8 \\n 8 * 3 = 24",
+    "(3 + 5)\n* 3 = 24",
+    "(3 + 5)\n× 3\n= 24",
+    "(3 + 5) *\n3 = 24",
+    "= (3 + 5) * 3",
+    "(3 + 5) * 3 = 24.0",
+    "(3 + 5) * 3 evaluates to 24",
+    "(3 + 5) * 3 results in 24",
+    "(3 + 5) * 3 = 24, where 3 + 5 = 8",
+    "(3 + 5) * 3 = 24 (3 + 5 = 8, 8 * 3 = 24)",
+    "Equation: (3 + 5) * 3 = 24\nCheck: 8 * 3 = 24",
+    "(5 + 3) * 3, which equals 8 * 3 = 24",
+    "To get 24 from 3, 5, 3: 3 * (3 + 5) = 3 * 8 = 24",
+    "Let's see: 5 + 3 = 8, and 8 * 3 = 24. So the equation is (5 + 3) * 3.",
+    "Step 1: 3 + 5 = 8 (using 3 and 5)\nStep 2: 8 * 3 = 24 (using 8 and 3)",
+    "Step 1: Add 3 and 5 → 3 + 5 = 8\nStep 2: Multiply the result by 3 → 8 × 3 = 24",
+    "One solution is (3 + 5) * 3 = 24. Another is 3 * (5 + 3) = 24.",
+    "Adding 5 and 3 gives 8. Multiplying by 3 gives 24: (5 + 3) * 3 = 24",
+    "5 plus 3 is 8 and 8 times 3 is 24",
+    "Numbers used: 3, 5, 3\nEquation: (3 + 5) * 3 = 24",
+    "Target: 24, Numbers: 3, 5, 3, Solution: (3 + 5) * 3",
+    "[3, 5, 3] -> (3 + 5) * 3 = 24",
+    '["3 + 5 = 8", "8 * 3 = 24"]',
+    '{"equation": "(3 + 5) * 3 = 24"}',
+    "<equation>(3 + 5) * 3 = 24</equation>",
+    "(3 + 5) * 3 = 24<|im_end|>",
+    "3 + 5 = **8**\n**8** * 3 = **24**",
+    "$3 + 5 = 8$, $8 \\times 3 = \\boxed{24}$",
+    "\\[3 + 5 = 8\\]\n\\[8 \\times 3 = 24\\]",
+    "(3 + 5) \\times{} 3 = 24",
+    "3 + 5 = 8 | 8 * 3 = 24",
+    "Final Answer: The final answer is $(3+5) \\times 3$. I hope it is correct.",
 ]  # fmt: skip
 NOT_RIGHT_OF_EIGHT_THREES: list[Row] = [
     ("3 * 5 + 3 = 18", False),
@@ -205,6 +236,18 @@ NOT_RIGHT_OF_EIGHT_THREES: list[Row] = [
     ("1" + ",111" * 1434, None),
     ("(3 + 5) * 3 = 24, 3 * 5 + 3 = 18", None),
     ("3 : 5 + 3 = 24", None),
+    ("3 + 5 = 8 and 8 + 3 = 11", False),
+    ("(3 + 5) x 4 = 32", False),
+    ("53 - 29", False),
+    ("12 + 12 = 24", False),
+    ("(5 - 3) * 3 = 6", False),
+    ("The closest is 3 * 5 + 3 + 3 = 21", None),
+    ("First try: 5 * 3 + 3 = 18", None),
+    ("a = 3 + 5\nb = a * 3", None),
+    ("3 + 5 = 8 then multiply by 3 = 24", None),
+    ("Multiply 3 by (3 + 5) = 24", None),
+    ("|3 - 27| = 24", None),
+    ("27\n- 3 = 24", None),
 ]
 OTHER_PUZZLES: list[tuple[dict[str, Any], str, bool | None]] = [
     ({"numbers": [6, 2, 1], "target": 4}, "6 ÷ 2 + 1", True),
@@ -221,6 +264,11 @@ OTHER_PUZZLES: list[tuple[dict[str, Any], str, bool | None]] = [
     ({"numbers": [3, 27], "target": 24}, "-3 + 27", True),
     ({"numbers": [3, 27], "target": 24}, "- 3 + 27 = 24", True),
     ({"numbers": [3, 27], "target": 24}, "27 − 3 = 24", True),
+    ({"numbers": [3, 27], "target": 24}, "27\n- 3 = 24", True),
+    ({"numbers": [3, 27], "target": 30}, "27\n+ 3 = 30", True),
+    ({"numbers": [3, 5, 3, 3, 5], "target": 24}, "(3 + 5) * 3 = 24, 3 + 5 = 8", True),
+    ({"numbers": [3, 5, 3, 7], "target": 24}, "(3 + 5) * 3 = 24\n24 + 7 = 31", False),
+    ({"numbers": [3, 5, 3, 7], "target": 24}, "(3 + 5) * 3 = 24\nCheck: 8 * 3 = 24", True),
     ({"numbers": [3, 27], "target": 24}, "27 – 3 = 24", True),
     ({"numbers": [3, 5, 26], "target": 24}, "3 - 5 = -2\n26 + (-2) = 24", True),
     ({"numbers": [3, 5, 26], "target": 24}, "3 - 5 = -2\n26 - 2 = 24", True),
@@ -255,6 +303,11 @@ OTHER_PUZZLES: list[tuple[dict[str, Any], str, bool | None]] = [
     ({"numbers": [1, 81, 1, 1], "target": 81, "all_numbers": True}, "81 * 1 * 1 * 1", True),
     ({"numbers": [3, 5, 3], "target": 24, "all_numbers": True}, "3+5=8\n8*3=24\n(3+5)*3=24", True),
     (
+        {"numbers": [1, 81, 1, 1], "target": 81, "all_numbers": True},
+        "81 * 1 = 81\n81 * 1 * 1 * 1 = 81",
+        True,
+    ),
+    (
         {"numbers": [3, 5, 3, 3, 5, 3], "target": 24, "all_numbers": True},
         "(3 + 5) * 3 = 24\n(3 + 5) * 3 = 24",
         False,
@@ -288,6 +341,45 @@ def test_countdown_with_other_numbers(
     facts: dict[str, Any], answer: str, expected: bool | None
 ) -> None:
     assert countdown.grade(answer, "", facts) is expected
+
+
+LAYOUTS = [
+    "{}\n",
+    "{}, ",
+    "{}; ",
+    "{} → ",
+    "- {}\n",
+    "* {}\n",
+    "**{}**\n",
+    "Step 1: {}\n",
+    "So {}. ",
+]
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=5), st.data())
+@settings(max_examples=200, deadline=None)
+def test_steps_that_go_on_from_each_other_are_right_in_every_layout(
+    numbers: list[int], data: st.DataObject
+) -> None:
+    left, steps = list(numbers), []
+    while len(left) > 1:
+        a = left.pop(data.draw(st.integers(0, len(left) - 1)))
+        b = left.pop(data.draw(st.integers(0, len(left) - 1)))
+        sign = data.draw(st.sampled_from("+-*"))
+        value = {"+": a + b, "-": a - b, "*": a * b}[sign]
+        steps.append(f"{_written(a)} {sign} {_written(b)} = {value}")
+        left.append(value)
+    facts = {"numbers": numbers, "target": left[0], "all_numbers": True}
+    layout = data.draw(st.sampled_from(LAYOUTS))
+    assert countdown.grade("".join(map(layout.format, steps)), "", facts) is True
+    fewer = facts | {"numbers": [*numbers[:-1], 1000]}
+    assert countdown.grade("".join(map(layout.format, steps)), "", fewer) is not True
+    one_more = "\n".join([*steps, f"{_written(left[0])} + 1 = {left[0] + 1}"])
+    assert countdown.grade(one_more, "", facts) is not True
+
+
+def _written(value: int) -> str:
+    return f"({value})" if value < 0 else str(value)
 
 
 # -- choices --------------------------------------------------------------------------------------
@@ -333,6 +425,14 @@ CHOICES: list[tuple[str, str, bool | None]] = [
             *("Answer:\nB",),
             *("Among these, B is the answer", "B, not A", "Answer = B"),
             *("The answer should be B.",),
+            *("B → bank", "B = bank", "B | bank", "Probably B", "Most likely B", "It would be B."),
+            *("The most appropriate answer is B.", "Final Answer: The final answer is B."),
+            *("Ans: B", "B</s>", "B<|im_end|>", "答案是B", "答案：B", "选B", "B、bank"),
+            *("The answer is B rather than A", "The answer is B (not A)"),
+            *("The answer is (B), not (A)",),
+            *("The answer is B. (A) is wrong.", "(A) is wrong, so (B)", "Between B and C, it is B"),
+            *("I am confident that B is correct", "I would go for B", "That would be B"),
+            *("\\boxed{B. bank}", "\\boxed{\\text{(B) bank}}"),
             *("B. None of the others fit", "B) A and C are not places for money"),
             *("B. vitamin C",),
         )
@@ -363,6 +463,9 @@ CHOICES: list[tuple[str, str, bool | None]] = [
             *("The answer cannot be B", "All of the above", "?", "-", "I do not know"),
             *("B? No.", "Bank"),
             *("The answer is bank", "B2", "Banana", "Be", "8", "the answer is", "x" * 4_001),
+            *("In option A, the river; so B", "B and maybe C", "It could be B or D", "Is it B?"),
+            *("It is not B but A", "vitamin B", "Plan B", "B over A", "As an AI model, B"),
+            *("A is a river bank. B is a bank. The answer is B", "A or B? The answer is B"),
             *("I don't think the answer is B", "neither B nor C", "Options: A, B, C"),
             *("B or not",),
         )
@@ -439,8 +542,10 @@ def test_a_choice_may_be_the_text_of_an_option(
     gold: str, answer: str, expected: bool | None
 ) -> None:
     assert choice.grade(answer, gold, BANK) is expected
-    letters_to_texts = dict(zip("ABCDE", BANK["options"], strict=True)) | {"F": None}
-    assert choice.grade(answer, gold, {"options": letters_to_texts}) is expected
+    letters_to_texts = dict(zip("ABCDE", BANK["options"], strict=True))
+    assert choice.grade(answer, gold, {"options": letters_to_texts | {"F": None}}) is expected
+    labelled = [f"{letter}. {option}" for letter, option in letters_to_texts.items()]
+    assert choice.grade(answer, gold, {"options": labelled}) is expected
 
 
 def test_options_that_are_letters_are_not_confused() -> None:
@@ -606,7 +711,15 @@ NUMBERS: list[tuple[str, str, bool | None]] = [
     ("-0.75", "-3/4", True),
     ("0.75", "3/5", False),
     ("3", "12/4", None),
-    ("3", "3/4", False),
+    ("3", "3/4", None),
+    ("4", "3/4", False),
+    ("42", "42 apples (3 red, 39 blue)", True),
+    ("42", "42 (or 43)", None),
+    ("42", "-(-42)", None),
+    ("42", "twice 21", None),
+    ("42", "half of 84", None),
+    ("42", "42 / 7 days", None),
+    ("42", "There are 42 of the 50", None),
     ("0.5", "half", True),
     ("0.5", ".5", True),
     ("0.5", "50%", None),
@@ -734,6 +847,17 @@ ACRONYMS: list[Row] = [
 ]  # fmt: skip
 
 
+def test_words_that_deny_may_be_the_answer() -> None:
+    facts = {"letters": "rwssngo", "length": 5, "words": ["wrong", "never"]}
+    for answer in ("wrong", "The word is wrong", "**never**", "n-e-v-e-r"):
+        assert letters.grade_word(answer, "wrong", facts) is True
+    assert letters.grade_word("The word is not wrong", "wrong", facts) is None
+    facts = {"choices": ["never", "owl", "neither", "egg"], "length": 3, "words": ["none", "eon"]}
+    assert letters.grade_acronym("egg, owl, never", "", facts) is True
+    assert letters.grade_acronym("egg, owl, neither", "", facts) is True
+    assert letters.grade_acronym("not egg, owl, never", "", facts) is None
+
+
 @pytest.mark.parametrize(("answer", "expected"), WORDS)
 def test_a_word_is_one_word(answer: str, expected: bool | None) -> None:
     assert letters.grade_word(answer, "stone", STONE) is expected
@@ -778,10 +902,20 @@ FRAGMENTS = [
     *("\ufdfa", "\ufb03", "不", "\0", "\ud800", "🎉", "ﾞ", "\u2028", "tea, ", "spells "),
     *("C: cup ",),
 ]  # fmt: skip
-SIZE = 10_000
-MOST_SECONDS = 0.5
-"""Of processor time for an answer of 10,000 characters. The slowest takes a tenth of it; what grows
-with the square of the length takes more."""
+SIZES = {
+    "countdown": 10_000,
+    "countdown gold": 10_000,
+    "choice": choice.LONGEST,
+    "choice with options": choice.LONGEST,
+    "text": 1_000,
+    "integers": integers.LONGEST,
+    "letter_countdown": letters.LONGEST,
+    "acronym": letters.LONGEST,
+}
+"""Characters of the longest answers that are tried: as many as the grader reads, up to 10,000."""
+
+MOST_SECONDS = 0.25
+"""Of processor time for such an answer. The slowest takes a fifth of it."""
 
 
 def seconds(grade: Callable[[str], bool | None], answer: str) -> float:
@@ -791,7 +925,7 @@ def seconds(grade: Callable[[str], bool | None], answer: str) -> float:
         start = time.process_time()
         grade(answer)
         tries.append(time.process_time() - start)
-        if tries[-1] < MOST_SECONDS / 10:
+        if tries[-1] < MOST_SECONDS / 5:
             break
     return min(tries)
 
@@ -799,7 +933,7 @@ def seconds(grade: Callable[[str], bool | None], answer: str) -> float:
 @pytest.mark.parametrize("name", GRADERS)
 def test_a_fragment_said_over_and_over_takes_no_time(name: str) -> None:
     for fragment in FRAGMENTS:
-        repeated = fragment * (SIZE // len(fragment))
+        repeated = fragment * (SIZES[name] // len(fragment))
         for answer in (repeated, f"answer{repeated[:-7]}!"):
             assert seconds(GRADERS[name], answer) < MOST_SECONDS, ascii(fragment)
 
@@ -814,7 +948,7 @@ def test_a_fragment_said_over_and_over_takes_no_time(name: str) -> None:
 def test_no_answer_makes_a_grader_raise_or_wait(
     name: str, before: str, repeated: str, after: str
 ) -> None:
-    filling = repeated * ((SIZE - len(before) - len(after)) // len(repeated))
+    filling = repeated * ((SIZES[name] - len(before) - len(after)) // len(repeated))
     assert seconds(GRADERS[name], before + filling + after) < MOST_SECONDS
 
 
@@ -823,3 +957,16 @@ def test_no_answer_makes_a_grader_raise_or_wait(
 @settings(max_examples=100, deadline=None)
 def test_no_text_makes_a_grader_raise(name: str, answer: str) -> None:
     assert GRADERS[name](answer) in (True, False, None)
+
+
+@pytest.mark.parametrize("name", ["countdown", "choice", "text", "integers"])
+@given(
+    st.sampled_from(["24", "A", "B", "zzz", "not", "1/2", "-1", "50%", "3 * 8"])
+    | st.text(max_size=9)
+)
+@settings(deadline=None)
+def test_a_wrong_answer_is_never_right(name: str, gold: str) -> None:
+    task = task_of(name)
+    for facts in ({}, {"numbers": [3, 8, 25], "target": 24}, {"options": ["zzz", gold]}):
+        if task.fault(gold, facts) is None:
+            assert task.grade(task.wrong(gold, gold, facts), gold, facts) is not True

@@ -79,7 +79,7 @@ def readings(text: str) -> list[Reading]:
         marks.read(unlisted)
     except _UnreadableError:
         return []
-    ways = (_joined, _signed, _listed) if any(mark in _LOOSE for mark in marks.found) else (list,)
+    ways = (_joined, _signed, _bulleted) if any(mark in _LOOSE for mark in marks.found) else (list,)
     found = [_statements(way(marks.found)) for way in ways]
     return [Reading(statements, marks.doubtful) for statements in found if statements is not None]
 
@@ -181,6 +181,7 @@ _MARK = re.compile(
 )
 _SPOKEN = {"plus": "+", "minus": "-", "times": "*", "multiplied": "*", "divided": "/"}
 _EQUALS = {"equals", "equal", "gives", "give", "giving", "yields", "is", "makes", "becomes"}
+# Words that say nothing about an equation: beside them, one that is false is surely wrong.
 _CONNECTING = """
     a an i we you the this that these it its here now so then thus hence therefore and also
     which as to of in for from on at all each every once be are was can could have has get
@@ -192,6 +193,7 @@ _CONNECTING = """
     follows following written exactly one possible print output explanation response
     python latex text math plaintext operations operation simplify simplified qed
 """
+# What denies an answer, offers another, or is more than + - * /: none of it is read.
 _DENYING = """
     not no never none neither nor cannot can't isn't doesn't don't won't wouldn't aren't wasn't
     didn't without impossible wrong incorrect invalid false fail fails failed mistake error or
@@ -212,11 +214,11 @@ class _UnreadableError(Exception):
 
 
 class _Marks:
-    """The marks of a text: numbers, operators, brackets, "=", and breaks between statements: ";"
-    for certain, a line break if the next line does not go on with the statement. "~-" is a
-    dash at the start of one, "~+" and "~*" are such signs.
+    """The marks of a text: numbers, operators, brackets, "=", and breaks between statements, ";" or
+    a line break. A method for each kind in `_MARK` adds one.
 
-    Brackets around words part statements too.
+    "~-", "~+" and "~*" are operators at the start of a line, whose meaning `_joined`, `_signed` and
+    `_bulleted` decide. Brackets around words, or around an equation, are breaks.
     """
 
     def __init__(self, doubtful: bool) -> None:
@@ -471,7 +473,7 @@ def _signed(marks: list[str | Number]) -> list[str | Number]:
     return ["-" if mark == "~-" else ";" if mark in _LOOSE else mark for mark in marks]
 
 
-def _listed(marks: list[str | Number]) -> list[str | Number]:
+def _bulleted(marks: list[str | Number]) -> list[str | Number]:
     """Marks as they are if the signs that begin lines are bullets."""
     return [";" if mark in _LOOSE else mark for mark in marks]
 

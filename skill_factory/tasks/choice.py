@@ -102,19 +102,30 @@ def letter_of(text: str, options: Mapping[str, str]) -> str | None:
     bare = plain.strip(" .,;:!\"'()[]")
     if bare in _LETTERS:
         return bare.upper() if not options or bare.upper() in options else None
-    labels = [label for label in _labels(plain) if not _DENIED.match(plain, label[1])]
+    labels = _said(plain)
     letters = {plain[start].upper() for start, _ in labels}
     told = _with_text(options, (plain, _conclusion(plain))) | _lettered(options, plain)
     if len(told) == 1 and (len(letters) != 1 or letters == told):
         return told.pop()
-    hedged = any(_HEDGED.match(plain, end) for _, end in labels)
-    if len(letters) != 1 or hedged or _DENIAL.search(plain, 0, labels[0][0]):
+    if len(letters) != 1:
         return None
     told |= _with_text(options, _beside(plain, labels[0]))
-    if told and not letters <= told:
+    if (told and not letters <= told) or (options and not letters <= options.keys()):
         return None
-    letter = letters.pop()
-    return letter if not options or letter in options else None
+    return letters.pop()
+
+
+def _said(plain: str) -> list[tuple[int, int]]:
+    """The labels that an answer stands by: none if it denies the first, or hedges one."""
+    labels, told = list[tuple[int, int]](), 0
+    for label in _labels(plain):
+        if denial := _DENIED.match(plain, label[1]):
+            told = told if labels else denial.end()
+        else:
+            labels.append(label)
+    hedged = any(_HEDGED.match(plain, end) for _, end in labels)
+    denied = bool(labels) and _DENIAL.search(plain, told, labels[0][0]) is not None
+    return [] if hedged or denied else labels
 
 
 def _labels(plain: str) -> list[tuple[int, int]]:
@@ -153,8 +164,14 @@ def _options(facts: Mapping[str, Any]) -> dict[str, str]:
         pairs = ()
     else:
         pairs = zip(ascii_uppercase, given, strict=False)
-    texts = {str(name).strip().upper(): text for name, text in pairs if text is not None}
-    return {letter: _comparable(str(text)) for letter, text in texts.items()}
+    texts = {str(name).strip().upper(): str(text) for name, text in pairs if text is not None}
+    return {letter: _comparable(_unlabelled(text, letter)) for letter, text in texts.items()}
+
+
+def _unlabelled(text: str, letter: str) -> str:
+    """An option's text without its own letter: "B. a bank"."""
+    label, space, rest = text.strip().partition(" ")
+    return rest if space and label.strip("()[].:") == letter != label else text
 
 
 def _comparable(text: str) -> str:

@@ -238,15 +238,15 @@ def _follow(steps: list[Statement], facts: Facts) -> bool | None:
     this one. After a solution, steps with its own values explain it.
     """
     stock, block, parts = _stock(facts), list[_Leaves](), list[_Leaves]()
-    reached = False
+    reached = solved = anew = False
     for place, step in enumerate(steps):
         if not _is_true(step):
             return None if _is_run_on(step) or _is_rounded(step) else False
-        if reached and _explains(step, steps[:place]):
+        if solved and _explains(step, steps[:place], facts.target):
             continue
         leaves = _take(step, stock)
         if leaves is None:
-            parts += [] if reached else block
+            parts, anew = parts if reached else parts + block, True
             stock, block = _stock(facts), []
             leaves = _take(step, stock)
         if leaves is None:
@@ -255,17 +255,19 @@ def _follow(steps: list[Statement], facts: Facts) -> bool | None:
         stock.setdefault(number(value), []).append(leaves)
         block.append(leaves)
         reached = same(value, facts.target)
-    if not reached:
-        return False if not parts and len(block) == len(steps) else None
-    if facts.whole and Counter(block[-1]) != facts.numbers:
-        return False
+        solved = reached and not (facts.whole and Counter(leaves) != facts.numbers)
+    if not solved:
+        return False if reached or not anew else None
     return all(Counter(part) <= Counter(block[-1]) for part in parts) or None
 
 
-def _explains(step: Statement, before: list[Statement]) -> bool:
-    """Whether a step has no numbers and values but those of the steps before."""
+def _explains(step: Statement, before: list[Statement], target: Exact) -> bool:
+    """Whether a step only says how the steps before were worked out: their numbers and values give
+    one of their values, and it does not go on from the target."""
+    used = {abs(value) for side in step if not side.is_number for value in side.numbers}
     known = {value for one in before for value in _values_in(one)}
-    return known.issuperset(_values_in(step))
+    made = {number(part) for one in before for side in one for part in (side.value, *side.parts)}
+    return number(step[0].value) in made and known >= used and abs(number(target)) not in used
 
 
 def _stock(facts: Facts) -> _Stock:

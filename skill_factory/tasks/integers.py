@@ -98,13 +98,14 @@ _ANSWER = re.compile(r"\banswer\b|→|=>|->", re.I)
 _DENIED = re.compile(r"\b(?:not|never|cannot|neither|wrong|incorrect)\b|n't\b|≠|!=", re.I)
 _UNSURE = re.compile(
     r"""\b(?: or | between | either | at[ ](?:least|most) | up[ ]to | almost | nearly | if | unless
-          | minimum | maximum | unknown
+          | minimum | maximum | unknown | twice | thrice | double | triple
           | (?:more|less|fewer|greater|larger|higher|smaller|lower|other|rather)[ ]than
           | (?:over|under|above|below|beyond|exceeds?|plus|times|no)(?=[ ][$€£]?[0-9])
           | no[ ](?:solution|answer|number) | and[ ](?:a|one)[ ](?:quarter|third|fifth|eighth) )\b
       | [<>≤≥±] | [0-9][ ]?[!?] | [0-9][ ]?\+(?![ ]?[0-9(])""",
     re.I | re.X,
 )
+_REMARK = re.compile(r"\((?=[^()]*+\))(?=[^()A-Za-z]*+[A-Za-z])[^()]*+\)")
 _ASSIGNED = re.compile(r"(?<![\w\\])([A-Za-z]) ?= ?[-+]? ?[0-9]")
 
 
@@ -128,7 +129,10 @@ def _said(text: str) -> str | None:
         return None
     whole, *inside = (_plain(part) for part in (text, *boxed))
     said = inside[0] if inside else _conclusion(whole)
-    return None if _DENIED.search(whole) or _UNSURE.search(said) else _last_side(said)
+    if _DENIED.search(whole) or _UNSURE.search(said):
+        return None
+    without_remarks = _REMARK.sub("", said)
+    return _last_side(without_remarks if _has_digits(without_remarks) else said)
 
 
 def _has_digits(text: str) -> bool:
@@ -201,6 +205,7 @@ _OTHER_SCALES = {
 }
 _VARIABLE = re.compile(r"[aceijnoqruxyzα-ω]|pi", re.I)
 _AGAIN = re.compile(r"[\n.;:(=]|\b(?:so|is|therefore|thus|hence|total|altogether)\b", re.I)
+_TWO_MINUSES = re.compile(r"-[ (]{0,2}-[ (]{0,2}$")
 _MINUS_WORD = re.compile(r"\b(?:minus|negative)$", re.I)
 
 
@@ -224,11 +229,9 @@ def _in_digits(plain: str) -> Reading | None:
 def _number(match: re.Match[str], before: str) -> Reading | None:
     digits, unit = match["number"], (match["unit"] or "").lower()
     glued = match.end("number") == match.start("unit")
-    if (
-        len(match[0]) > MOST_DIGITS
-        or before[-1:].isalpha()
-        or (glued and _VARIABLE.fullmatch(unit))
-    ):
+    if len(match[0]) > MOST_DIGITS or before[-1:].isalpha() or _TWO_MINUSES.search(before):
+        return None
+    if glued and _VARIABLE.fullmatch(unit):
         return None
     value = _quotient(match)
     if value is None:
@@ -236,6 +239,8 @@ def _number(match: re.Match[str], before: str) -> Reading | None:
     for scale in _SCALE.findall(match["scales"]):
         value *= SCALES.get(scale.lower()) or _SHORT_SCALES[scale.lower()]
     others = {value * _OTHER_SCALES.get(unit, 1)}
+    if match["under"]:  # "42/7 days": a number by another perhaps
+        others.add(Fraction(digits.replace(",", "")))
     if match["scales"].lower() == "k":  # kilo perhaps
         others.add(value / 1000)
     if _GROUPED.fullmatch(digits):  # a point for thousands perhaps

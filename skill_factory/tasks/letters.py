@@ -21,7 +21,9 @@ _LABEL = re.compile(
     r"(?: (?:is|are|would be|spells)\b ?:?| ?[:=])",
     re.I,
 )
-_DENIAL = re.compile(r"\b(?:not|no|never|cannot|wrong|incorrect|or|either|neither)\b|n't\b", re.I)
+_DENYING = {"not", "no", "never", "cannot", "wrong", "incorrect", "or", "either", "neither"}
+_DENYING |= {"isn't", "don't", "doesn't", "can't", "couldn't"}
+_DENIAL = re.compile(rf"\b(?:{'|'.join(sorted(_DENYING))})\b", re.I)
 _QUOTED = re.compile(r"\"\s?([^\W\d_]+)\s?\"|\*\*\s?([^\W\d_]+)\s?\*\*")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _NUMBERED = re.compile(r"(?:^|(?<=[\s,;]))(?:\(?[0-9]{1,2}[.):]|[-•]) ", re.M)
@@ -52,16 +54,21 @@ def grade_word(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | None:
 
 def word_of(text: str) -> str | None:
     """The one word a text says, in lower case; None if it says none, or several."""
-    if len(text) > LONGEST or _DENIAL.search(text):
+    if len(text) > LONGEST:
         return None
-    quoted = {(match[1] or match[2]).casefold() for match in _QUOTED.finditer(typed(text))}
-    words = _words(_concluded(_plain(text)))
+    before, said = _concluded(_plain(text))
+    words = _words(said)
     if len(words) > 1 and all(len(word) == 1 for word in words):
-        return "".join(words)
-    said = set(map(_joined, words))
-    if len(said) > 1 and len(quoted) == 1:
-        return quoted.pop()
-    return said.pop() if len(said) == 1 else None
+        return None if _DENIAL.search(before) else "".join(words)
+    different = set(map(_joined, words))
+    if len(different) > 1:
+        before, different = typed(text), _quoted(text)
+    return different.pop() if len(different) == 1 and not _DENIAL.search(before) else None
+
+
+def _quoted(text: str) -> set[str]:
+    """The words in quotes or bold type, in lower case."""
+    return {(match[1] or match[2]).casefold() for match in _QUOTED.finditer(typed(text))}
 
 
 def _joined(word: str) -> str:
@@ -69,10 +76,11 @@ def _joined(word: str) -> str:
     return word.replace("-", "") if all(len(part) == 1 for part in word.split("-")) else word
 
 
-def _concluded(plain: str) -> str:
-    """What stands after "the word is" and the like."""
+def _concluded(plain: str) -> tuple[str, str]:
+    """What stands before and after "the word is" and the like; nothing before where it is not
+    said."""
     *_, end = (0, *(match.end() for match in _LABEL.finditer(plain)))
-    return plain[end:] if _WORD.search(plain, end) else plain
+    return (plain[:end], plain[end:]) if _WORD.search(plain, end) else ("", plain)
 
 
 def fault_word(gold: str, facts: Mapping[str, Any]) -> str | None:
@@ -108,6 +116,8 @@ def grade_acronym(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | No
     if not accepted or not choices or facts.get("length") is None:
         return None
     length = int(facts["length"])
+    if not _DENYING.isdisjoint({*_words(typed(answer))} - {*choices}):
+        return None
     chosen, spelt = _chosen(answer, length)
     others = [word for word in chosen if word not in choices]
     if len(chosen) <= 2 * len(others) or (others and len(chosen) != length):
@@ -123,10 +133,10 @@ def grade_acronym(answer: str, gold: str, facts: Mapping[str, Any]) -> bool | No
 
 def _chosen(text: str, length: int) -> tuple[list[str], str | None]:
     """The words an answer chooses and the acronym it says they make (None: it does not say), in
-    lower case; no words where it denies them or leaves a choice."""
-    if len(text) > LONGEST or _DENIAL.search(text):
+    lower case."""
+    if len(text) > LONGEST:
         return [], None
-    rest = _NUMBERED.sub(" ", _concluded(_plain(text)))
+    rest = _NUMBERED.sub(" ", _concluded(_plain(text))[1])
     words = _listed(rest)
     if len(words) == length:
         return words, None
