@@ -28,8 +28,8 @@ except ModuleNotFoundError:  # loaded by its path alone
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 from skill_factory.errors import TaskError
 from skill_factory.markup import final_answer, is_thinking
-from skill_factory.tasks import JUDGED_AT_ONCE, Facts, Grade, Task, gold_of, graded, task_of
-from skill_factory.tasks.golds import NoGold, Several
+from skill_factory.tasks import JUDGED_AT_ONCE, Facts, Grade, Task, graded, task_of
+from skill_factory.tasks.golds import NoGold, Several, read
 
 Score = float | dict[str, float]
 
@@ -187,14 +187,14 @@ def _grade(
     answer = final_answer(completion)
     if answer is None or (not rules.unfinished and is_thinking(completion)):
         return None
-    known = {**(facts or {}), **rules.facts}
-    wanted = gold_of(task, gold, known, rules.several)
-    if isinstance(wanted, NoGold):
-        _log_once(task.name, gold, known.get("index", row), wanted.replace("_", " "))
-        return Grade.UNDECIDED
-    grade = graded(task, answer, *wanted)
-    if grade is Grade.UNDECIDED and (problem := task.fault(*wanted)):
-        _log_once(task.name, gold, known.get("index", row), problem)
+    found = read(gold, task.name, rules.several)
+    # Without a gold answer the facts may still say what is right.
+    text, told = ("", {}) if isinstance(found, NoGold) else found
+    known = {**(facts or {}), **told, **rules.facts}
+    grade = graded(task, answer, text, known)
+    if grade is Grade.UNDECIDED and (problem := task.fault(text, known)):
+        said = found.replace("_", " ") if isinstance(found, NoGold) else problem
+        _log_once(task.name, gold, known.get("index", row), said)
     return grade
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
 
@@ -75,10 +76,12 @@ def known_facts(gold: str, facts: Mapping[str, Any]) -> Facts | None:
 
     Raises nothing: facts that are no numbers are as good as none.
     """
-    numbers = facts.get("numbers")
-    given = _values(facts.get("nums") if numbers is None else numbers)
-    wanted = _values(facts.get("target"))
+    numbers, target = facts.get("numbers"), facts.get("target")
+    numbers = facts.get("nums") if numbers is None else numbers
     whole = str(facts.get("all_numbers")).lower() in ("true", "1")
+    if type(target) is int and isinstance(numbers, list) and {*map(type, numbers)} == {int}:
+        return _puzzle(tuple(numbers), target, whole)
+    given, wanted = _values(numbers), _values(target)
     if given and wanted and len(wanted) == 1:
         return Facts(Counter(given), (wanted[0].numerator, wanted[0].denominator), whole)
     solution = _solution(gold)
@@ -89,6 +92,14 @@ def known_facts(gold: str, facts: Mapping[str, Any]) -> Facts | None:
         solution.value,
         whole,
     )
+
+
+@lru_cache(maxsize=4096)
+def _puzzle(numbers: tuple[int, ...], target: int, whole: bool) -> Facts | None:
+    """The facts of a puzzle in whole numbers: many answers come to each."""
+    if max(map(abs, (*numbers, target))) >= _MOST:
+        return None
+    return Facts(Counter(numbers), (target, 1), whole)
 
 
 def _solution(gold: str) -> Side | None:
