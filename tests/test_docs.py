@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -40,10 +41,13 @@ from skill_factory.grading import Outcome
 from skill_factory.hand_off import export
 from skill_factory.ledger import Reason
 from skill_factory.questions.settings import QuestionsConfig
+from skill_factory.rewards import compute_score
 from skill_factory.sft_data_creation import create
 from skill_factory.tasks import TASKS
+from skill_factory.tasks.golds import NoGold
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GRADING = (ROOT / "docs" / "grading.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 # These set up an environment of their own; the job that runs this test is the last of them.
 SET_UP = ("python3 -m venv", ". .venv", "pip install", "bash tests/run.sh")
@@ -266,3 +270,13 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 def test_the_project_is_laid_out_as_promised() -> None:
     for name in ("skill_factory", "examples", "tests", "configs", "requirements.txt", "LICENSE"):
         assert (ROOT / name).exists()
+
+
+def test_the_page_on_grading_names_every_rule_of_a_reward() -> None:
+    rules = [
+        name
+        for name, parameter in inspect.signature(compute_score).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("task", "details")
+    ]
+    for name in (*rules, *NoGold, *TASKS, "accepted_answers", "options"):
+        assert re.search(rf"\b{name.replace('_', '[-_]')}\b", GRADING), name
