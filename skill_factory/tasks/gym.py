@@ -87,9 +87,12 @@ def _puzzle24(answer: str, entry: Mapping[str, Any]) -> bool | None:
     return countdown.grade(answer, "", {"numbers": entry["metadata"]["numbers"], "target": 24})
 
 
-def _coin_flip(answer: str, entry: Mapping[str, Any]) -> bool:
+def _coin_flip(answer: str, entry: Mapping[str, Any]) -> bool | None:
     """Takes the first digits of what is right: `0`."""
-    given, wanted = (Fraction(text.replace(",", "")) for text in (answer, entry["answer"]))
+    try:
+        given, wanted = (Fraction(text.replace(",", "")) for text in (answer, entry["answer"]))
+    except (ValueError, ZeroDivisionError):
+        return None
     return abs(given - wanted) <= Fraction(1, 10_000)
 
 
