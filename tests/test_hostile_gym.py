@@ -238,6 +238,7 @@ def test_a_judge_lives_on_when_an_answer_is_refused() -> None:
         ("complex_arithmetic", "nan + infj", None),
         ("coin_flip", "0.375", True),
         ("coin_flip", "3/8", True),
+        ("coin_flip", "The probability is 0.375.", False),  # the scorer reads no words
         ("coin_flip", "0.37501", True),
         ("coin_flip", "0", False),
         ("coin_flip", "0.3", False),

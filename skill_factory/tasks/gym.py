@@ -25,6 +25,7 @@ WRONG = "zzz 7919"
 _FULL = 1 - 1e-9
 _NO_NUMBER = re.compile(r"nan|inf(?:inity)?", re.IGNORECASE)
 _A_WORD = re.compile(r"[^\W\d_eij]", re.IGNORECASE)  # 2e5, 3i, 3j: parts of numbers
+_PROBABILITY = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,60}|/[0-9]{1,20})?(?:[eE]-?[0-9]{1,2})?")
 
 
 def _is_score(reply: Any) -> bool:
@@ -89,11 +90,12 @@ def _puzzle24(answer: str, entry: Mapping[str, Any]) -> bool | None:
 
 def _coin_flip(answer: str, entry: Mapping[str, Any]) -> bool | None:
     """Takes the first digits of what is right: `0`."""
+    numbers = _PROBABILITY.findall(answer)
     try:
-        given, wanted = (Fraction(text.replace(",", "")) for text in (answer, entry["answer"]))
-    except (ValueError, ZeroDivisionError):
+        (given,) = map(Fraction, numbers)
+        return abs(given - Fraction(entry["answer"])) <= Fraction(1, 10_000)
+    except (ValueError, ZeroDivisionError):  # none, or several
         return None
-    return abs(given - wanted) <= Fraction(1, 10_000)
 
 
 def _gsm_symbolic(answer: str, entry: Mapping[str, Any]) -> bool | None:
