@@ -194,6 +194,20 @@ NUMBERS: list[Row] = [
     (r"\frac{1}{10^{30}}", "0", False),
     ("1", "0.999999999999", False),
     ("1", "1.0000000001", False),
+    ("3.14", "3,14", True),
+    ("3.14", "x = 3{,}14", True),
+    ("3.14", "3,15", False),
+    (r"\frac{1}{8}", "0,125", True),
+    ("1234.5", "1.234,5", True),
+    ("5", "5,0", None),
+    ("1.234", "1,234", False),
+    ("1, 2", "1.2", False),
+    ("1.5", "(1,5)", False),
+    (r"\frac{1}{2}", r"{1 \over 2}", True),
+    (r"\frac{1}{2}", r"1 \over 2", True),
+    (r"\frac{1}{2}", "frac{1}{2}", True),
+    (r"\sqrt{2}", "2^0.5", True),
+    (r"\sqrt[3]{2}", r"\root 3 \of 2", True),
 ]
 
 THOUSANDS: list[Row] = [
@@ -308,6 +322,28 @@ UNITS: list[Row] = [
     (r"20^\circ", r"20^\circ\text{C}", True),
     (r"16\pi \text{ square units}", r"16\pi", True),
     (r"16\pi", r"16\pi \text{ cm}^2 \approx 50.27", None),
+    (r"\frac{1}{2}", r"\cos 60^\circ", True),
+    (r"\frac{1}{2}", r"\sin^2 45°", True),
+    (r"\sin 30^\circ", "0.5", True),
+    (r"\sin 30^\circ", "0.4", False),
+    (r"\tan 20^\circ", r"\tan(20^\circ)", True),
+    (r"\tan 20^\circ", r"\tan 40^\circ", False),
+    (r"\tan 20^\circ", r"\tan 20", False),
+    (r"60^\circ", "60'", None),
+    (r"10 \text{ m/s}", "10 meters per second", True),
+    (r"10 \text{ m/s}", r"10 \frac{\text{m}}{\text{s}}", True),
+    (r"10 \text{ m/s}", r"10\ \text{m}\cdot\text{s}^{-1}", True),
+    (r"10 \text{ m/s}", "10 m s^{-1}", True),
+    (r"10 \text{ m/s}", "36 km/h", True),
+    (r"10 \text{ m/s}", r"10 \text{ km/h}", False),
+    (r"10 \text{ m/s}", "10 m/s^2", None),
+    ("5", r"5 \frac{x}{y}", False),
+    (r"60 \text{ mph}", "60 miles per hour", True),
+    ("18.90", r"\$18.90 \text{ per hour}", True),
+    (r"\$18.90", r"\$18.90 \text{ per hour}", True),
+    ("5", "5 per day", True),
+    (r"5 \text{ m}", r"5 \text{ m}^2", None),
+    (r"5 \text{ g/cm}^3", "5 grams per cubic centimeter", True),
 ]
 
 BASES_AND_RATIOS: list[Row] = [
@@ -533,6 +569,17 @@ EXPRESSIONS: list[Row] = [
     (r"\arcsin(5/13)", r"\sin^{-1}\left(\frac{5}{13}\right)", True),
     ("x^2", r"x^2 \text{ if } x > 0", None),
     ("6 7", "13", None),
+    (r"\frac{1+i}{2}", r"\frac{1}{2}+\frac{i}{2}", True),
+    (r"\frac{1+i}{2}", r"\frac{1}{2}-\frac{i}{2}", False),
+    (r"\sum_{i=1}^n i", r"\frac{n(n+1)}{2}", True),
+    (r"\lfloor x \rfloor", r"\lceil x \rceil", None),
+    (r"\left\lfloor \frac{n+1}{2} \right\rfloor", r"\lceil n/2 \rceil", True),
+    (r"\lfloor x+1 \rfloor", r"\lfloor x \rfloor + 1", True),
+    (
+        r"\begin{pmatrix} 2 \\ -1 \end{pmatrix}",
+        r"\begin{pmatrix} 2 \\[0.5em] -1 \end{pmatrix}",
+        True,
+    ),
 ]
 
 SETS: list[Row] = [
@@ -575,6 +622,9 @@ SETS: list[Row] = [
     (r"\frac{\pi}{3} + k\pi, k \in \mathbb{Z}", r"\frac{\pi}{3} + 2k\pi, k \in \mathbb{Z}", False),
     (r"\frac{\pi}{3} + k\pi, k \in \mathbb{Z}", r"\frac{\pi}{6} + k\pi, k \in \mathbb{Z}", False),
     (r"3k\pi, k \in \mathbb{Z}", r"3n\pi, where n is an integer", True),
+    (r"\emptyset", r"\{\emptyset\}", False),
+    (r"\emptyset", r"\{0\}", False),
+    (r"\{0\}", r"\emptyset", False),
 ]
 
 WORDS: list[Row] = [

@@ -137,6 +137,8 @@ class Comparison:
     def _one_group(self, gold: Node, given: Node) -> Verdict:
         group, other = (gold, given) if gold.kind == "group" else (given, gold)
         if group.text == "{}" and len(group.parts) == 1:
+            if other == _EMPTY:  # {0} holds something
+                return False
             return self._unordered(_items(gold), _items(given))
         if other.kind == "expression":
             return self._sets(gold, given)
@@ -332,6 +334,7 @@ class Comparison:
         return _proportional(gold, given)
 
 
+_EMPTY = Node("words", "empty set")
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 
 
@@ -437,7 +440,11 @@ def _of_other_units(gold: str, given: str, same: Verdict) -> Verdict:
     words, others = set(gold.split()), set(given.split())
     if {"angle", "temperature"} <= words | others:  # degrees
         return same
-    if words <= others or others <= words:  # red apples, apples
+    longer, shorter = sorted((gold, given), key=len, reverse=True)
+    if longer.startswith(f"{shorter} ") or longer.endswith(f" {shorter}"):  # dollars an hour
+        return same
+    counted = not any(map(str.isdigit, gold + given))
+    if counted and (words <= others or others <= words):  # red apples, apples
         return same
     return None
 

@@ -26,7 +26,10 @@ _WHOLE = ((12, 1), (5, 1), (7, 1), (9, 1), (4, 1), (10, 1), (6, 1), (13, 1), (3,
 _OF_WHOLE = re.compile(r"!|\\binom|\\lfloor|\\lceil|\\mod|\(-1\)\s*\^|\\sum|\\prod")
 _IS_LOG = re.compile(r"\\log(?!\s*_)")
 _IS_LN = re.compile(r"\\ln|\\log\s*_")
-_IMAGINARY = re.compile(r"(?<![\\A-Za-z{_])i(?![A-Za-z])|(?<=[\d)}])i|i(?=\\|\^)")
+_IMAGINARY = re.compile(r"(?<![\\A-Za-z_])(?<!_\{)i(?![A-Za-z])|(?<=[\d)}])i|i(?=\\|\^)")
+_INDEX = re.compile(r"_\{\s*i\s*=")
+_ROUNDING = re.compile(r"\\[lr](?:floor|ceil)")
+_COUNTING = frozenset("ijklmnpqN")
 
 
 # Compared before the first question: what first uses take is not part of a judgement.
@@ -57,7 +60,7 @@ def parsed(latex: str) -> Any:
     if not isinstance(found, Basic | MatrixBase):
         return None
     exact = {number: Rational(str(number)) for number in found.atoms(Float)}
-    if _IMAGINARY.search(latex):
+    if _IMAGINARY.search(latex) and not _INDEX.search(latex):
         exact[Symbol("i", real=True)] = I
     return found.xreplace(exact) if exact else found
 
@@ -150,6 +153,9 @@ def equal(gold: str, given: str) -> bool | None:
         return _also_where_negative(wanted, value, symbols)
     if not symbols:
         return _exactly_equal(wanted, value)
+    between = _ROUNDING.search(gold + given) and not _COUNTING.issuperset(map(str, symbols))
+    if between and not all(_agree(wanted, value, _points(symbols, False, signed=False))):
+        return None  # n rounded up or down is n, but x is not
     return True if len(agree) > 2 else None
 
 

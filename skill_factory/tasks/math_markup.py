@@ -118,6 +118,7 @@ _DELIMITERS = re.compile(r"\\[\[\]()]|\$\$?")
 _ENVIRONMENTS = re.compile(
     r"\\(?:begin|end)\{(?:align(?:ed|at)?|equation|gather(?:ed)?|split|math|displaymath|center)\*?\}"
     r"|\\tag\*?\{[^{}]*\}|\\label\{[^{}]*\}|\\nonumber|\\notag"
+    r"|(?<=\\\\)\[\s*-?[\d.]+\s*(?:em|ex|pt|mm|cm|in)\]"
 )
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w({\\+-])")
 _CONTINUED = ("+", "-", "=", ",", ";", "<", ">")
@@ -193,7 +194,7 @@ _REWRITES = [
             r"(?<!\\)\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\\hspace\*?\{[^{}]*\}|\\newline(?![A-Za-z])",
             " ",
         ),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\[dtc]frac(?![A-Za-z])|(?<![\\A-Za-z])[dt]?frac(?=\s*\{)", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\(?:leqslant|leqq|leq|lesssim)(?![A-Za-z])|<=|=<", r"\\le "),
         (r"\\(?:geqslant|geqq|geq)(?![A-Za-z])|>=", r"\\ge "),
@@ -217,15 +218,18 @@ _REWRITES = [
         (r"\*\*", "^"),
         (r"\*", r"\\cdot "),
         (r"(?<=\d)\s*[xX]\s*10\s*\^", r"\\cdot 10^"),
-        (r"\^\s*(-?)\s*(\d+|[A-Za-z])", r"^{\1\2}"),
+        (r"\^\s*(-?)\s*(\d+(?:\.\d+)?|[A-Za-z])", r"^{\1\2}"),
         (rf"\\frac\s*{_ARGUMENT}\s*(?=\{{)", r"\\frac{\1}"),
         (rf"\\frac\s*{_ARGUMENT}\s*{_ARGUMENT}", r"\\frac{\1}{\2}"),
         (rf"\\frac\s*(\{{[^{{}}]*\}})\s*{_ARGUMENT}", r"\\frac\1{\2}"),
         (rf"\\sqrt\s*{_ARGUMENT}", r"\\sqrt{\1}"),
         (rf"\\binom\s*{_ARGUMENT}\s*{_ARGUMENT}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        (r"^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", r"\\frac{\1}{\2}"),
+        (r"\\root\s*\{?\s*(\d)\s*\}?\s*\\of\s*(\{[^{}]*\}|\d)", r"\\sqrt[\1]{\2}"),
         (r"(?<![\\A-Za-z])C\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)", r"\\binom{\1}{\2}"),
-        (r"\\pmod\s*(\w)", r"\\pmod{\1}"),
+        (r"\\pmod\s*(\w+)", r"\\pmod{\1}"),
         (r"^<([^<>=]*,[^<>=]*)>$", r"\\langle \1\\rangle "),
         (r"(?<=:\d\d)\s*([aApP])\.?\s*[mM]\b\.?", r" \1m"),
         (r"\\cdot\s*\\cdot", r"\\cdot"),

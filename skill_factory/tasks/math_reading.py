@@ -131,6 +131,9 @@ _CHOICE = re.compile(
     re.DOTALL,
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_DECIMAL_COMMA = re.compile(
+    r"([^()\[\]{},;\d]*)(\d{1,3}(?:\.\d{3})+|\d+),((?!\d{3}(?!\d))\d+|(?<=\b0,)\d{3})(?!\.?\d)([^,;]*)"
+)
 _SLASHED = re.compile(r"(?<![\w.}^])(\d+)\s*/\s*(\d+)(?=\s*(?:\\[a-z]|[A-Za-z(]))")
 _POINT = re.compile(r"[A-Z]'?\s*(\([^()]+,[^()]+\))")
 _SHORT_PRODUCT = re.compile(r"(?!(?:no|yes|odd|all|one|two|six|ten)$)[a-z]{2,3}|[A-Z]{2}")
@@ -138,13 +141,17 @@ _SHORT_PRODUCT = re.compile(r"(?!(?:no|yes|odd|all|one|two|six|ten)$)[a-z]{2,3}|
 
 @lru_cache(maxsize=8192)
 def readings(text: str, of_gold: bool) -> tuple[Node, ...]:
-    """What a text can mean: more than one thing where 1,234 may be a number or two."""
+    """What a text can mean: more than one thing where 1,234 may be a number or two, and 3,14 in an
+    answer a decimal."""
     plain = bare(text)
     texts = [plain]
     for pattern, joined in ((_THOUSANDS, _no_commas), (_SLASHED, r"\\frac{\1}{\2}")):
         texts += [pattern.sub(joined, other) for other in texts if pattern.search(other)]
     found = [Node("expression", latex) for latex in _as_product(plain)]
     texts += [found[1] for found in map(_POINT.fullmatch, texts) if found]
+    if not of_gold and (decimal := _DECIMAL_COMMA.fullmatch(plain)):
+        before, whole, rest, after = decimal.groups()
+        texts.append(f"{before}{whole.replace('.', '')}.{rest}{after}" if rest.strip("0") else "?")
     for other in dict.fromkeys(texts):
         found += [read(other, True)] if of_gold else [read(other, True), read(other, False)]
     return tuple(dict.fromkeys(found))
@@ -448,6 +455,12 @@ def _matrix(found: re.Match[str], of_gold: bool) -> Node:
 
 _RAISED_UNIT = re.compile(r"\s*\^\s*\{\s*([23])\s*\}$")
 _DEGREES = re.compile(r"(.*[\d}).a-z])\s*\\degree\s*([CF]?)$", re.DOTALL)
+_RATE = re.compile(
+    r"(.*[\d})])\s*(?:\\frac\s*\{\s*([A-Za-z]+)\s*\}\s*\{\s*([A-Za-z]+)\s*\}"
+    r"|([A-Za-z]+)\s*(?:\\cdot\s*)?([A-Za-z]+)\s*\^\s*\{-1\})",
+    re.DOTALL,
+)
+_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _SCALE = re.compile(r"(thousand|million|billion|dozen)\s+(?=\w)")
 _TAIL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ /.'-%"
 _PIECE = re.compile(
@@ -459,7 +472,12 @@ _MARKS = {r"\degree": "angle 1 1", "'": "angle 1 1/60", "''": "angle 1 1/3600"}
 def _unit_of_tail(text: str, of_gold: bool) -> tuple[str, str] | None:
     """The unit at the end of a text, empty if it says nothing, and what it is the unit of."""
     if text.count(r"\degree") == 1 and (degrees := _DEGREES.fullmatch(text)):
+        if _OF_ANGLE.search(text):
+            return None
         return (f"temperature 1 {degrees[2]}" if degrees[2] else "angle 1 1"), degrees[1]
+    if not of_gold and text.endswith("}") and (rate := _RATE.fullmatch(text)):
+        unit = unit_of(f"{rate[2] or rate[4]}/{rate[3] or rate[5]}")
+        return (unit, rate[1]) if unit else None
     raised = _RAISED_UNIT.search(text)
     plain = text[: raised.start()] if raised else text
     value = plain.rstrip(_TAIL)
