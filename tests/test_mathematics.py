@@ -61,6 +61,17 @@ PUT_AROUND: list[Row] = [
     ("14", "", None),
     ("14", r"\boxed{}", None),
     ("", "14", None),
+    ("14", "'14'", True),
+    ("14", "14 ✅", True),
+    ("14", "#### 14", True),
+    ("14", "_14_", True),
+    ("14", r"\\boxed{14}", True),
+    ("14", "⇒ 14", True),
+    ("14", r"\Rightarrow 14", True),
+    ("14", r"\{x = 14\}", True),
+    ("x = 14", "{x = 14}", True),
+    (r"25 \text{ cm}^2", r"25 \text{ cm²}", True),
+    (r"25 \text{ cm}^2", r"25 \mathrm{cm^{2}}", True),
 ]
 
 SENTENCES: list[Row] = [
@@ -114,6 +125,16 @@ SENTENCES: list[Row] = [
     ("14", "14 or 15", False),
     ("14", "14-15", False),
     ("14", "The answer is 15.", False),
+    ("14", "14 in total", True),
+    ("14", "14 exactly", True),
+    ("14", "14 points", True),
+    ("14", "14 times", True),
+    ("14", "14 (fourteen)", True),
+    ("14", "fourteen (14)", True),
+    ("14", "14 (fifteen)", None),
+    ("14", "7 (2)", False),
+    ("-14", "negative 14", True),
+    ("-14", "minus 14", True),
 ]
 
 NUMBERS: list[Row] = [
@@ -370,6 +391,15 @@ BASES_AND_RATIOS: list[Row] = [
     ("1:10", "2:20", None),
     (r"8:20 \text{ p.m.}", "8:20 pm", True),
     (r"8:20 \text{ p.m.}", "8:20 am", None),
+    ("3:4", "3 to 4", True),
+    ("3:4", r"3 \text{ to } 4", True),
+    ("3:4", "4 to 3", False),
+    ("5", r"5 \pmod{7}", True),
+    ("5", r"5 \text{ (mod 7)}", True),
+    (r"5 \pmod{7}", r"12 \pmod{7}", True),
+    (r"5 \pmod{7}", r"4 \pmod{7}", False),
+    (r"5 \pmod{7}", r"5 \pmod{8}", None),
+    ("2", r"5 \bmod 3", True),
 ]
 
 LISTS: list[Row] = [
@@ -471,7 +501,7 @@ NAMES: list[Row] = [
     ("x^2 = -1", "x^2 = -4", False),
     ("P = Q", "Q = P", True),
     (r"n \equiv 2 \pmod 5", r"n \equiv 2 \pmod{5}", True),
-    (r"n \equiv 2 \pmod 5", r"n \equiv 3 \pmod{5}", None),
+    (r"n \equiv 2 \pmod 5", r"n \equiv 3 \pmod{5}", False),
     (r"\frac{dy}{dx} = 2y", r"\frac{d y}{d x} = y + y", True),
     (r"\frac{dy}{dx} = 2y", r"\frac{dy}{dx} = 3y", False),
     ("y^{\\prime} + 3y = 0", "y' = -3y", True),
@@ -493,6 +523,29 @@ NAMES: list[Row] = [
     ("f(n) = 2n, g(n) = 7", "g(n) = 7, f(n) = 2n", True),
     ("f(n) = 2n, g(n) = 7", "f(n) = 7, g(n) = 2n", False),
     (r"k_{\max} = n+3", "k = n + 3", True),
+    ("7", "7 = x", True),
+    ("7", "8 = x", False),
+    ("7", r"\hat{x} = 7", True),
+    ("7", "x^{*} = 7", True),
+    ("7", "|A| = 7", True),
+    ("7", "|x| = 7", None),
+    ("7", r"\min f = 7", True),
+    ("1", r"\lim_{x \to 0} \frac{\sin x}{x} = 1", True),
+    ("7", r"x \to 7", None),
+    ("(1,2)", r"\vec{v} = (1,2)", True),
+    (r"\vec{v} = (1,2)", "(1,2)", True),
+    ("55", r"\sum_{i=1}^{10} i = 55", True),
+    ("55", r"\sum_{i=1}^{10} i = 54", None),
+    ("x^2-5x+6", "x^2-5x+6 = (x-2)(x-3)", True),
+    ("x^2-5x+6", "x^2-5x+6 = (x-2)(x-4)", None),
+    ("x^2+y^2=1", "1 = x^2+y^2", True),
+    (r"x = 1 \text{ or } x = 2", r"x = 1 \text{ or } y = 2", None),
+    (r"n \equiv 1 \pmod{3}", "n ≡ 1 (mod 3)", True),
+    (r"n \equiv 1 \pmod{3}", r"n \equiv 1 \mod 3", True),
+    (r"n \equiv 1 \pmod{3}", r"n \equiv 4 \pmod 3", True),
+    (r"n \equiv 1 \pmod{3}", r"n \equiv 2 \pmod 3", False),
+    (r"n \equiv 1 \pmod{3}", r"n \equiv 1 \pmod 4", None),
+    (r"n \equiv 1 \pmod{3}", "n = 3k+1", None),
 ]
 
 EXPRESSIONS: list[Row] = [
@@ -625,6 +678,10 @@ SETS: list[Row] = [
     (r"\emptyset", r"\{\emptyset\}", False),
     (r"\emptyset", r"\{0\}", False),
     (r"\{0\}", r"\emptyset", False),
+    (r"[2,\infty)", "{x | x >= 2}", True),
+    (r"\{x : x > 3\}", r"\{x : y > 3\}", None),
+    (r"\{x : x > 3\}", r"\{y : y > 3\}", True),
+    (r"x < 0 \text{ or } x > 1", r"x < 0 \text{ or } y > 1", None),
 ]
 
 WORDS: list[Row] = [
@@ -663,6 +720,25 @@ WORDS: list[Row] = [
     ("D", "d", None),
     (r"5 \text{ by } 8", "5 by 8", True),
     (r"5 \text{ by } 8", "5 by 9", False),
+    (r"\text{infinitely many}", "There are infinitely many solutions.", True),
+    (r"\text{infinitely many}", "infinitely many solutions", True),
+    (r"\text{infinitely many}", "finitely many", False),
+    (r"\text{no solution}", "There are no solutions.", True),
+    (r"\text{no solution}", "infinitely many solutions", False),
+    (r"\text{no solution}", r"\emptyset", True),
+    (r"\emptyset", "no solution", True),
+    (r"\text{does not exist}", "The limit does not exist.", True),
+    (r"\text{does not exist}", "DNE", True),
+    (r"\text{DNE}", "0", None),
+    (r"\text{cannot be determined}", "Cannot be determined", True),
+    (r"\text{all real numbers}", r"\mathbb{R}", True),
+    (r"\mathbb{R}", "x can be any real number", True),
+    (r"\mathbb{R}", "all positive real numbers", None),
+    (r"\text{Alice and Bob}", "Alice or Bob", None),
+    (r"\text{Alice or Bob}", "Alice or Bob", True),
+    (r"\text{(A) and (C)}", "A or C", None),
+    (r"\text{3:00 PM}", "3:00 p.m.", True),
+    (r"\text{3:00 PM}", "3:00 AM", None),
 ]
 
 TABLES = {

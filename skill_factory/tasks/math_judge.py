@@ -67,7 +67,7 @@ def parsed(latex: str) -> Any:
 
 def _as_value(latex: str) -> Any:
     """A number or an expression, functions of letters as letters; None if it is neither."""
-    from sympy import Derivative, Expr, Integral, Sum, Symbol, nan, zoo
+    from sympy import Derivative, Expr, Integral, Mod, Sum, Symbol, nan, zoo
     from sympy.core.function import AppliedUndef
 
     value = parsed(latex)
@@ -75,7 +75,7 @@ def _as_value(latex: str) -> Any:
         return None
     unknown = {part: Symbol(str(part), real=True) for part in value.atoms(AppliedUndef, Derivative)}
     value = value.xreplace(unknown) if unknown else value
-    return value.doit() if value.has(Sum, Integral) else value
+    return value.doit() if value.has(Sum, Integral, Mod) else value
 
 
 def _at(value: Any, point: dict[Any, Any]) -> Any:
@@ -291,10 +291,14 @@ def _as_sets(latex: str) -> list[Any]:
     """The sets that LaTeX can mean: inequalities with a comma between them hold both, or either."""
     from sympy import Intersection, Set, Union
 
-    pieces = [_as_set(piece) for piece in re.split(" (?:AND|OR|EITHER) ", latex)]
+    texts = re.split(" (?:AND|OR|EITHER) ", latex)
+    pieces = [_as_set(text) for text in texts]
+    if any(piece is None for piece in pieces):
+        return []
     if len(pieces) == 1:
-        return pieces if pieces[0] is not None else []
-    if not all(isinstance(piece, Set) for piece in pieces):
+        return pieces
+    letters = {str(letter) for found in map(parsed, texts) for letter in found.free_symbols}
+    if len(letters) > 1 or not all(isinstance(piece, Set) for piece in pieces):
         return []
     if " EITHER " not in latex:
         return [(Intersection if " AND " in latex else Union)(*pieces)]

@@ -44,9 +44,9 @@ _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _COUNTS = {"unit", "way", "time unit", "solution", "element", "integer", "possibility"}
 _NO_UNIT_TEXT = (
     "not or and if when is are was than so but about least most more less fewer plus minus "
-    "times divided over mod modulo squared cubed thousand million billion trillion dozen "
+    "divided over mod modulo squared cubed thousand million billion trillion dozen "
     "hundred factorial to for where unless only except either neither no nor none maybe "
-    "probably wrong incorrect i base point half halves third thirds quarter quarters sin cos "
+    "probably wrong incorrect i base half halves third thirds quarter quarters sin cos "
     "tan log ln exp max th st nd rd years' choose by x pm am a.m. p.m. below above under before "
     "after ago away off negative ten one remainder"
 )
