@@ -135,6 +135,10 @@ SENTENCES: list[Row] = [
     ("14", "7 (2)", False),
     ("-14", "negative 14", True),
     ("-14", "minus 14", True),
+    (r"\frac{7}{12}", r"\frac{7}{12} \text{ (or about } 0.583)", True),
+    (r"\frac{7}{12}", r"\frac{7}{12} (≈ 0.683)", None),
+    (r"\frac{1}{2}", "1/2 (or 0.5)", True),
+    ("6", "5 (or 6)", None),
 ]
 
 NUMBERS: list[Row] = [
@@ -546,6 +550,8 @@ NAMES: list[Row] = [
     (r"n \equiv 1 \pmod{3}", r"n \equiv 2 \pmod 3", False),
     (r"n \equiv 1 \pmod{3}", r"n \equiv 1 \pmod 4", None),
     (r"n \equiv 1 \pmod{3}", "n = 3k+1", None),
+    (r"\frac{dy}{dx} = 2x", "2x", True),
+    (r"\frac{dy}{dx} = 2x", r"\frac{dx}{dy} = 2x", None),
 ]
 
 EXPRESSIONS: list[Row] = [
@@ -682,6 +688,11 @@ SETS: list[Row] = [
     (r"\{x : x > 3\}", r"\{x : y > 3\}", None),
     (r"\{x : x > 3\}", r"\{y : y > 3\}", True),
     (r"x < 0 \text{ or } x > 1", r"x < 0 \text{ or } y > 1", None),
+    (r"(-\infty,-1)\cup(-1,\infty)", "all real numbers except -1", True),
+    (r"(-\infty,-1)\cup(-1,\infty)", "all real numbers except 1", False),
+    ("a < b < c", "c > b > a", True),
+    ("a < b < c", "a > b > c", None),
+    (r"a \le b < c", r"c > b \ge a", True),
 ]
 
 WORDS: list[Row] = [

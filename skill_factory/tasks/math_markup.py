@@ -317,8 +317,8 @@ _EXPLAINED = re.compile(
 _BEFORE, _AFTER = ' \n,;:"`', ' \n,;:"`.\\'
 _MINUS = re.compile(r"^(?:negative|minus)\s+(?=[\d.\\])", re.IGNORECASE)
 _REALS = re.compile(
-    r"(?:(?:x|it) (?:is|can be) )?(?:all|any|every) real(?:s| numbers?)(?: x)?"
-    r"|the (?:set of )?(?:all )?real numbers",
+    r"(?:(?:(?:x|it) (?:is|can be) )?(?:all|any|every) real(?:s| numbers?)(?: x)?"
+    r"|the (?:set of )?(?:all )?real numbers)(?: except (?:for )?([^<>=]+))?",
     re.IGNORECASE,
 )
 
@@ -339,7 +339,9 @@ def _unsaid(text: str) -> str:
         while (lead := _LEAD.match(text)) and lead.end() < len(text):
             text = text[lead.end() :]
     text = _ROUGHLY.sub(r"\\approx ", text, count=1).lstrip(_BEFORE).rstrip(_AFTER)
-    return r"\mathbb{R}" if _REALS.fullmatch(text) else _MINUS.sub("-", text)
+    if reals := _REALS.fullmatch(text):
+        return rf"\mathbb{{R}} \setminus \{{{reals[1]}\}}" if reals[1] else r"\mathbb{R}"
+    return _MINUS.sub("-", text)
 
 
 @lru_cache(maxsize=4096)

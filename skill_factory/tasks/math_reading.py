@@ -148,7 +148,9 @@ _PHRASES = [
         ("empty set", r"(?:there (?:is|are|exists?) )?no solutions?(?: exists?)?"),
     )
 ]
-_RESTATED = re.compile(r"([^()]{1,60}?)\s*\(([^()]{1,60})\)")
+_RESTATED = re.compile(
+    r"([^()]{1,60}?)\s*\(((?:(?:or|i\.e\.|about|approximately)\s|\\approx|=|,|\s)*)([^()]{1,60})\)"
+)
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(
     r"([^()\[\]{},;\d]*)(\d{1,3}(?:\.\d{3})+|\d+),((?!\d{3}(?!\d))\d+|(?<=\b0,)\d{3})(?!\.?\d)([^,;]*)"
@@ -219,8 +221,10 @@ def _unlettered(text: str, of_gold: bool) -> Node:
     return _items(items, separators, of_gold)
 
 
-def _restated(value: str, remark: str) -> Node | None:
-    """A number that is said in digits and in words, as in "5 (five)"; None if this is none."""
+def _restated(value: str, lead: str, remark: str) -> Node | None:
+    """A number that is said twice, as in "5 (five)" and "1/2 (or 0.5)"; None if this is none."""
+    if lead.strip():
+        return Node("chain", "~", (_value(value, False), _value(remark, False)))
     said = [
         number_of(part) or number_in_words(part.lower().replace("-", " ").split())
         for part in (value, remark)
@@ -299,9 +303,12 @@ _NAME = re.compile(
 )
 _TUPLE_NAME = re.compile(rf"\(\s*{_SYMBOL}(?:\s*,\s*{_SYMBOL})+\s*\)")
 _COMPUTED = re.compile(
-    r"\\(?:lim|max|min|sup|inf|deg|dim|det|ker|Pr|\#|\|)(?![A-Za-z])[^=<>]*[A-Za-z]|\|\s*[A-Zvwz]\s*\|$"
+    r"\\(?:lim|max|min|sup|inf|deg|dim|det|ker|Pr)(?![A-Za-z])[^=<>]*[A-Za-z]"
+    r"|\|\s*[A-Zvwz]\s*\|$"
+    r"|\\frac\s*\{\s*d\^?\{?\d?\}?\s*[a-z]\s*\}\s*\{\s*d\s*[a-z]\s*(?:\^\{\d\})?\s*\}$"
 )
 _HAS_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-df-z]|\\(?:alpha|beta|theta|lambda|omega|angle)")
+_RISING = {">": "<", r"\ge": r"\le"}
 _COMPARING = {"<", ">", r"\le", r"\ge"}
 
 
@@ -316,7 +323,7 @@ def _item(text: str, of_gold: bool) -> Node:
     if not signs:
         return _value(text, of_gold)
     if set(signs) <= _COMPARING or signs == [r"\ne"]:
-        return Node("relation", for_parser(text)) if all(parts) else Node("opaque", text)
+        return Node("relation", _rising(parts, signs)) if all(parts) else Node("opaque", text)
     if signs == [r"\in"] and _NAME.fullmatch(parts[0]):
         return Node("named", parts[0], (_value(parts[1], of_gold),))
     if signs == [r"\equiv"] and _NAME.fullmatch(parts[0]):
@@ -329,6 +336,14 @@ def _item(text: str, of_gold: bool) -> Node:
     if not all(parts):
         return Node("opaque", text)
     return _equal(parts, signs, of_gold) if signs else _value(parts[0], of_gold)
+
+
+def _rising(parts: list[str], signs: list[str]) -> str:
+    """A relation with the least first."""
+    if set(signs) <= _RISING.keys():
+        parts, signs = parts[::-1], [_RISING[sign] for sign in signs[::-1]]
+    pairs = zip(parts, [*signs, ""], strict=True)
+    return for_parser("".join(f"{part} {sign} " for part, sign in pairs).strip())
 
 
 def _equal(parts: list[str], signs: list[str], of_gold: bool) -> Node:
