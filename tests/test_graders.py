@@ -166,6 +166,7 @@ RIGHT_OF_EIGHT_THREES = [
     "(3 + 5) \\times{} 3 = 24",
     "3 + 5 = 8 | 8 * 3 = 24",
     "Final Answer: The final answer is $(3+5) \\times 3$. I hope it is correct.",
+    "__(3 + 5) * 3__",
 ]  # fmt: skip
 NOT_RIGHT_OF_EIGHT_THREES: list[Row] = [
     ("3 * 5 + 3 = 18", False),
@@ -492,6 +493,10 @@ CHOICES: list[tuple[str, str, bool | None]] = [
     ("(B)", "B", True),
     ("B. the bank", "b", True),
     ("bank", "B", None),
+    ("B", "B ✓", True),
+    ("B", "✅ B", True),
+    ("B", "<B>", True),
+    ("B", "A ✓ B", None),
 ]  # fmt: skip
 WITH_OPTIONS: list[tuple[str, str, bool | None]] = [
     ("B", "B", True),
@@ -764,6 +769,17 @@ NUMBERS: list[tuple[str, str, bool | None]] = [
     ("5000000", "5M", None),
     ("12 or 13", "12", None),
     ("x", "12", None),
+    ("42", "42 ✅", True),
+    ("42", "6 * 7 = <<6*7=42>>42", True),
+    ("42", "<<6*7=42>>41", False),
+    ("5000", "5 × 10^3", True),
+    ("5500", r"5.5 \times 10^{3}", True),
+    ("5", "5 × 10^3", False),
+    ("30", "3 × 10", None),
+    ("12", "12e", None),
+    ("13535", "13 535", True),
+    ("1234567", "Total: 1 234 567", True),
+    ("3", "We need 3 500 times", None),
 ]  # fmt: skip
 
 

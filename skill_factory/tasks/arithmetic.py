@@ -131,7 +131,7 @@ _COMMANDS = {
 _LISTED = re.compile(
     r"^[ \t]*(?:(?:[0-9]{1,2}|[a-h])[.)][ \t]+(?=\S)|>[ \t]?|[-_=*]{3,}[ \t]*$)", re.M | re.I
 )
-_ITALIC = re.compile(r"^([ \t]*)\*(?=[^\s*])(.*[^\s*])\*(?=[ \t.]*$)", re.M)
+_ITALIC = re.compile(r"^([ \t]*)(?:\*|__)(?=[^\s*_])(.*[^\s*_])(?:\*|__)(?=[ \t.]*$)", re.M)
 _NUMBERED = re.compile(r"^[ \t]*\([0-9]{1,2}\)[ \t]+(?=[\d(])", re.M)
 
 

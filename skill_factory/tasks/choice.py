@@ -17,6 +17,7 @@ from skill_factory.tasks.text import normal
 LONGEST = 4_000
 """Characters of an answer that is still read."""
 
+_ANGLED = re.compile(r"^\s*<([A-Za-z])>\s*$")
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore|then|okay|ok|yes|final|correct|the|most|likely|probably)\b"
     r"[,:]? ?){0,4}['\"]?",
@@ -98,7 +99,7 @@ def letter_of(text: str, options: Mapping[str, str]) -> str | None:
     not among the options. `options`: letters to texts as `_comparable` makes them, or empty."""
     if len(text) > LONGEST:
         return None
-    plain = tidy(unmarked(text)).lstrip("-> ")
+    plain = tidy(unmarked(_ANGLED.sub(r"\1", text, count=1))).lstrip("-> ")
     bare = plain.strip(" .,;:!\"'()[]")
     if bare in _LETTERS:
         return bare.upper() if not options or bare.upper() in options else None

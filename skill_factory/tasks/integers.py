@@ -78,6 +78,13 @@ _VULGAR = str.maketrans(
 _THOUSANDS = re.compile(
     r"(?<=[0-9])(?:[\u202f\u2009\u00a0~']|\\[,;: ])(?=[0-9]{3}(?![0-9]))|\\!|\{,\}"
 )
+_WORKING = re.compile(r"<<[^<>]*>>")
+_SPACED = re.compile(
+    r"(?:\W*|[^\d\n]*[:=$] ?)(?:[0-9]{2,3}|[0-9](?= [0-9]{3} ))(?: [0-9]{3})+(?:\.[0-9]+)?\W*"
+)
+_TIMES_POWER = re.compile(
+    r"(?<![\w.])([0-9]{1,20})(?:\.([0-9]{1,20}))? ?[×x*·] ?10 ?\^ ?([0-9]{1,2})(?![\w.])"
+)
 _SIGNS = re.compile(
     r"\\(approx|sim|simeq|neq?|leq?|geq?|lt|gt|times|cdot|div|pm|circ|degree|therefore|implies"
     r"|Rightarrow|rightarrow|to)(?![a-zA-Z])"
@@ -122,7 +129,7 @@ def reading(text: str) -> Reading | None:
 
 def _said(text: str) -> str | None:
     """The words of an answer that say its number; None where it denies one, or is not sure."""
-    text = text.rpartition("####")[2].translate(_VULGAR)
+    text = _WORKING.sub("", text.rpartition("####")[2]).translate(_VULGAR)
     text = _THOUSANDS.sub("", _FRACTION.sub(_as_division, text)).replace("}{", "} {")
     boxed = _boxed(text)
     if len(boxed) > 1:
@@ -146,7 +153,15 @@ def _as_division(match: re.Match[str]) -> str:
 def _plain(text: str) -> str:
     signs = _SIGNS.sub(lambda match: _SIGN[match[1]], text)
     plain = tidy(unmarked(signs.replace("^{°}", "°").replace("^°", "°")))
-    return _UNIT_POWER.sub("", plain)
+    if _SPACED.fullmatch(plain):
+        plain = re.sub("(?<=[0-9]) (?=[0-9])", "", plain)
+    return _UNIT_POWER.sub("", _TIMES_POWER.sub(_written_out, plain))
+
+
+def _written_out(match: re.Match[str]) -> str:
+    """A number times a power of ten in digits; as it stands if it is not whole."""
+    digits, rest, power = match[1], match[2] or "", int(match[3])
+    return digits + rest.ljust(power, "0") if len(rest) <= power else match[0]
 
 
 def _boxed(text: str) -> set[str]:

@@ -120,7 +120,10 @@ class Comparison:
         if tuples:  # one point, or some
             golds = gold.parts if gold.kind == "list" else (gold,)
             givens = given.parts if given.kind == "list" else (given,)
-        return self._unordered(golds, givens)
+        same = self._unordered(golds, givens)
+        return (
+            None if same and "or" in (gold.text, given.text) and gold.text != given.text else same
+        )
 
     def _groups(self, gold: Node, given: Node) -> Verdict:
         if gold.kind != "group" or given.kind != "group":
@@ -137,6 +140,8 @@ class Comparison:
     def _one_group(self, gold: Node, given: Node) -> Verdict:
         group, other = (gold, given) if gold.kind == "group" else (given, gold)
         if group.text == "{}" and len(group.parts) == 1:
+            if other == _EMPTY:  # {0} holds something
+                return False
             return self._unordered(_items(gold), _items(given))
         if other.kind == "expression":
             return self._sets(gold, given)
@@ -184,6 +189,8 @@ class Comparison:
     def _record_and_values(self, gold: Node, given: Node) -> Verdict:
         record, other = (gold, given) if gold.kind == "record" else (given, gold)
         if other.kind == "named" and other.parts[0].kind in ("group", "list"):
+            if plain_name(other.text) in _by_name(record):  # x = 1 or x = 2, and x = 1, y = 2
+                return None
             other = other.parts[0]
         if other.kind not in ("group", "list"):
             return None
@@ -207,7 +214,12 @@ class Comparison:
         equation, other = (gold, given) if gold.kind == "equation" else (given, gold)
         if equation.kind != "equation" or other.kind in ("relation", "words"):
             return None
-        left, right = equation.parts
+        sides = equation.parts
+        if every(
+            self.same(*((side, other) if equation is gold else (other, side))) for side in sides
+        ):
+            return True
+        left, right = sides
         zero = right.kind == "number" and not Fraction(right.text)
         is_sum = len(_variables(left)) > 1 and "^" not in latex(left)  # m + n = 27
         if zero or not is_sum or _variables(other):
@@ -269,16 +281,30 @@ class Comparison:
         if gold.kind != given.kind:
             quantity, other = (gold, given) if gold.kind == "quantity" else (given, gold)
             return self._unit_and_none(quantity, other, self.same(*values))
+        if gold.text.startswith("modulo"):
+            return self._congruent(*values, gold.text, given.text)
         factor = ratio(given.text, gold.text)
         if factor is None:
             return _of_other_units(gold.text, given.text, self.same(*values))
         return self.same(values[0], values[1] if factor == 1 else _times(values[1], factor))
+
+    def _congruent(self, gold: Node, given: Node, unit: str, other: str) -> Verdict:
+        """Whether two values are the same but for a multiple of one modulus."""
+        same, modulus = self.same(gold, given), unit.removeprefix("modulo ")
+        if unit != other or same or not modulus.isdecimal():
+            return same if unit == other else None
+        if gold.kind != "number" or given.kind != "number" or not int(modulus):
+            return None
+        return (Fraction(gold.text) - Fraction(given.text)) % int(modulus) == 0
 
     def _unit_and_none(self, quantity: Node, other: Node, same: Verdict) -> Verdict:
         """A value with a unit beside one with none, which are the same but for per cents."""
         if quantity.text == "angle 1 1" and r"\pi" in latex(other):
             scaled = Node("expression", rf"\frac{{\pi}}{{180}} \cdot ({latex(quantity.parts[0])})")
             return self.same(other, scaled)
+        if quantity.text.startswith("modulo"):  # other may be 3k + 1
+            congruent = self._congruent(other, quantity.parts[0], quantity.text, quantity.text)
+            return same or unless(False, congruent)
         if quantity.text != "percent 1 1" or same is None:
             return same
         hundredth = self.same(other, _times(quantity.parts[0], Fraction(1, 100)))
@@ -332,6 +358,7 @@ class Comparison:
         return _proportional(gold, given)
 
 
+_EMPTY = Node("words", "empty set")
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 
 
@@ -380,7 +407,7 @@ def latex(node: Node) -> str:
         return f"{for_parser(node.text)}={latex(node.parts[0])}"
     if node.kind in ("group", "list"):
         inner = ",".join(map(latex, node.parts))
-        in_order = node.text not in ("{}", "")
+        in_order = node.kind == "group" and node.text != "{}"
         return node.text[0] + inner + node.text[-1] if in_order else rf"\{{{inner}\}}"
     return latex(node.parts[0]) if node.kind == "quantity" else node.text
 
@@ -437,7 +464,11 @@ def _of_other_units(gold: str, given: str, same: Verdict) -> Verdict:
     words, others = set(gold.split()), set(given.split())
     if {"angle", "temperature"} <= words | others:  # degrees
         return same
-    if words <= others or others <= words:  # red apples, apples
+    longer, shorter = sorted((gold, given), key=len, reverse=True)
+    if longer.startswith(f"{shorter} ") or longer.endswith(f" {shorter}"):  # dollars an hour
+        return same
+    counted = not any(map(str.isdigit, gold + given))
+    if counted and (words <= others or others <= words):  # red apples, apples
         return same
     return None
 

@@ -26,7 +26,10 @@ _WHOLE = ((12, 1), (5, 1), (7, 1), (9, 1), (4, 1), (10, 1), (6, 1), (13, 1), (3,
 _OF_WHOLE = re.compile(r"!|\\binom|\\lfloor|\\lceil|\\mod|\(-1\)\s*\^|\\sum|\\prod")
 _IS_LOG = re.compile(r"\\log(?!\s*_)")
 _IS_LN = re.compile(r"\\ln|\\log\s*_")
-_IMAGINARY = re.compile(r"(?<![\\A-Za-z{_])i(?![A-Za-z])|(?<=[\d)}])i|i(?=\\|\^)")
+_IMAGINARY = re.compile(r"(?<![\\A-Za-z_])(?<!_\{)i(?![A-Za-z])|(?<=[\d)}])i|i(?=\\|\^)")
+_INDEX = re.compile(r"_\{\s*i\s*=")
+_ROUNDING = re.compile(r"\\[lr](?:floor|ceil)")
+_COUNTING = frozenset("ijklmnpqN")
 
 
 # Compared before the first question: what first uses take is not part of a judgement.
@@ -57,14 +60,14 @@ def parsed(latex: str) -> Any:
     if not isinstance(found, Basic | MatrixBase):
         return None
     exact = {number: Rational(str(number)) for number in found.atoms(Float)}
-    if _IMAGINARY.search(latex):
+    if _IMAGINARY.search(latex) and not _INDEX.search(latex):
         exact[Symbol("i", real=True)] = I
     return found.xreplace(exact) if exact else found
 
 
 def _as_value(latex: str) -> Any:
     """A number or an expression, functions of letters as letters; None if it is neither."""
-    from sympy import Derivative, Expr, Integral, Sum, Symbol, nan, zoo
+    from sympy import Derivative, Expr, Integral, Mod, Sum, Symbol, nan, zoo
     from sympy.core.function import AppliedUndef
 
     value = parsed(latex)
@@ -72,7 +75,7 @@ def _as_value(latex: str) -> Any:
         return None
     unknown = {part: Symbol(str(part), real=True) for part in value.atoms(AppliedUndef, Derivative)}
     value = value.xreplace(unknown) if unknown else value
-    return value.doit() if value.has(Sum, Integral) else value
+    return value.doit() if value.has(Sum, Integral, Mod) else value
 
 
 def _at(value: Any, point: dict[Any, Any]) -> Any:
@@ -150,6 +153,9 @@ def equal(gold: str, given: str) -> bool | None:
         return _also_where_negative(wanted, value, symbols)
     if not symbols:
         return _exactly_equal(wanted, value)
+    between = _ROUNDING.search(gold + given) and not _COUNTING.issuperset(map(str, symbols))
+    if between and not all(_agree(wanted, value, _points(symbols, False, signed=False))):
+        return None  # n rounded up or down is n, but x is not
     return True if len(agree) > 2 else None
 
 
@@ -285,10 +291,14 @@ def _as_sets(latex: str) -> list[Any]:
     """The sets that LaTeX can mean: inequalities with a comma between them hold both, or either."""
     from sympy import Intersection, Set, Union
 
-    pieces = [_as_set(piece) for piece in re.split(" (?:AND|OR|EITHER) ", latex)]
+    texts = re.split(" (?:AND|OR|EITHER) ", latex)
+    pieces = [_as_set(text) for text in texts]
+    if any(piece is None for piece in pieces):
+        return []
     if len(pieces) == 1:
-        return pieces if pieces[0] is not None else []
-    if not all(isinstance(piece, Set) for piece in pieces):
+        return pieces
+    letters = {str(letter) for found in map(parsed, texts) for letter in found.free_symbols}
+    if len(letters) > 1 or not all(isinstance(piece, Set) for piece in pieces):
         return []
     if " EITHER " not in latex:
         return [(Intersection if " AND " in latex else Union)(*pieces)]

@@ -25,13 +25,14 @@ _CORNERS = re.compile(r"\\(angle|triangle)\s*([A-Z]+)")
 _IN_DEGREES = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*\\degree")
 _NATURAL = re.compile(r"\\log\s*_\s*(?:e|\{\s*e\s*\})")
 _ALONE = frozenset("TId")
-_TWO_NUMBERS = re.compile(r"(?<![\w}^\\.])\d+(?:\.\d*)?\s+\d")
+_TWO_NUMBERS = re.compile(r"(?<![\w}^\\.])\d+(?:\.\d*)?(?:\s+\d|\s*')")
 _SAYS = re.compile("[A-Za-z0-9]")
 _ODD_CHARACTERS = re.compile("[^A-Ya-z]")
 
 
 def is_mathematics(text: str) -> bool:
-    """Whether a text can be LaTeX: it holds no words, and no two numbers side by side."""
+    """Whether a text can be LaTeX: it holds no words, no two numbers side by side, and no
+    number with a mark, as for feet."""
     return bool(
         _SAYS.search(text) and not _NOT_MATHEMATICS.search(text) and not _TWO_NUMBERS.search(text)
     )

@@ -32,6 +32,7 @@ _SIGNS = {
     **{"’": "'", "′": "'", "‘": "'", "“": '"', "”": '"', "≡": r"\equiv ", "⟨": r"\langle "},
     **{"⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil "},
     **dict.fromkeys("\u00a0\u2009\u202f\u2002\u2003\t\r", " "),
+    **dict.fromkeys("✓✔✅☑", " "),
     **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", ""),
     **{chr(0x3B1 + place): rf"\{name} " for place, name in enumerate(_GREEK)},
     **{"Γ": r"\Gamma ", "Δ": r"\Delta ", "Θ": r"\Theta ", "Λ": r"\Lambda ", "Π": r"\Pi "},
@@ -49,8 +50,15 @@ def _plain_signs(text: str) -> str:
     if text.isascii():
         return _ROOT_SIGN.sub(_root, text)
     text = _HIGHER_ROOT.sub(_higher_root, text)
-    scripts = _SCRIPTS.sub(lambda run: f"{'^' if run['up'] else '_'}{{{run[0]}}}", text)
+    scripts = _SCRIPTS.sub(_script, text)
     return _ROOT_SIGN.sub(_root, scripts.translate(_LEVEL).translate(_ONE_SIGN))
+
+
+def _script(run: re.Match[str]) -> str:
+    r"""A raised or lowered run, without braces where they would stand in those of `\\text{cm²}`."""
+    sign = "^" if run["up"] else "_"
+    alone = len(run[0]) == 1 and not run.string[run.end() : run.end() + 1].isalnum()
+    return sign + (run[0] if alone else f"{{{run[0]}}}")
 
 
 def _higher_root(found: re.Match[str]) -> str:
@@ -65,7 +73,7 @@ def _root(found: re.Match[str]) -> str:
 # -- boxes ---------------------------------------------------------------------------------------
 
 _BOX_PARTS = re.compile(
-    r"(?P<box>\\(?:boxed|fbox|framebox)(?![A-Za-z])\s*(?P<brace>\{)?)|\\.|[{}]", re.DOTALL
+    r"(?P<box>\\\\?(?:boxed|fbox|framebox)(?![A-Za-z])\s*(?P<brace>\{)?)|\\.|[{}]", re.DOTALL
 )
 _NO_PROSE = re.compile(
     r"(?:\\[A-Za-z]+|(?<![A-Za-z])(?:and|or|[A-Za-z])(?![A-Za-z])|[^A-Za-z\\]|\\.)*"
@@ -118,6 +126,7 @@ _DELIMITERS = re.compile(r"\\[\[\]()]|\$\$?")
 _ENVIRONMENTS = re.compile(
     r"\\(?:begin|end)\{(?:align(?:ed|at)?|equation|gather(?:ed)?|split|math|displaymath|center)\*?\}"
     r"|\\tag\*?\{[^{}]*\}|\\label\{[^{}]*\}|\\nonumber|\\notag"
+    r"|(?<=\\\\)\[\s*-?[\d.]+\s*(?:em|ex|pt|mm|cm|in)\]"
 )
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|(?<=\S)\*\*(?![\w({\\+-])")
 _CONTINUED = ("+", "-", "=", ",", ";", "<", ">")
@@ -146,7 +155,7 @@ def _undelimited(text: str) -> str:
 _UNIT_LETTERS = {"m": "meters", "s": "seconds", "h": "hours", "g": "grams", "L": "liters"}
 _UPRIGHT = re.compile(
     r"([_^]\s*)?\\(?:text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|it|sf)|[mh]box|operatorname\*?"
-    r"|bm|boldsymbol|emph|underline|pmb)\s*\{([^{}]*)\}"
+    r"|bm|boldsymbol|emph|underline|pmb)\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)?)\}"
 )
 
 
@@ -193,7 +202,7 @@ _REWRITES = [
             r"(?<!\\)\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\\hspace\*?\{[^{}]*\}|\\newline(?![A-Za-z])",
             " ",
         ),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\[dtc]frac(?![A-Za-z])|(?<![\\A-Za-z])[dt]?frac(?=\s*\{)", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\(?:leqslant|leqq|leq|lesssim)(?![A-Za-z])|<=|=<", r"\\le "),
         (r"\\(?:geqslant|geqq|geq)(?![A-Za-z])|>=", r"\\ge "),
@@ -217,17 +226,23 @@ _REWRITES = [
         (r"\*\*", "^"),
         (r"\*", r"\\cdot "),
         (r"(?<=\d)\s*[xX]\s*10\s*\^", r"\\cdot 10^"),
-        (r"\^\s*(-?)\s*(\d+|[A-Za-z])", r"^{\1\2}"),
+        (r"\^\s*(-?)\s*(\d+(?:\.\d+)?|[A-Za-z])", r"^{\1\2}"),
         (rf"\\frac\s*{_ARGUMENT}\s*(?=\{{)", r"\\frac{\1}"),
         (rf"\\frac\s*{_ARGUMENT}\s*{_ARGUMENT}", r"\\frac{\1}{\2}"),
         (rf"\\frac\s*(\{{[^{{}}]*\}})\s*{_ARGUMENT}", r"\\frac\1{\2}"),
         (rf"\\sqrt\s*{_ARGUMENT}", r"\\sqrt{\1}"),
         (rf"\\binom\s*{_ARGUMENT}\s*{_ARGUMENT}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        (r"^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", r"\\frac{\1}{\2}"),
+        (r"\\root\s*\{?\s*(\d)\s*\}?\s*\\of\s*(\{[^{}]*\}|\d)", r"\\sqrt[\1]{\2}"),
         (r"(?<![\\A-Za-z])C\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)", r"\\binom{\1}{\2}"),
-        (r"\\pmod\s*(\w)", r"\\pmod{\1}"),
+        (r"\\bmod(?![A-Za-z])", r"\\mod "),
+        (r"\\pmod\s*(\w+)", r"\\pmod{\1}"),
         (r"^<([^<>=]*,[^<>=]*)>$", r"\\langle \1\\rangle "),
-        (r"(?<=:\d\d)\s*([aApP])\.?\s*[mM]\b\.?", r" \1m"),
+        (r"(?<=:\d\d)\s*[aA]\.?\s*[mM]\b\.?", " am"),
+        (r"(?<=:\d\d)\s*[pP]\.?\s*[mM]\b\.?", " pm"),
+        (r"^\s*(?:\\(?:implies|to|[rR]ightarrow)(?![A-Za-z])|=>)", " "),
         (r"\\cdot\s*\\cdot", r"\\cdot"),
     )
 ]
@@ -295,15 +310,24 @@ _NEGATED = re.compile(
 _EXPLAINED = re.compile(
     r"(?:\s*\((?:since|because|as|where|by|using|from|which|rounded|approx|approximately|about|i\.e"
     r"|that is|in)\b[^()]*(?:\([^()]*\)[^()]*)*\)"
-    r"|,?\s+(?:since|because)\s.*|\s+(?:is|as) (?:the|my|our)(?: (?:final|correct))? answer)\s*$",
+    r"|,?\s+(?:since|because)\s.*|\s+(?:exactly|altogether|(?:in )?total)"
+    r"|\s+(?:is|as) (?:the|my|our)(?: (?:final|correct))? answer)\s*$",
     re.DOTALL,
 )
-_BEFORE, _AFTER = ' \n,;:"`', ' \n,;:"`.'
+_BEFORE, _AFTER = ' \n,;:"`', ' \n,;:"`.\\'
+_MINUS = re.compile(r"^(?:negative|minus)\s+(?=[\d.\\])", re.IGNORECASE)
+_REALS = re.compile(
+    r"(?:(?:(?:x|it) (?:is|can be) )?(?:all|any|every) real(?:s| numbers?)(?: x)?"
+    r"|the (?:set of )?(?:all )?real numbers)(?: except (?:for )?([^<>=]+))?",
+    re.IGNORECASE,
+)
 
 
 def _unsaid(text: str) -> str:
     """Without the sentence around an answer; as it stands where the sentence denies it."""
     text = text.lstrip(_BEFORE).rstrip(_AFTER)
+    if text.startswith("'"):
+        text = text.strip("'")
     if not (text[:1].isalpha() or text.endswith(")") or " " in text):
         return text
     text = _EXPLAINED.sub("", text)
@@ -314,7 +338,10 @@ def _unsaid(text: str) -> str:
         text = text[cue.end() :]
         while (lead := _LEAD.match(text)) and lead.end() < len(text):
             text = text[lead.end() :]
-    return _ROUGHLY.sub(r"\\approx ", text, count=1).lstrip(_BEFORE).rstrip(_AFTER)
+    text = _ROUGHLY.sub(r"\\approx ", text, count=1).lstrip(_BEFORE).rstrip(_AFTER)
+    if reals := _REALS.fullmatch(text):
+        return rf"\mathbb{{R}} \setminus \{{{reals[1]}\}}" if reals[1] else r"\mathbb{R}"
+    return _MINUS.sub("-", text)
 
 
 @lru_cache(maxsize=4096)
@@ -328,7 +355,7 @@ def bare(text: str) -> str:
     if len(text) > LONGEST:
         return ""
     text = _BOLD.sub(" ", _ENVIRONMENTS.sub(" ", text))
-    text = _undelimited(text.strip("*` "))
+    text = _undelimited(text.strip("*`#_ "))
     text = " ".join(_one_notation(text).split())
     return _unsaid(text)
 

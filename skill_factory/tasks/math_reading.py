@@ -43,7 +43,7 @@ class Node(NamedTuple):
     | chain | = or ~ | what is said to be equal |
     | quantity | the unit, as `unit_of` names it | the value |
     | family | the condition | the value |
-    | list | | values, in no order |
+    | list | or, where words have it between them | values, in no order |
     | group | the brackets | values, in order unless the brackets are {} |
     | matrix | | groups, a row each |
     | opaque | what cannot be read | |
@@ -116,7 +116,8 @@ def _depth(text: str) -> int:
 # -- the whole answer ----------------------------------------------------------------------------
 
 _UNREADABLE = re.compile(
-    r"\\(?:dots|juxtaposed|implies|to|text|boxed)(?![A-Za-z])|\b(?:not|never|cannot|\w+n't)\b|\?"
+    r"\\(?:dots|juxtaposed|implies|text|boxed)(?![A-Za-z])|(?<!\\lim_\{[a-z] )\\to(?![A-Za-z])"
+    r"|\b(?:not|never|cannot|\w+n't)\b|\?"
 )
 _DOMAIN = re.compile(
     r"(?:where |for |with )?(?:all |any |every |some )?\s*([A-Za-z])\s*"
@@ -130,21 +131,49 @@ _CHOICE = re.compile(
     r"\(?([A-H])\s*\)(?!\s*(?:and\b|or\b|[,;+*/^=]))\s*[:.]?\s*(.+)|([A-H])[:.]\s+(.+)",
     re.DOTALL,
 )
+_PHRASES = [
+    (phrase, re.compile(pattern, re.IGNORECASE))
+    for phrase, pattern in (
+        ("does not exist", r"(?:(?:the )?(?:limit|it) )?(?:does not|doesn't) exist|dne"),
+        (
+            "infinitely many",
+            r"(?:there (?:are|exist) )?(?:infinitely many|an infinite number of)(?: solutions)?",
+        ),
+        (
+            "cannot be determined",
+            r"(?:it )?(?:cannot|can not|can't) be determined(?: from the (?:given )?information)?",
+        ),
+        ("impossible", r"(?:it is )?(?:impossible|not possible)"),
+        ("empty set", r"\\emptyset|(?:the )?empty set"),
+        ("empty set", r"(?:there (?:is|are|exists?) )?no solutions?(?: exists?)?"),
+    )
+]
+_RESTATED = re.compile(
+    r"([^()]{1,60}?)\s*\(((?:(?:or|i\.e\.|about|approximately)\s|\\approx|=|,|\s)*)([^()]{1,60})\)"
+)
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_DECIMAL_COMMA = re.compile(
+    r"([^()\[\]{},;\d]*)(\d{1,3}(?:\.\d{3})+|\d+),((?!\d{3}(?!\d))\d+|(?<=\b0,)\d{3})(?!\.?\d)([^,;]*)"
+)
 _SLASHED = re.compile(r"(?<![\w.}^])(\d+)\s*/\s*(\d+)(?=\s*(?:\\[a-z]|[A-Za-z(]))")
 _POINT = re.compile(r"[A-Z]'?\s*(\([^()]+,[^()]+\))")
+_SINGLE = re.compile("[A-H]")
 _SHORT_PRODUCT = re.compile(r"(?!(?:no|yes|odd|all|one|two|six|ten)$)[a-z]{2,3}|[A-Z]{2}")
 
 
 @lru_cache(maxsize=8192)
 def readings(text: str, of_gold: bool) -> tuple[Node, ...]:
-    """What a text can mean: more than one thing where 1,234 may be a number or two."""
+    """What a text can mean: more than one thing where 1,234 may be a number or two, and 3,14 in an
+    answer a decimal."""
     plain = bare(text)
     texts = [plain]
     for pattern, joined in ((_THOUSANDS, _no_commas), (_SLASHED, r"\\frac{\1}{\2}")):
         texts += [pattern.sub(joined, other) for other in texts if pattern.search(other)]
     found = [Node("expression", latex) for latex in _as_product(plain)]
     texts += [found[1] for found in map(_POINT.fullmatch, texts) if found]
+    if not of_gold and (decimal := _DECIMAL_COMMA.fullmatch(plain)):
+        before, whole, rest, after = decimal.groups()
+        texts.append(f"{before}{whole.replace('.', '')}.{rest}{after}" if rest.strip("0") else "?")
     for other in dict.fromkeys(texts):
         found += [read(other, True)] if of_gold else [read(other, True), read(other, False)]
     return tuple(dict.fromkeys(found))
@@ -172,8 +201,12 @@ def read(text: str, of_gold: bool = True) -> Node:
 
 
 def _unlettered(text: str, of_gold: bool) -> Node:
+    if phrase := next((said for said, form in _PHRASES if form.fullmatch(text)), None):
+        return Node("words", phrase)
     if not text or _UNREADABLE.search(text) or _depth(text) > DEEPEST:
         return Node("opaque", text)
+    if (restated := _RESTATED.fullmatch(text)) and (chain := _restated(*restated.groups())):
+        return chain
     if (spoken := number_in_words(text.lower().replace("-", " ").split())) is not None:
         return Node("number", str(spoken))
     if compound := _compound_quantity(text):
@@ -186,6 +219,19 @@ def _unlettered(text: str, of_gold: bool) -> Node:
     if domain:
         return _family(_items(items[:-1], separators, of_gold), domain)
     return _items(items, separators, of_gold)
+
+
+def _restated(value: str, lead: str, remark: str) -> Node | None:
+    """A number that is said twice, as in "5 (five)" and "1/2 (or 0.5)"; None if this is none."""
+    if lead.strip():
+        return Node("chain", "~", (_value(value, False), _value(remark, False)))
+    said = [
+        number_of(part) or number_in_words(part.lower().replace("-", " ").split())
+        for part in (value, remark)
+    ]
+    if None in said or (number_of(value) and number_of(remark)):
+        return None
+    return Node("chain", "=", tuple(Node("number", str(number)) for number in said))
 
 
 def _items(texts: list[str], separators: list[str], of_gold: bool) -> Node:
@@ -226,7 +272,8 @@ def _listed(items: list[Node], separators: list[str]) -> Node:
         if len(set(names)) == len(names) and all(item.kind == "named" for item in items):
             return Node("record", "", tuple(items))
         return Node("opaque")
-    return _list(items)
+    letters = (item.kind == "words" or _SINGLE.fullmatch(item.text) for item in items)
+    return _list(items)._replace(text="or" if any(letters) and "or" in separators else "")
 
 
 def _list(items: list[Node]) -> Node:
@@ -240,8 +287,13 @@ def _flat(items: list[Node]) -> Iterator[Node]:
 
 # -- names and relations -------------------------------------------------------------------------
 
-_LETTER = r"(?:[A-Za-z]|\\(?!frac|sqrt|cdot|times|pi\b|infty)[a-z]+\s*)"
-_SCRIPT = r"(?:_(?:\{[^{}]*\}|\w|\\[a-z]+))?'*(?:\^\{(?:\\prime|\*|-1|[a-z]+)\})?"
+_LETTER = (
+    r"(?:[A-Za-z]|\\(?:hat|bar|vec|tilde|dot|overline)\s*\{[^{}]*\}"
+    r"|\\(?!frac|sqrt|cdot|times|pi\b|infty)[a-z]+\s*)"
+)
+_SCRIPT = (
+    r"(?:_(?:\{[^{}]*\}|\w|\\[a-z]+))?'*(?:\^\{(?:\\prime|\\cdot|-1|[a-z]+)\s*\}|\^\\cdot\s*)?"
+)
 _SYMBOL = rf"{_LETTER}{_SCRIPT}"
 _NAME = re.compile(
     rf"(?:m?\s*\\(?:angle|triangle|overline|widehat|measuredangle)\s*)?\s*(?:{_SYMBOL}|[A-Z]{{2,4}}"
@@ -250,7 +302,13 @@ _NAME = re.compile(
     r"|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:\^\{\d\})?\s*\(?(?:\\angle\s*)?(?:[A-Za-z]+|\\[a-z]+)\)?"
 )
 _TUPLE_NAME = re.compile(rf"\(\s*{_SYMBOL}(?:\s*,\s*{_SYMBOL})+\s*\)")
+_COMPUTED = re.compile(
+    r"\\(?:lim|max|min|sup|inf|deg|dim|det|ker|Pr)(?![A-Za-z])[^=<>]*[A-Za-z]"
+    r"|\|\s*[A-Zvwz]\s*\|$"
+    r"|\\frac\s*\{\s*d\^?\{?\d?\}?\s*[a-z]\s*\}\s*\{\s*d\s*[a-z]\s*(?:\^\{\d\})?\s*\}$"
+)
 _HAS_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-df-z]|\\(?:alpha|beta|theta|lambda|omega|angle)")
+_RISING = {">": "<", r"\ge": r"\le"}
 _COMPARING = {"<", ">", r"\le", r"\ge"}
 
 
@@ -265,9 +323,12 @@ def _item(text: str, of_gold: bool) -> Node:
     if not signs:
         return _value(text, of_gold)
     if set(signs) <= _COMPARING or signs == [r"\ne"]:
-        return Node("relation", for_parser(text)) if all(parts) else Node("opaque", text)
+        return Node("relation", _rising(parts, signs)) if all(parts) else Node("opaque", text)
     if signs == [r"\in"] and _NAME.fullmatch(parts[0]):
         return Node("named", parts[0], (_value(parts[1], of_gold),))
+    if signs == [r"\equiv"] and _NAME.fullmatch(parts[0]):
+        remainder = _value(_LAST_MODULO.sub(r"\\pmod{\1}", parts[1]), of_gold)
+        return Node("named", parts[0], (remainder,))
     if not set(signs) <= {"=", r"\approx"}:
         return Node("opaque", text)
     if not parts[0]:  # "= 5"
@@ -277,7 +338,17 @@ def _item(text: str, of_gold: bool) -> Node:
     return _equal(parts, signs, of_gold) if signs else _value(parts[0], of_gold)
 
 
+def _rising(parts: list[str], signs: list[str]) -> str:
+    """A relation with the least first."""
+    if set(signs) <= _RISING.keys():
+        parts, signs = parts[::-1], [_RISING[sign] for sign in signs[::-1]]
+    pairs = zip(parts, [*signs, ""], strict=True)
+    return for_parser("".join(f"{part} {sign} " for part, sign in pairs).strip())
+
+
 def _equal(parts: list[str], signs: list[str], of_gold: bool) -> Node:
+    if len(parts) == 2 and number_of(parts[0]) and _is_unknown(parts[1], of_gold):  # 1 = x + y
+        parts = parts[::-1]
     if _TUPLE_NAME.fullmatch(parts[0]):
         value = _chain(parts[1:], signs[1:], of_gold)
         names = _split(parts[0][1:-1], _LISTED)[0]
@@ -287,10 +358,17 @@ def _equal(parts: list[str], signs: list[str], of_gold: bool) -> Node:
         return value
     if _NAME.fullmatch(parts[0]):
         return Node("named", parts[0], (_chain(parts[1:], signs[1:], of_gold),))
-    if _HAS_VARIABLE.search(parts[0]) and not _unit_of_tail(parts[0], of_gold):
+    if _COMPUTED.match(parts[0]):
+        return Node("named", parts[0], (_chain(parts[1:], signs[1:], of_gold),))
+    if _is_unknown(parts[0], of_gold):
         sides = (_value(parts[0], of_gold), _chain(parts[1:], signs[1:], of_gold))
         return Node("equation", for_parser(f"{parts[0]}={parts[-1]}"), sides)
     return _chain(parts, signs, of_gold)
+
+
+def _is_unknown(side: str, of_gold: bool) -> bool:
+    """Whether a side of an equation has letters for numbers, and not for a unit."""
+    return bool(_HAS_VARIABLE.search(side)) and not _unit_of_tail(side, of_gold)
 
 
 def _chain(parts: list[str], signs: list[str], of_gold: bool) -> Node:
@@ -308,6 +386,11 @@ _MATRIX = re.compile(
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
 _FIRST_BRACKET = re.compile(_BRACKETS)
+_MODULO = re.compile(
+    r"(.+?)(?:\s*,?\s*\\pmod\s*\{\s*(\w+)\s*\}|\s*\(\s*\\?mod\s*\{?\s*(\w+)\s*\}?\s*\))"
+)
+_LAST_MODULO = re.compile(r"\\b?mod\s*\{?\s*(\w+)\s*\}?$")
+_TO = re.compile(r"\d+(?: to \d+)+")
 _BASED = re.compile(r"\(?(\d+)\)?\s*_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?")
 _BASE_AFTER = re.compile(r"(\d+) (?:\(?base|in base)[ -](\d+|[a-z]+)\)?")
 
@@ -321,11 +404,15 @@ def _value(text: str, of_gold: bool) -> Node:
         return enclosed
     if _SIGN_PAIR.search(text):
         return _both_signs(text, of_gold)
-    if text == r"\emptyset":
-        return Node("words", "empty set")
     if based := _BASED.fullmatch(text) or _BASE_AFTER.fullmatch(text):
         base = based[2] if based[2].isdigit() else str(number_in_words([based[2]]))
         return Node("based", f"{based[1].lstrip('0') or '0'}_{base}")
+    if remainder := _MODULO.fullmatch(text):
+        return Node(
+            "quantity", f"modulo {remainder[2] or remainder[3]}", (_value(remainder[1], of_gold),)
+        )
+    if _TO.fullmatch(text):
+        text = text.replace(" to ", ":")
     terms, _ = _split(text, _COLONS)
     if len(terms) > 1:
         return Node("ratio", text.replace(" ", ""), tuple(_value(term, of_gold) for term in terms))
@@ -377,11 +464,19 @@ def _enclosed(text: str, of_gold: bool) -> Node | None:
     inner = text[first.end() : last.start()].strip()
     if opening not in _CLOSING or last.end() != len(text):
         return None
-    if opening == "{" and len(_split(inner, _LISTED)[0]) > 1:  # {1, 2}
+    if opening == "{" and _is_set(inner):
         opening = r"\{"
     if opening == "{":
-        return _value(inner, of_gold) if inner and last[0] == "}" else None
+        return _item(inner, of_gold) if inner and last[0] == "}" else None
     return _group(opening, last[0], inner, of_gold)
+
+
+def _is_set(inner: str) -> bool:
+    """Whether curly brackets hold what a set does: {1, 2}, {x | x > 2}."""
+    such = _split(inner, _SUCH_THAT)[0]
+    return len(_split(inner, _LISTED)[0]) > 1 or (
+        len(such) == 2 and len(_split(such[1], _RELATIONS)[1]) > 0
+    )
 
 
 def _closes_at_end(text: str) -> bool:
@@ -426,7 +521,9 @@ def _set(inner: str, of_gold: bool) -> Node:
     parts, _ = _split(inner, _SUCH_THAT)
     if len(parts) == 2:
         condition = read(parts[1], of_gold)
-        return condition if condition.kind == "relation" else Node("opaque", inner)
+        of_another = len(parts[0]) == 1 and parts[0] not in parts[1]  # {x | y > 2}
+        is_read = condition.kind == "relation" and not of_another
+        return condition if is_read else Node("opaque", inner)
     if len(parts) > 2 or _DOMAIN.fullmatch(inner):
         return Node("opaque", inner)
     items = [_item(item, of_gold) for item in _split(inner, _LISTED)[0] if item]
@@ -448,6 +545,11 @@ def _matrix(found: re.Match[str], of_gold: bool) -> Node:
 
 _RAISED_UNIT = re.compile(r"\s*\^\s*\{\s*([23])\s*\}$")
 _DEGREES = re.compile(r"(.*[\d}).a-z])\s*\\degree\s*([CF]?)$", re.DOTALL)
+_RATE = re.compile(
+    r"(?:(?<=[\d)])|(?<=\d\}))\s*(?:\\frac\s*\{\s*([A-Za-z]+)\s*\}\s*\{\s*([A-Za-z]+)\s*\}"
+    r"|([A-Za-z]+)\s*(?:\\cdot\s*)?([A-Za-z]+)\s*\^\s*\{-1\})$"
+)
+_OF_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _SCALE = re.compile(r"(thousand|million|billion|dozen)\s+(?=\w)")
 _TAIL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ /.'-%"
 _PIECE = re.compile(
@@ -459,7 +561,12 @@ _MARKS = {r"\degree": "angle 1 1", "'": "angle 1 1/60", "''": "angle 1 1/3600"}
 def _unit_of_tail(text: str, of_gold: bool) -> tuple[str, str] | None:
     """The unit at the end of a text, empty if it says nothing, and what it is the unit of."""
     if text.count(r"\degree") == 1 and (degrees := _DEGREES.fullmatch(text)):
+        if _OF_ANGLE.search(text):
+            return None
         return (f"temperature 1 {degrees[2]}" if degrees[2] else "angle 1 1"), degrees[1]
+    if not of_gold and text.endswith("}") and (rate := _RATE.search(text)):
+        unit = unit_of(f"{rate[1] or rate[3]}/{rate[2] or rate[4]}")
+        return (unit, text[: rate.start()]) if unit else None
     raised = _RAISED_UNIT.search(text)
     plain = text[: raised.start()] if raised else text
     value = plain.rstrip(_TAIL)

@@ -39,13 +39,14 @@ _UNITS = {
     for word in words.split()
 }
 _SINGLE = {"m": "meter", "s": "second", "h": "hour", "g": "gram", "L": "liter"}
+_RATES = {"mph": "miles/hour", "kph": "km/hour", "kmh": "km/hour"}
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _COUNTS = {"unit", "way", "time unit", "solution", "element", "integer", "possibility"}
 _NO_UNIT_TEXT = (
     "not or and if when is are was than so but about least most more less fewer plus minus "
-    "times divided over mod modulo squared cubed thousand million billion trillion dozen "
+    "divided over mod modulo squared cubed thousand million billion trillion dozen "
     "hundred factorial to for where unless only except either neither no nor none maybe "
-    "probably wrong incorrect i base point half halves third thirds quarter quarters sin cos "
+    "probably wrong incorrect i base half halves third thirds quarter quarters sin cos "
     "tan log ln exp max th st nd rd years' choose by x pm am a.m. p.m. below above under before "
     "after ago away off negative ten one remainder"
 )
@@ -66,6 +67,9 @@ def unit_of(words: str, power: int = 1) -> str | None:
     >>> unit_of("cm", 2), unit_of("square feet"), unit_of("red marbles"), unit_of("or so")
     ('length 2 1/100', 'length 2 381/1250', 'red marble', None)
     """
+    counted, per, other = f" {_RATES.get(words, words)}".replace("/", " per ").partition(" per ")
+    if per:
+        return _rate(unit_of(counted) if counted.strip() else "", unit_of(other, power))
     names = words.replace(".", " ").split()
     while names and (names[0].lower() in _POWERS or names[-1].lower() in _POWERS):
         place = 0 if names[0].lower() in _POWERS else -1
@@ -82,8 +86,12 @@ def unit_of(words: str, power: int = 1) -> str | None:
         return None
     if " ".join(singular) in _COUNTS:
         return ""
-    plural = known or "per" in names or "/" in words or any(map(_is_plural, names))
+    plural = known or any(map(_is_plural, names))
     return " ".join([*singular, *([str(power)] if power > 1 else [])]) if plural else None
+
+
+def _rate(counted: str | None, other: str | None) -> str | None:
+    return None if counted is None or not other else f"{counted} per {other}".strip()
 
 
 def _is_plural(name: str) -> bool:
@@ -92,7 +100,6 @@ def _is_plural(name: str) -> bool:
         "men",
         "women",
         "children",
-        "mph",
     )
 
 
@@ -109,6 +116,10 @@ def ratio(unit: str, other: str) -> Fraction | None:
     """
     if unit == other:
         return Fraction(1)
+    if " per " in unit and " per " in other:
+        pairs = zip(unit.split(" per "), other.split(" per "), strict=False)
+        above, below = (ratio(*pair) for pair in pairs)
+        return above / below if above and below else None
     mine, its = unit.split(), other.split()
     if len(mine) != 3 or len(its) != 3 or mine[:2] != its[:2] or mine[0] not in _KNOWN:
         return None

@@ -21,6 +21,7 @@ _TYPED = str.maketrans(
         **dict.fromkeys("\u0085\u2028\u2029\v\f", "\n"),
     }
 )
+_TICKS = dict.fromkeys(map(ord, "✓✔✅☑"), " ")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9_-]{0,20}\s?/?>|<\|[A-Za-z_]{1,30}\|>")
 _LINE_TAG = re.compile(r"<br\s?/?>", re.I)
 _FENCE = re.compile(r"```[ \t]*[A-Za-z+]*(?=\s|$)")
@@ -87,12 +88,13 @@ def _closes(line: str, start: int, end: int) -> bool:
 
 
 def unmarked(text: str) -> str:
-    """A text in keyboard signs without Markdown, and without LaTeX's boxes, fonts and braces.
+    """A text in keyboard signs without Markdown and ticks, and without LaTeX's boxes, fonts and
+    braces.
 
     >>> unmarked(r"**\\text{B}**")
     ' B'
     """
-    text = _LINE_MARK.sub("", without_markdown(typed(text)))
+    text = _LINE_MARK.sub("", without_markdown(typed(text).translate(_TICKS)))
     text = _UNDERLINE.sub("", _EMPHASIS.sub("", text))
     if "\\\\" in text:
         text = _BACKSLASHES.sub(lambda match: f"\\{match[1]}" if match[1] else "\n", text)
