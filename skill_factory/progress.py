@@ -80,7 +80,7 @@ class Progress:
 
     def show(self, tally: Tally) -> None:
         """Show how far it is."""
-        done = tally.had + tally.answered + tally.failed
+        done = self.total - _left(self.total, tally)
         if not self._bar.disable:
             self._bar.n = done
             self._bar.set_postfix_str(self.line(tally))
@@ -104,7 +104,7 @@ class Progress:
             parts.append(f"failed {tally.failed:,}")
         if tally.troubles:
             parts.append(f"sent again {tally.retried:,} ({tally.last_trouble[:60]})")
-        left = self.total - tally.had - tally.answered - tally.failed
+        left = _left(self.total, tally)
         if tally.attempts_per_second:
             parts.append(f"{_span(left / tally.attempts_per_second)} left")
         return ", ".join(parts)
@@ -119,6 +119,10 @@ class Progress:
             for answer in answers:
                 self._found += self._good(ask, answer)
                 self._judged += 1
+
+
+def _left(total: int, tally: Tally) -> int:
+    return total - tally.had - tally.skipped - tally.answered - tally.failed
 
 
 def _span(seconds: float) -> str:
