@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from skill_factory.errors import SkillFactoryError
@@ -90,7 +91,8 @@ class Sampling:
     seed: int | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
-    def settings(self) -> dict[str, Any]:
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
         """What is set, by the names in a request's body."""
         named = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "seed")
         given = {name: getattr(self, name) for name in named} | {"stop": list(self.stop) or None}

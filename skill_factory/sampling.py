@@ -162,7 +162,7 @@ class Tally:
 
 def key_of(model: Identified, sampling: Sampling, messages: Messages) -> bytes:
     """The digest of everything that reaches the model, 32 bytes, but for a sample's index."""
-    return sha256(_json([model.identity, sampling.settings(), messages])).digest()
+    return sha256(_json([model.identity, sampling.settings, messages])).digest()
 
 
 def runs(idxs: Iterable[int]) -> list[range]:
@@ -251,11 +251,11 @@ class _Digests:
     def __init__(self, model: Identified, sampling: Sampling) -> None:
         self._sampling = sampling
         self._model = _digest(model.identity)
-        self._settings = _digest(sampling.settings())
+        self._settings = _digest(sampling.settings)
 
     def of(self, ask: Ask) -> Asked:
         drawn = ask.drawn(self._sampling)
-        settings = self._settings if drawn is self._sampling else _digest(drawn.settings())
+        settings = self._settings if drawn is self._sampling else _digest(drawn.settings)
         return Asked(_digest(ask.messages), self._model, settings)
 
 

@@ -129,7 +129,7 @@ class OpenAIModel:
     def request(self, messages: Messages, sampling: Sampling, n: int) -> dict[str, Any]:
         """The body of a request."""
         many = {"n": n} if n > 1 else {}
-        return {"model": self.model, "messages": messages} | many | sampling.settings()
+        return {"model": self.model, "messages": messages, **many, **sampling.settings}
 
     async def complete(self, messages: Messages, sampling: Sampling, n: int) -> list[Completion]:
         """As `Model` has it. From the first time on that the server gives fewer than `n` at once,
@@ -253,8 +253,10 @@ class OpenAIModel:
         parts = urlsplit(self._url)
         # Looked up once: aiohttp's `trust_env` does it for each request, and reads ~/.netrc too.
         proxies = {} if proxy_bypass(parts.netloc) else getproxies()
+        secure = any(there.startswith("https") for there in (self._url, *proxies.values()))
+        trust = _trusted() if secure else True
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=_trusted()),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=trust),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=proxies.get(parts.scheme) or proxies.get("all"),
             max_line_size=_HEADER,

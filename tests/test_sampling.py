@@ -4,21 +4,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from model_server import Fault, Server, serve
+from model_server import FORMS, SPOILT, Fault, Server, serve
 
 from skill_factory.errors import SkillFactoryError
 from skill_factory.journal import Journal
@@ -60,10 +63,11 @@ def gather(
                     wanted, model, sampling, journal, settings=pace, progress=progress
                 )
                 assert tally.asked == tally.answered + tally.failed
-                assert tally.had + tally.asked == sum(ask.count for ask in wanted)
+                assert tally.had + tally.skipped + tally.asked == sum(ask.count for ask in wanted)
+                assert tally.refused.total() <= tally.failed
                 assert tally.reasons.total() == tally.asked
                 assert tally.finish_reasons.total() == tally.answered
-                if not tally.failed:
+                if not tally.failed + tally.skipped:
                     for ask in wanted:
                         found = journal.read(key_of(model, sampling, ask.messages), ask.count)
                         assert [idx for idx, _ in found] == list(range(ask.count))
@@ -123,6 +127,67 @@ def test_after_every_fault_each_sample_is_there_once(
     assert (again.had, again.asked, server.asked) == (60 * count, 0, before)
 
 
+@pytest.mark.parametrize("when", [{"times": 1}, {"every": 7, "times": 5}], ids=["first", "later"])
+@pytest.mark.parametrize("name", SPOILT)
+def test_an_answer_that_is_none_is_asked_for_again(
+    server: Server, tmp_path: Path, name: str, when: dict[str, Any]
+) -> None:
+    server.faults = [Fault(name, **when)]
+    tally = gather(server, tmp_path / "j", asks(60, 1))
+    assert (tally.answered, tally.failed, tally.retried) == (60, 0, when["times"])
+    assert set(server.answered().values()) == {1}
+    assert rows_of(tmp_path / "j") == 60
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_answers_that_are_never_any_end_the_run_in_one_line(
+    server: Server, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.faults = [Fault(name)]
+    with pytest.raises(ModelError, match="no answer for too long; the last trouble: ") as caught:
+        gather(server, tmp_path / "j", asks(60, 1), pace=replace(QUICK, patience=0.3))
+    assert "\n" not in str(caught.value)
+    gc.collect()
+    assert not caplog.records
+    assert rows_of(tmp_path / "j") == 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    "when", [{"times": 1}, {"every": 7}, {}], ids=["first", "now and then", "always"]
+)
+@pytest.mark.parametrize("name", FORMS)
+def test_an_answer_in_another_form_is_an_answer(
+    server: Server, tmp_path: Path, name: str, when: dict[str, Any], count: int
+) -> None:
+    server.faults = [Fault(name, **when)]
+    tally = gather(server, tmp_path / "j", asks(30, count))
+    assert (tally.answered, tally.failed, tally.retried) == (30 * count, 0, 0)
+    assert set(server.answered().values()) == {count}
+    assert server.asked == 30
+    assert rows_of(tmp_path / "j") == 30 * count
+
+
+def rows_of(path: Path) -> int:
+    """How many samples there are in a journal's file, each once."""
+    with closing(sqlite3.connect(path)) as database:
+        (rows,) = database.execute("SELECT count(*) FROM samples").fetchone()
+        (names,) = database.execute("SELECT count(*) FROM (SELECT DISTINCT key, idx FROM samples)")
+    assert rows == names[0]
+    return int(rows)
+
+
+def test_requests_that_fail_together_are_one_line(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.latency, server.faults = 0.05, [Fault(401, message="the key has expired")]
+    with pytest.raises(ModelError, match="wants a key"):
+        gather(server, tmp_path / "j", asks(60, 1))
+    assert server.asked >= 16
+    gc.collect()
+    assert not caplog.records
+
+
 def test_retry_after_pauses_all_requests(server: Server, tmp_path: Path) -> None:
     server.faults = [Fault(429, times=1, headers={"retry-after": "0.5"})]
     start = time.time()
@@ -144,8 +209,25 @@ def test_a_server_that_asks_for_more_than_our_patience_ends_the_run(
     server: Server, tmp_path: Path
 ) -> None:
     server.faults = [Fault(429, headers={"retry-after": "86400"})]
-    with pytest.raises(ModelError, match="no answer for too long; the last trouble: status 429"):
+    with pytest.raises(
+        ModelError,
+        match=r"no answer for too long; the last trouble: status 429: as asked for; it asks to be "
+        r"left alone for 86,400 s, the patience is 20 s",
+    ):
         gather(server, tmp_path / "j", asks(40, 1))
+
+
+@pytest.mark.parametrize("said", ["Fri, 31 Dec 99999 23:59:59 GMT", "1e400", "9" * 400])
+def test_a_wait_without_an_end_ends_the_run(server: Server, tmp_path: Path, said: str) -> None:
+    server.faults = [Fault(429, headers={"retry-after": said})]
+    with pytest.raises(ModelError, match="asks to be left alone for"):
+        gather(server, tmp_path / "j", asks(40, 1))
+
+
+@pytest.mark.parametrize("said", ["soon", "nan", "-5", "", "Fri, 32 Foo 2026 25:61:61 XYZ"])
+def test_a_wait_that_cannot_be_read_is_none(server: Server, tmp_path: Path, said: str) -> None:
+    server.faults = [Fault(429, times=2, headers={"retry-after": said})]
+    assert gather(server, tmp_path / "j", asks(40, 1)).answered == 40
 
 
 def test_too_many_requests_lower_how_many_are_in_flight(server: Server, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def bare(url: str, total: int, mark: str) -> None:
 
         async def work() -> None:
             for ask in left:
-                body = {"model": "tiny", "messages": ask.messages} | SAMPLING.settings()
+                body = {"model": "tiny", "messages": ask.messages, **SAMPLING.settings}
                 async with session.post(f"{url}/chat/completions", json=body) as response:
                     answer = await response.json()
                 assert answer["choices"][0]["message"]["content"]
