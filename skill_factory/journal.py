@@ -69,6 +69,9 @@ _COLUMNS = (
     "key, idx, text, finish_reason, prompt_tokens, completion_tokens, seconds, reasoning, checksum"
 )
 
+_FAULTS = (sqlite3.Error, UnicodeError, OverflowError)
+"""What SQLite raises: the latter two for what it cannot store, or no longer read."""
+
 Name = tuple[str, ...]
 
 
@@ -138,8 +141,7 @@ class Journal:
             self._news.notify()
         self._writer.join()
         try:
-            if not self._broken:
-                self.flush()
+            self.flush()
         finally:
             self._database.close()
 
@@ -164,7 +166,9 @@ class Journal:
         return len(self._waiting) > BEHIND
 
     def flush(self) -> None:
-        """Write what waits; raises `OutputError`."""
+        """Write what waits; raises `OutputError`, also for what could not be written before."""
+        if self._broken:
+            raise self._broken
         with self._lock:
             self._commit()
 
@@ -259,10 +263,8 @@ class Journal:
         with self._lock:
             try:
                 yield
-            except sqlite3.Error as error:
-                raise InputError(
-                    f"{self.path} is damaged: {error}; bring back a copy of it, or begin a new run"
-                ) from None
+            except _FAULTS as error:
+                raise self._damaged(error) from None
 
     def _open(self) -> sqlite3.Connection:
         database = None
@@ -275,18 +277,26 @@ class Journal:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._prepare(database)
             return database
-        except (sqlite3.Error, InputError) as error:
+        except (*_FAULTS, InputError) as error:
             if database is not None:
                 database.close()
             if isinstance(error, InputError):
                 raise
-            if error.sqlite_errorname == "SQLITE_NOTADB":
+            name = getattr(error, "sqlite_errorname", "")  # none: the error itself is damaged
+            if name == "SQLITE_NOTADB":
                 raise InputError(f"{self.path} is not a journal: another path, please") from None
-            if error.sqlite_errorname == "SQLITE_BUSY":
+            if name == "SQLITE_BUSY":
                 raise OutputError(
                     f"{self.path} is in use by another process: wait until that run has ended"
                 ) from None
+            if name in ("", "SQLITE_CORRUPT", "SQLITE_ERROR"):
+                raise self._damaged(error) from None
             raise OutputError(f"{self.path} cannot be written: {error}") from None
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self.path} is damaged: {error}; bring back a copy of it, or begin a new run"
+        )
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         """Make the tables of a new journal, or see that these are a journal's, of our version."""
@@ -339,7 +349,7 @@ class Journal:
             self._database.execute("BEGIN")
             self._database.executemany(statement, rows)
             self._database.execute("COMMIT")
-        except (sqlite3.Error, UnicodeError, OverflowError) as error:
+        except _FAULTS as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise OutputError(

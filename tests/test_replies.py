@@ -264,15 +264,16 @@ def test_an_error_of_nulls_is_none(body: Any, there: bool) -> None:
     assert (told_error(body) is not None) is there
 
 
+NAMES = [
+    *("choices", "index", "message", "content", "finish_reason", "error", "usage", "type", "text"),
+    *("thinking", "reasoning", "code", "prompt_tokens", "completion_tokens"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "choices index message content finish_reason error usage type text thinking "
-                "reasoning code prompt_tokens completion_tokens".split()  # noqa: SIM905
-            ),
+            st.sampled_from(NAMES),
             inner,
             max_size=5,
         )
