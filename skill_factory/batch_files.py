@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skill_factory.errors import InputError
-from skill_factory.journal import Journal, Sample
-from skill_factory.models import Completion, Kind, Sampling, Trouble
-from skill_factory.replies import error_message, read_answer, told_error
+from skill_factory.journal import Journal, Refused, Sample
+from skill_factory.models import Completion, Kind, Refusal, RefusedError, Sampling, Trouble
+from skill_factory.replies import error_message, filters, read_answer, told_error
 from skill_factory.sampling import Ask, lacking, runs, seeded
 from skill_factory.servers import OpenAIModel
 from skill_factory.store import new_file
@@ -173,15 +173,18 @@ def _lines(source: Iterable[str], taken: Taken) -> Iterator[_Line]:
 def _take(lines: list[_Line], journal: Journal, taken: Taken) -> None:
     keys = [line.key for line in lines]
     have, counts = journal.have(keys), journal.written(keys)
+    refused: dict[bytes, Refused] = {}
     for key, run, line in lines:
         if run.stop > counts.get(key, 0):
             taken.unknown += 1
             continue
         try:
             answers = _answers(line)
-        except Trouble as trouble:
+        except (Trouble, RefusedError) as error:
             taken.failed += 1
-            taken.failures[str(trouble)] += 1
+            taken.failures[str(error)] += 1
+            if isinstance(error, RefusedError):
+                refused[key] = Refused(error.reason, str(error))
             continue
         there = have.setdefault(key, set())
         for idx, answer in zip(run, answers, strict=False):  # a service may give fewer, or more
@@ -194,12 +197,14 @@ def _take(lines: list[_Line], journal: Journal, taken: Taken) -> None:
             taken.finish_reasons[answer.finish_reason] += 1
             taken.prompt_tokens += answer.prompt_tokens or 0
             taken.completion_tokens += answer.completion_tokens or 0
+    journal.note_refused(refused)
     if journal.behind:
         journal.flush()
 
 
 def _answers(line: dict[str, Any]) -> list[Completion]:
-    """The completions of a line; raises `Trouble` if it has none.
+    """The completions of a line; raises `Trouble` if it has none, `RefusedError` if its prompt did
+    not get past a content filter.
 
     OpenAI: {"response": {"status_code", "request_id", "body"}, "error": null}, with the error in
     the body, or {"response": null, "error": {"code", "message"}} for what never ran. vLLM
@@ -212,5 +217,8 @@ def _answers(line: dict[str, Any]) -> list[Completion]:
     status = response.get("status_code", 200)
     if error or status != 200 or told_error(body) or not isinstance(body, dict):
         said = error or body or f"status {status}"
-        raise Trouble(Kind.FAULTY, error_message(said))
+        message = error_message(said)
+        if filters(status, json.dumps(said)):
+            raise RefusedError(message, status, Refusal.CONTENT_FILTER)
+        raise Trouble(Kind.FAULTY, message)
     return read_answer(body, 0.0)

@@ -263,11 +263,16 @@ def count_choices(answer: Any) -> int:
 # -- errors ---------------------------------------------------------------------------------------
 
 
+def filters(status: object, text: str) -> bool:
+    """Whether an error is a content filter's."""
+    return status in (400, 403, 422, 451) and _FILTERED.search(text) is not None
+
+
 def refusal(who: str, status: int, text: str, said: str, retry_after: str | None) -> Exception:
     """What an error status means, where no key and no name is at fault; `said` is the error's
     message as it may be shown, `text` all of it, `who` the server."""
     told = f"status {status}: {said}"
-    if status in (400, 403, 422, 451) and _FILTERED.search(text):
+    if filters(status, text):
         return RefusedError(f"{who} filters a prompt ({told})", status, Refusal.CONTENT_FILTER)
     if status in (400, 413, 422, 500) and _TOO_LONG.search(text):
         return TooLongError(

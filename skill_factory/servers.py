@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import os
@@ -71,8 +72,8 @@ class OpenAIModel:
     `model` None: the only one that the server has, once `preflight` has looked. `api_key_env` names
     the environment variable with the key; none need be there for servers without one. `timeout` is
     in seconds, for a whole request. `identity` stands in the journal's keys for the server's
-    address and the model's name: give the old one when the same model has moved. `note` is called,
-    once for each, with what is odd about the answers.
+    address and the model's name: give the old one when the same model has moved. A reply has at
+    most `largest` bytes, unpacked. `note` is called, once for each, with what is odd about answers.
 
     Proxies and certificates are those of the environment. Use it in one event loop only.
     """
@@ -85,11 +86,13 @@ class OpenAIModel:
         api_key_env: str = "OPENAI_API_KEY",
         timeout: float = 600.0,
         identity: str | None = None,
+        largest: int = _LARGEST,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.model = model
         self.timeout = timeout
         self.note = note
+        self._largest = largest
         self._env = api_key_env
         self._key = os.environ.get(api_key_env, "").strip()
         try:
@@ -226,11 +229,17 @@ class OpenAIModel:
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _CONNECT))
         for _ in range(_HOPS):
             async with self._session.request(
-                method, url, data=body, headers=self._headers, timeout=limits, allow_redirects=False
+                method,
+                url,
+                data=_payload(body),
+                headers=self._headers,
+                timeout=limits,
+                allow_redirects=False,
             ) as response:
                 there = response.headers.get("location")
                 if response.status not in _MOVED or not there:
-                    return _Reply(response.status, response.headers, await _read(response))
+                    read = await _read(response, self._largest)
+                    return _Reply(response.status, response.headers, read)
             url = self._followed(url, there)
         raise ModelError(f"{self._url} sends requests round in circles: give its real address")
 
@@ -311,14 +320,19 @@ class OpenAIModel:
             self.note(text)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body as aiohttp wants it: a large one in parts, so that other requests go on."""
+    return io.BytesIO(body) if body and len(body) > 1 << 20 else body
+
+
+async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
     """The body of a response; raises `ClientPayloadError` for one that is cut or has no end."""
     chunks, size = list[bytes](), 0
     while chunk := await response.content.readany():
         chunks.append(chunk)
         size += len(chunk)
-        if size > _LARGEST:
-            raise aiohttp.ClientPayloadError(f"a reply of more than {_LARGEST >> 20} MiB")
+        if size > largest:
+            raise aiohttp.ClientPayloadError(f"a reply of more than {largest:,} bytes")
     return b"".join(chunks)
 
 

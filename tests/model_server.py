@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 _WORDS = ("so", "we", "try", "and", "see", "that", "it", "is", "not", "what", "was", "asked", "for")
 
@@ -83,6 +84,8 @@ class Server:
     """The answer to a request's body, given the sample's number; None: words from its digest."""
     faults: list[Fault] = field(default_factory=list)
     log: list[Answered] = field(default_factory=list)
+    paths: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
     asked: int = 0
     """Chat requests that came, answered or not."""
     busy: int = 0
@@ -132,6 +135,7 @@ class Server:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
@@ -143,7 +147,9 @@ class Server:
                     }
                     body = await reader.readexactly(int(headers.get("content-length", 0)))
                     method, path, _ = first.split(" ")
-                    await self._answer(writer, f"{method} {path}", headers, body)
+                    self.paths[path] += 1
+                    # A proxy is asked with the whole address.
+                    await self._answer(writer, f"{method} {urlsplit(path).path}", headers, body)
                     await writer.drain()
         except asyncio.CancelledError:  # the loop is closing
             pass
@@ -154,9 +160,10 @@ class Server:
     async def _answer(
         self, writer: asyncio.StreamWriter, line: str, headers: dict[str, str], body: bytes
     ) -> None:
-        if self.key is not None and headers.get("authorization") != f"Bearer {self.key}":
+        given = headers.get("authorization", "")
+        if self.key is not None and given not in (f"Bearer {self.key}", f"Basic {self.key}"):
             # Some servers show the key they were given.
-            message = f"Incorrect API key provided: {headers.get('authorization', '')[7:]}"
+            message = f"Incorrect API key provided: {given[7:]}"
             _send(writer, 401, _error(message, "invalid_api_key"))
         elif line == "GET /v1/models" and self.lists:
             data = [{"id": name, "object": "model", "owned_by": "us"} for name in self.models]
@@ -310,6 +317,7 @@ FORMS: dict[str, Spoil] = {
     "usage in a list": _with(usage=[1, 2]),
     "usage of words": _with(usage={"prompt_tokens": "many", "completion_tokens": -1}),
     "null error": _with(error={"message": None, "code": None}),
+    "other model": _with(model="other\ud800"),
     "gzip": lambda answer: gzip.compress(_encoded(answer)),
 }
 """What is a right answer all the same, by name."""

@@ -226,3 +226,18 @@ def test_lines_of_any_shape_are_counted(tmp_path: Path) -> None:
         )
         taken = read_responses(answers, journal)
     assert (taken.new, taken.failed, taken.broken) == (0, len(odd), 1)
+
+
+def test_what_a_content_filter_stopped_is_not_asked_for_again(tmp_path: Path) -> None:
+    requests, answers, wanted = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl", asks(5, 2)
+    with the_model() as model, Journal(tmp_path / "j") as journal:
+        write_requests(requests, wanted, model, SAMPLING, journal)
+        lines = [of_openai(request) for request in written(requests)]
+        error = {"message": "The response was filtered", "code": "content_filter"}
+        lines[3]["response"] = {"status_code": 400, "body": {"error": error}}
+        taken = read_responses(write_lines(answers, lines), journal)
+        assert (taken.new, taken.failed) == (8, 1)
+        again = write_requests(requests, wanted, model, SAMPLING, journal)
+        assert (again.samples, again.had, again.refused) == (0, 8, 2)
+        again = write_requests(requests, wanted, model, SAMPLING, journal, retry=True)
+        assert (again.samples, again.had, again.refused) == (2, 8, 0)
