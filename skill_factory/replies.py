@@ -59,6 +59,9 @@ _FAILED = {"error", "abort", "aborted", "insufficient_system_resource"}
 _EXTRA = re.compile(r"\b(top_k|repetition_penalty|max_tokens|temperature|top_p|seed|grammar)\b")
 """Settings that some servers refuse."""
 
+_DECODER = json.JSONDecoder(strict=False)
+"""Takes line breaks within texts, which some servers leave as they are."""
+
 _LONGEST = 1e9
 """Seconds: what asks for a longer wait, or for one without an end, asks for this."""
 
@@ -72,11 +75,10 @@ def parse(data: bytes) -> Any:
     >>> parse('{"a": "ü"}'.encode("utf-16"))
     {'a': 'ü'}
     """
+    # An answer may be cut off in the middle of a character.
+    text = data.decode(json.detect_encoding(data), errors="replace")
     try:
-        try:
-            return json.loads(data, strict=False)
-        except UnicodeDecodeError:  # an answer that was cut off in the middle of a character
-            return json.loads(data.decode(errors="replace"), strict=False)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise Trouble(Kind.FAULTY, "an answer that is no JSON") from None
 

@@ -50,6 +50,8 @@ _WINDOW = 30.0
 """Seconds over which rates are measured."""
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 NEW = "not asked before"
 """Why most samples are asked for."""
 
@@ -264,7 +266,7 @@ def _digest(value: object) -> bytes:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 async def collect(

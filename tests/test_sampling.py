@@ -11,6 +11,8 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from bisect import bisect
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from model_server import FORMS, SPOILT, Fault, Server, serve
 
 from skill_factory.errors import SkillFactoryError
@@ -187,6 +190,42 @@ def test_requests_that_fail_together_are_one_line(
     assert server.asked >= 16
     gc.collect()
     assert not caplog.records
+
+
+def test_a_full_disk_is_one_line_however_many_requests_meet_it(
+    server: Server, tmp_path: Path
+) -> None:
+    code = (
+        "import asyncio, resource, signal, sys; from pathlib import Path\n"
+        "from test_sampling import asks, QUICK, SAMPLING\n"
+        "from skill_factory.journal import Journal\n"
+        "from skill_factory.sampling import collect\n"
+        "from skill_factory.servers import OpenAIModel\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "async def work():\n"
+        "    model = OpenAIModel(sys.argv[1], 'tiny')\n"
+        "    try:\n"
+        "        with Journal(Path(sys.argv[2])) as journal:\n"
+        "            await collect(asks(900, 4), model, SAMPLING, journal, settings=QUICK)\n"
+        "    finally: await model.close()\n"
+        "try: asyncio.run(work())\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    server.latency = 0.01
+    done = subprocess.run(
+        [sys.executable, "-c", code, server.url, str(tmp_path / "j")],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith(f"OutputError {tmp_path / 'j'} cannot be written: "), done
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+    tally = gather(server, tmp_path / "j", asks(900, 4))
+    assert tally.had > 0
+    assert rows_of(tmp_path / "j") == 3600
 
 
 def test_retry_after_pauses_all_requests(server: Server, tmp_path: Path) -> None:
