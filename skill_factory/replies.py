@@ -62,6 +62,9 @@ _EXTRA = re.compile(r"\b(top_k|repetition_penalty|max_tokens|temperature|top_p|s
 _DECODER = json.JSONDecoder(strict=False)
 """Takes line breaks within texts, which some servers leave as they are."""
 
+_SHOWN = 2000
+"""Signs of an error that are looked at for a line."""
+
 _LONGEST = 1e9
 """Seconds: what asks for a longer wait, or for one without an end, asks for this."""
 
@@ -75,12 +78,25 @@ def parse(data: bytes) -> Any:
     >>> parse('{"a": "ü"}'.encode("utf-16"))
     {'a': 'ü'}
     """
-    # An answer may be cut off in the middle of a character.
-    text = data.decode(json.detect_encoding(data), errors="replace")
     try:
-        return _DECODER.decode(text)
+        return _DECODER.decode(decoded(data))
     except (ValueError, RecursionError):
         raise Trouble(Kind.FAULTY, "an answer that is no JSON") from None
+
+
+def decoded(data: bytes) -> str:
+    """The text of a body that is JSON, or else UTF-8; it may end in the middle of a character."""
+    return data.decode(json.detect_encoding(data), errors="replace")
+
+
+def one_line(text: str) -> str:
+    """A text that others wrote as one short line for a person, whatever is in it.
+
+    >>> one_line("no\\n such \\x1b[31mkey\\x00")
+    'no such [31mkey'
+    """
+    shown = "".join(sign if sign.isprintable() else " " for sign in text[:_SHOWN])
+    return " ".join(shown.split())[:300] or "no reason given"
 
 
 def storable(text: str) -> str:
@@ -117,10 +133,9 @@ def error_message(body: Any) -> str:
     while isinstance(body, dict) and (inner := _said(body)):
         body = inner
     try:
-        text = str(body)
+        return one_line(str(body))
     except RecursionError:
-        text = "an error that is nested too deeply"
-    return storable(" ".join(text.split())[:300]) or "no reason given"
+        return "an error that is nested too deeply"
 
 
 def _said(body: dict[str, Any]) -> Any:

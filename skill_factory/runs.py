@@ -363,7 +363,8 @@ class Run:
             about = estimate(self.asks(), model, sampling, journal, self._retry)
             self.say(f"sample: {self._told(about)}")
             first = [ask for ask in [longest(self.asks())] if ask]
-            with Progress("sample", about.samples + about.had, self._is_right, "right") as shown:
+            total = about.samples + about.had + about.refused
+            with Progress("sample", total, self._is_right, "right") as shown:
                 # Alone and first: what does not fit the model's context is known before the rest.
                 ahead = await self._collect(first, model, sampling, journal)
                 tally = await self._collect(self.asks(), model, sampling, journal, shown)

@@ -30,7 +30,9 @@ from skill_factory.models import (
 )
 from skill_factory.replies import (
     count_choices,
+    decoded,
     error_message,
+    one_line,
     parse,
     read_answer,
     refusal,
@@ -203,7 +205,7 @@ class OpenAIModel:
         if error is not None and not answer.get("choices"):  # some send errors with status 200
             code = error.get("code") if isinstance(error, dict) else None
             status = code if isinstance(code, int) and 400 <= code < 600 else 500
-            raise self._refused(status, data.decode(errors="replace"), None)
+            raise self._refused(status, decoded(data), None)
         return answer, time.monotonic() - start
 
     async def _asked(self, method: str, path: str, body: bytes | None, seconds: float) -> bytes:
@@ -218,8 +220,8 @@ class OpenAIModel:
             said = f"the connection failed: {self._line(_told(error))}"
             raise Trouble(Kind.FAULTY, said) from None
         if reply.status >= 300:
-            text = reply.body.decode(errors="replace")
-            raise self._refused(reply.status, text, reply.headers.get("retry-after"))
+            header = reply.headers.get("retry-after")
+            raise self._refused(reply.status, decoded(reply.body), header)
         return reply.body
 
     async def _sent(self, method: str, url: str, body: bytes | None, seconds: float) -> _Reply:
@@ -293,7 +295,7 @@ class OpenAIModel:
         """One short line, without the key."""
         if self._key:
             text = text.replace(self._key, "***")
-        return storable(" ".join(text.split())[:300]) or "no reason given"
+        return one_line(text)
 
     def _look_at(self, answer: dict[str, Any], answers: Sequence[Completion]) -> None:
         """Note what is odd about some answers."""
@@ -357,6 +359,11 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _told(error: Exception) -> str:
+    """What went wrong with a connection; aiohttp's own words show an address with its query."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.status} {error.message}"
     return str(error) or type(error).__name__
 
 

@@ -157,3 +157,32 @@ def test_a_run_goes_on_without_what_is_refused(tmp_path: Path) -> None:
     for name in ("attempts", "graded", "annotated"):
         one, two = (tmp_path / place / f"{name}.parquet" for place in ("smooth", "run"))
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_reasoning_parser_that_takes_everything_is_said_once(tmp_path: Path) -> None:
+    with serve(Server(speak=speak)) as server:
+        server.faults = [Fault("reasoning alone", every=2)]
+        said = go(tmp_path / "run", config(server), "--to", "sample")
+    assert said.count("Note: ") == 1
+    assert "the server's reasoning parser took it" in said
+    assert losses(tmp_path / "run", "sample", "samples") == {}
+
+
+def test_reflections_that_are_refused_are_counted_as_such(tmp_path: Path) -> None:
+    with serve(Server(speak=speak)) as server:
+        settings = config(server)
+        go(tmp_path / "run", settings, "--to", "grade")
+        server.faults = [replace(FILTER, every=9)]
+        said = go(tmp_path / "run", settings, "--to", "reflect")
+        lost = losses(tmp_path / "run", "reflect", "reflections")
+        assert lost["content_filter"] > 0
+        assert "missing" not in lost
+        assert "content_filter: " in said
+        asked = server.asked
+        said = go(tmp_path / "run", settings, "--to", "reflect")
+        assert "is up to date" in said
+        assert server.asked == asked
+        server.faults.clear()
+        again = settings | {"model": settings["model"] | {"retry_refused": True}}
+        go(tmp_path / "run", again, "--to", "reflect")
+        assert "content_filter" not in losses(tmp_path / "run", "reflect", "reflections")

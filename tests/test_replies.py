@@ -19,7 +19,7 @@ from skill_factory.models import (
     TooLongError,
     Trouble,
 )
-from skill_factory.replies import error_message, parse, read_answer, refusal, told_error
+from skill_factory.replies import decoded, error_message, parse, read_answer, refusal, told_error
 
 
 def meaning(status: int, body: Any) -> Exception:
@@ -303,3 +303,12 @@ def test_any_bytes_are_json_or_a_trouble(data: bytes) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_json_comes_in_every_unicode(encoding: str) -> None:
     assert parse('{"a": "ü"}'.encode(encoding)) == {"a": "ü"}
+
+
+def test_an_error_is_one_line_in_any_encoding() -> None:
+    said = json.dumps({"error": {"message": "no\n\x1b[31msuch\x00 thing \ud800"}})
+    for encoding in ("utf-8", "utf-16", "utf-32"):
+        text = decoded(said.encode(encoding))
+        assert error_message(text) == "no [31msuch thing"
+    assert error_message("") == "no reason given"
+    assert len(error_message("x y" * 10_000)) == 300

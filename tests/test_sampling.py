@@ -417,6 +417,11 @@ def test_a_server_that_is_there_passes(server: Server, monkeypatch: pytest.Monke
     assert asyncio.run(_look(server.url, "tiny"))
 
 
+def test_a_model_may_have_any_name(server: Server) -> None:
+    server.models = ("half \ud800 and ü",)
+    assert asyncio.run(_look(server.url, None)) == f"{server.url} half ? and ü"
+
+
 def test_no_server_and_no_address_are_told(server: Server) -> None:
     server.die()
     with pytest.raises(ModelError, match=f"no server answers at {server.url} .*start it"):
