@@ -319,9 +319,7 @@ class _Collection:
         self.left = 0  # jobs that have not ended: ready, delayed and in flight
         self.taken: dict[bytes, set[int]] = {}  # by key, the indices of these and of `ended`
         self.ended: list[_Job] = []  # since the last look into the journal
-        self.refused: dict[bytes, RefusedError] = {}
-        self.blamed = 0  # of these, those for which the settings may be to blame
-        self.unnoted: dict[bytes, Refused] = {}  # of these, what the journal has yet to know
+        self.refusals = _Refusals()
         self.good = 0  # requests that were answered
         self.tasks: set[asyncio.Task[None]] = set()
         self.fatal: BaseException | None = None
@@ -352,7 +350,7 @@ class _Collection:
                 task.cancel()
             await asyncio.gather(ticker, *self.tasks, return_exceptions=True)
             await asyncio.to_thread(self.journal.flush)
-            await asyncio.to_thread(self.journal.note_refused, self._news_of_refused())
+            await asyncio.to_thread(self._note_refused, self.refusals.news(self._evidence))
         self._see_settings(2)
         self._measure()
         progress(self.tally)
@@ -368,7 +366,7 @@ class _Collection:
                 del self.taken[job.key]
         self.ended.clear()
         # In a thread: a disk may take its time, and requests are in flight.
-        found = await asyncio.to_thread(self._lacking, asks, self._news_of_refused())
+        found = await asyncio.to_thread(self._lacking, asks, self.refusals.news(self._evidence))
         for ask, key, absent, reason, refused in found:
             idxs = absent - self.taken.get(key, set())  # a prompt may be asked for twice
             self.tally.had += ask.count - len(idxs) - refused
@@ -380,18 +378,18 @@ class _Collection:
                 self._queue(_Job(ask, key, run) for run in runs(idxs))
 
     def _lacking(self, asks: list[Ask], refused: dict[bytes, Refused]) -> list[Lacking]:
-        if refused:
-            self.journal.note_refused(refused)
+        self._note_refused(refused)
         retry = self.pace.retry_refused
         return lacking(asks, self.model, self.sampling, self.journal, retry)
 
-    def _news_of_refused(self) -> dict[bytes, Refused]:
-        """What the journal is to be told of: not what the settings may be to blame for."""
-        known = self.blamed < self.good + self.tally.had
-        news = {k: why for k, why in self.unnoted.items() if known or why.reason != Refusal.REFUSED}
-        for key in news:
-            del self.unnoted[key]
-        return news
+    def _note_refused(self, refused: dict[bytes, Refused]) -> None:
+        if refused:
+            self.journal.note_refused(refused)
+
+    @property
+    def _evidence(self) -> int:
+        """How much there is to say that the settings are good."""
+        return self.good + self.tally.had
 
     def _queue(self, jobs: Iterable[_Job]) -> None:
         for job in jobs:
@@ -428,8 +426,8 @@ class _Collection:
 
     async def _ask(self, job: _Job) -> None:
         """Send one request, and see to what comes of it."""
-        if job.key in self.refused:
-            self._refuse(job, self.refused[job.key])
+        if job.key in self.refusals.errors:
+            self._refuse(job, self.refusals.errors[job.key])
             return
         sampling = seeded(job.ask.drawn(self.sampling), job.run[0])
         started = time.monotonic()
@@ -495,10 +493,7 @@ class _Collection:
     def _refuse(self, job: _Job, error: RefusedError) -> None:
         """Count what the server will not answer, and leave out what else is asked of the prompt.
         Raises `ModelError` if that is the settings' fault."""
-        if job.key not in self.refused:
-            self.refused[job.key] = error
-            self.unnoted[job.key] = Refused(error.reason, str(error))
-            self.blamed += error.reason is Refusal.REFUSED
+        self.refusals.add(job.key, error)
         self.tally.refused[error.reason] += len(job.run)
         self.tally.last_refusal = f"{' '.join(job.ask.name)}: {error}"
         self._give_up(job, error)
@@ -507,10 +502,11 @@ class _Collection:
     def _see_settings(self, least: int) -> None:
         """Raise `ModelError` if nearly all prompts are refused, or the first ones, `least` or more:
         then it is the settings that are."""
-        first = self.blamed >= least and self.good + self.tally.had == 0
-        if first or self.blamed >= max(_MOST_REFUSED, self.good):
+        doubtful, pending = self.refusals.doubtful, len(self.tasks)  # a good answer takes its time
+        first = self._evidence == 0 and doubtful >= max(least, pending)
+        if first or doubtful >= max(_MOST_REFUSED, self.good + pending):
             last = self.tally.last_refusal
-            raise ModelError(f"{self.blamed} prompts are refused, so the settings may be; {last}")
+            raise ModelError(f"{doubtful} prompts are refused, so the settings may be; {last}")
 
     def _give_up(self, job: _Job, why: Exception) -> None:
         self.tally.failed += len(job.run)
@@ -535,6 +531,31 @@ class _Collection:
         if now > then:
             tally.attempts_per_second = (tally.answered - answered) / (now - then)
             tally.tokens_per_second = (tally.completion_tokens - tokens) / (now - then)
+
+
+class _Refusals:
+    """Prompts that the server refused, by the key of their samples."""
+
+    def __init__(self) -> None:
+        self.errors: dict[bytes, RefusedError] = {}
+        self.doubtful = 0  # of these, those for which the settings may be to blame
+        self._unnoted: dict[bytes, Refused] = {}
+
+    def add(self, key: bytes, error: RefusedError) -> None:
+        """Take in a refusal; another one of the same prompt changes nothing."""
+        if key not in self.errors:
+            self.errors[key] = error
+            self._unnoted[key] = Refused(error.reason, str(error))
+            self.doubtful += error.reason is Refusal.REFUSED
+
+    def news(self, evidence: int) -> dict[bytes, Refused]:
+        """What the journal is to be told of, once: nothing that the settings may be to blame for.
+        `evidence`: how much there is to say that they are good."""
+        sure = self.doubtful < evidence
+        news = {k: why for k, why in self._unnoted.items() if sure or why.reason != Refusal.REFUSED}
+        for key in news:
+            del self._unnoted[key]
+        return news
 
 
 class _Throttle:

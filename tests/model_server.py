@@ -74,6 +74,8 @@ class Server:
 
     models: tuple[str, ...] = ("tiny",)
     latency: float = 0.0
+    slow: float = 0.0
+    """Seconds besides, that a right answer takes and a status does not."""
     key: str | None = None
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
@@ -190,6 +192,7 @@ class Server:
             return
         if what == "hang":
             await asyncio.sleep(3600)
+        await asyncio.sleep(self.slow)
         if request["model"] not in self.models:
             message = f"The model `{request['model']}` does not exist."
             _send(writer, 404, _error(message, "model_not_found"))

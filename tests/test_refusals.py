@@ -76,7 +76,7 @@ def test_other_samples_of_a_refused_prompt_are_not_asked_for(
 def test_settings_that_are_refused_end_the_run(server: Server, tmp_path: Path, status: int) -> None:
     server.faults = [Fault(status, message="top_k is not\n known")]
     with pytest.raises(
-        ModelError, match=r"8 prompts are refused.*sample \d+ plain.*known"
+        ModelError, match=r"\d+ prompts are refused.*sample \d+ plain.*known"
     ) as caught:
         gather(server, tmp_path / "j", asks(500, 1))
     assert "\n" not in str(caught.value)
@@ -84,6 +84,15 @@ def test_settings_that_are_refused_end_the_run(server: Server, tmp_path: Path, s
     assert server.asked <= 32
     server.faults.clear()
     assert gather(server, tmp_path / "j", asks(500, 1)).answered == 500
+
+
+def test_refusals_that_come_before_the_first_answer_stop_no_run(
+    server: Server, tmp_path: Path
+) -> None:
+    server.slow = 0.5
+    server.faults = of(ODD, *range(0, 24, 3))
+    tally = gather(server, tmp_path / "j", asks(80, 1))
+    assert (tally.answered, tally.refused) == (72, {"refused": 8})
 
 
 def test_few_prompts_that_are_all_refused_end_the_run_too(server: Server, tmp_path: Path) -> None:
@@ -97,7 +106,7 @@ def test_few_prompts_that_are_all_refused_end_the_run_too(server: Server, tmp_pa
 def test_settings_that_are_refused_halfway_end_the_run(server: Server, tmp_path: Path) -> None:
     gather(server, tmp_path / "j", asks(20, 1))
     server.faults = [replace(ODD)]
-    with pytest.raises(ModelError, match="32 prompts are refused"):
+    with pytest.raises(ModelError, match=r"\d+ prompts are refused"):
         gather(server, tmp_path / "j", asks(500, 1))
 
 

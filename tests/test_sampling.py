@@ -181,15 +181,20 @@ def rows_of(path: Path) -> int:
     return int(rows)
 
 
+@pytest.mark.parametrize("good", [0, 30])
 def test_requests_that_fail_together_are_one_line(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, good: int
 ) -> None:
+    gather(server, tmp_path / "j", asks(good, 1))
     server.latency, server.faults = 0.05, [Fault(401, message="the key has expired")]
     with pytest.raises(ModelError, match="wants a key"):
         gather(server, tmp_path / "j", asks(60, 1))
-    assert server.asked >= 16
+    assert server.asked >= good + 16
     gc.collect()
     assert not caplog.records
+    server.faults.clear()
+    assert gather(server, tmp_path / "j", asks(60, 1)).answered == 60 - good
+    assert rows_of(tmp_path / "j") == 60
 
 
 def test_a_full_disk_is_one_line_however_many_requests_meet_it(
