@@ -28,6 +28,10 @@ BATCH_ROWS = 4096
 """Rows that are written together; the file's bytes depend on it."""
 
 
+_CHUNK = 64
+"""Asks that are looked up in the journal together."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is asked of every question: `samples` answers to each of `variants`, by name.
@@ -86,13 +90,19 @@ def write_attempts(
 def _rows(
     asked: Iterable[Ask], model: Identified, sampling: Sampling, journal: Journal, account: Account
 ) -> Iterator[dict[str, Any]]:
-    for ask in asked:
-        found = journal.read(ask.key(model, sampling), ask.count)
-        account.read += ask.count
-        account.kept += len(found)
-        account.lose(MISSING, ask.count - len(found))
-        for idx, completion in found:
-            yield ask.about | {"sample": idx} | _said(completion)
+    rest = iter(asked)
+    while chunk := list(islice(rest, _CHUNK)):
+        keys = [ask.key(model, sampling) for ask in chunk]
+        most = max(ask.count for ask in chunk)
+        there, refused = journal.read_all(dict.fromkeys(keys, most)), journal.refused(keys)
+        for key, ask in zip(keys, chunk, strict=True):
+            found = [sample for sample in there[key] if sample[0] < ask.count]
+            account.read += ask.count
+            account.kept += len(found)
+            why = refused[key].reason if key in refused else MISSING
+            account.lose(why, ask.count - len(found))
+            for idx, completion in found:
+                yield ask.about | {"sample": idx} | _said(completion)
 
 
 def _said(completion: Completion) -> dict[str, Any]:

@@ -19,17 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skill_factory.errors import InputError
-from skill_factory.journal import Journal, Sample
-from skill_factory.models import (
-    Completion,
-    Kind,
-    OpenAIModel,
-    Sampling,
-    Trouble,
-    error_message,
-    read_answer,
-)
+from skill_factory.journal import Journal, Refused, Sample
+from skill_factory.models import Completion, Kind, Refusal, RefusedError, Sampling, Trouble
+from skill_factory.replies import error_message, filters, read_answer, told_error
 from skill_factory.sampling import Ask, lacking, runs, seeded
+from skill_factory.servers import OpenAIModel
 from skill_factory.store import new_file
 
 _CHUNK = 256
@@ -40,11 +34,13 @@ _ID = re.compile(r"([A-Za-z0-9_-]{43})-([0-9]{1,9})-([0-9]{1,9})")
 
 @dataclass
 class Written:
-    """What a file asks for: `requests` for `samples`; those that the journal `had` are left out."""
+    """What a file asks for: `requests` for `samples`; those that the journal `had` are left out,
+    and those that were `refused` before."""
 
     requests: int = 0
     samples: int = 0
     had: int = 0
+    refused: int = 0
 
 
 def write_requests(
@@ -55,16 +51,17 @@ def write_requests(
     journal: Journal,
     *,
     together: int = 128,
+    retry: bool = False,
 ) -> Written:
     """Write what the journal lacks as a file of requests, each for at most `together` samples: 1
-    for services without `n`. An older file is replaced.
+    for services without `n`. `retry`: also what a server refused before. An older file is replaced.
 
     What services allow in a file (OpenAI: 50,000 lines, 200 MB) is not looked at: the lines may be
     sent in parts. Raises `ModelError` for a model without a name, and `OutputError`.
     """
     written = Written()
     with new_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
-        for request in _requests(asks, model, sampling, journal, together, written):
+        for request in _requests(asks, model, sampling, journal, together, retry, written):
             out.write(json.dumps(request, ensure_ascii=False) + "\n")
     return written
 
@@ -75,16 +72,18 @@ def _requests(
     sampling: Sampling,
     journal: Journal,
     together: int,
+    retry: bool,
     written: Written,
 ) -> Iterator[dict[str, Any]]:
     """The lines; counts them, and notes them in the journal."""
     rest, seen = iter(asks), dict[bytes, int]()
     while chunk := list(islice(rest, _CHUNK)):
         counts = {}
-        for ask, key, absent, _ in lacking(chunk, model, sampling, journal):
+        for ask, key, absent, _, refused in lacking(chunk, model, sampling, journal, retry):
             absent -= set(range(seen.get(key, 0)))  # a prompt may be asked for twice
             seen[key] = counts[key] = max(ask.count, seen.get(key, 0))
-            written.had += ask.count - len(absent)
+            written.refused += refused
+            written.had += ask.count - len(absent) - refused
             written.samples += len(absent)
             for run in runs(absent):
                 for first in run[::together]:
@@ -141,7 +140,8 @@ def read_responses(path: Path, journal: Journal) -> Taken:
     """
     taken = Taken()
     try:
-        with path.open(encoding="utf-8", errors="replace") as source:
+        # Some editors and services put a byte order mark at its beginning.
+        with path.open(encoding="utf-8-sig", errors="replace") as source:
             lines = _lines(source, taken)
             while chunk := list(islice(lines, _CHUNK)):
                 _take(chunk, journal, taken)
@@ -159,7 +159,7 @@ def _lines(source: Iterable[str], taken: Taken) -> Iterator[_Line]:
         try:
             line = json.loads(text)
             name = line["custom_id"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             taken.broken += 1
             continue
         found = _ID.fullmatch(name) if isinstance(name, str) else None
@@ -173,15 +173,18 @@ def _lines(source: Iterable[str], taken: Taken) -> Iterator[_Line]:
 def _take(lines: list[_Line], journal: Journal, taken: Taken) -> None:
     keys = [line.key for line in lines]
     have, counts = journal.have(keys), journal.written(keys)
+    refused: dict[bytes, Refused] = {}
     for key, run, line in lines:
         if run.stop > counts.get(key, 0):
             taken.unknown += 1
             continue
         try:
             answers = _answers(line)
-        except Trouble as trouble:
+        except (Trouble, RefusedError) as error:
             taken.failed += 1
-            taken.failures[str(trouble)] += 1
+            taken.failures[str(error)] += 1
+            if isinstance(error, RefusedError):
+                refused[key] = Refused(error.reason, str(error))
             continue
         there = have.setdefault(key, set())
         for idx, answer in zip(run, answers, strict=False):  # a service may give fewer, or more
@@ -194,23 +197,28 @@ def _take(lines: list[_Line], journal: Journal, taken: Taken) -> None:
             taken.finish_reasons[answer.finish_reason] += 1
             taken.prompt_tokens += answer.prompt_tokens or 0
             taken.completion_tokens += answer.completion_tokens or 0
+    journal.note_refused(refused)
     if journal.behind:
         journal.flush()
 
 
 def _answers(line: dict[str, Any]) -> list[Completion]:
-    """The completions of a line; raises `Trouble` if it has none.
+    """The completions of a line; raises `Trouble` if it has none, `RefusedError` if its prompt did
+    not get past a content filter.
 
     OpenAI: {"response": {"status_code", "request_id", "body"}, "error": null}, with the error in
     the body, or {"response": null, "error": {"code", "message"}} for what never ran. vLLM
     (entrypoints/openai/run_batch.py): the body is null for errors, and `error` a text or
     {"error": {"message"}}.
     """
-    response, error = line.get("response"), line.get("error")
+    response, error = line.get("response"), told_error(line)
     response = response if isinstance(response, dict) else {}
     body = response.get("body", response)
     status = response.get("status_code", 200)
-    if error or status != 200 or not isinstance(body, dict) or body.get("error"):
+    if error or status != 200 or told_error(body) or not isinstance(body, dict):
         said = error or body or f"status {status}"
-        raise Trouble(Kind.FAULTY, error_message(said))
+        message = error_message(said)
+        if filters(status, json.dumps(said)):
+            raise RefusedError(message, status, Refusal.CONTENT_FILTER)
+        raise Trouble(Kind.FAULTY, message)
     return read_answer(body, 0.0)

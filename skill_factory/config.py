@@ -226,6 +226,8 @@ class ModelConfig(BaseModel):
     """How often a request that fails is sent."""
     skip_too_long: bool = False
     """Count questions that do not fit the model's context, instead of ending the run."""
+    retry_refused: bool = False
+    """Ask again what the server refused before, or its content filter."""
     grammar: Literal["llama.cpp", "vllm"] = "llama.cpp"
     """How the server takes the grammar of a prompt that has one."""
     prompt_price: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None

@@ -28,12 +28,13 @@ _NOBODY = _Nobody("")
 @dataclass
 class Estimate:
     """`samples` are to be asked for in so many `requests`; `had` are in the journal, or are those
-    of a prompt that is there twice. `prompt_tokens` is a guess from the prompts' lengths,
-    `completion_tokens` the most there can be; None: they are not limited."""
+    of a prompt that is there twice; `refused` were refused before. `prompt_tokens` is a guess from
+    the prompts' lengths, `completion_tokens` the most there can be; None: they are not limited."""
 
     samples: int = 0
     requests: int = 0
     had: int = 0
+    refused: int = 0
     prompt_tokens: int = 0
     completion_tokens: int | None = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -43,9 +44,11 @@ class Estimate:
         """For a person; prices are of a million tokens."""
         most = self.completion_tokens
         limit = "unlimited" if most is None else f"at most {most:,}"
+        refused = f", {self.refused:,} were refused before" if self.refused else ""
         said = (
             f"{self.samples:,} samples to ask for in {self.requests:,} requests, {self.had:,} are "
-            f"had already; about {self.prompt_tokens:,} prompt tokens, {limit} completion tokens"
+            f"had already{refused}; about {self.prompt_tokens:,} prompt tokens, {limit} completion "
+            "tokens"
         )
         if most is None or (prompt_price is None and completion_price is None):
             return said
@@ -54,17 +57,25 @@ class Estimate:
 
 
 def estimate(
-    asks: Iterable[Ask], model: Identified | None, sampling: Sampling, journal: Journal | None
+    asks: Iterable[Ask],
+    model: Identified | None,
+    sampling: Sampling,
+    journal: Journal | None,
+    retry: bool = False,
 ) -> Estimate:
-    """What `asks` take; without a model or a journal, as if nothing had been asked before."""
+    """What `asks` take, with `retry` also what was refused before; without a model or a journal, as
+    if nothing had been asked before."""
     out, rest = Estimate(), iter(asks)
     seen: dict[bytes, int] = {}
     while chunk := list(itertools.islice(rest, _CHUNK)):
-        for ask, key, lacking, reason in _looked_up(chunk, model, sampling, journal):
+        for ask, key, lacking, reason, refused in _looked_up(
+            chunk, model, sampling, journal, retry
+        ):
             absent = lacking - set(range(seen.get(key, 0)))
             seen[key] = max(ask.count, seen.get(key, 0))
             requests = len(runs(absent))
-            out.had += ask.count - len(absent)
+            out.refused += refused
+            out.had += ask.count - len(absent) - refused
             out.samples += len(absent)
             out.requests += requests
             out.prompt_tokens += requests * _characters(ask) // CHARACTERS
@@ -76,10 +87,14 @@ def estimate(
 
 
 def _looked_up(
-    asks: list[Ask], model: Identified | None, sampling: Sampling, journal: Journal | None
+    asks: list[Ask],
+    model: Identified | None,
+    sampling: Sampling,
+    journal: Journal | None,
+    retry: bool,
 ) -> list[Lacking]:
     if model and journal:
-        return compared(asks, model, sampling, journal)[0]
+        return compared(asks, model, sampling, journal, retry)[0]
     nobody = model or _NOBODY
     everything = [set(range(ask.count)) for ask in asks]
     keys = [ask.key(nobody, sampling) for ask in asks]

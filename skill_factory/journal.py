@@ -11,6 +11,7 @@ import json
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,19 +33,44 @@ BEHIND = 4096
 _OURS = 0x534B4644
 """SQLite's `application_id` of a journal."""
 
+_VERSION = 1
+"""Of the tables, as SQLite's `user_version`."""
+
 _TABLES = """
 CREATE TABLE samples (
     key BLOB NOT NULL, idx INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL, at REAL NOT NULL
+    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL, at REAL NOT NULL,
+    reasoning TEXT NOT NULL DEFAULT '', checksum INTEGER
 );
 CREATE UNIQUE INDEX samples_key ON samples (key, idx);
 CREATE TABLE asked (
     name TEXT PRIMARY KEY, messages BLOB NOT NULL, model BLOB NOT NULL, sampling BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE written (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE refused (
+    key BLOB PRIMARY KEY, reason TEXT NOT NULL, message TEXT NOT NULL
+) WITHOUT ROWID;
 """
 # Texts stand in a table with a row id: it grows at its end, and only the small index is touched
 # all over.
+
+_MIGRATIONS = {
+    0: """
+ALTER TABLE samples ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';
+ALTER TABLE samples ADD COLUMN checksum INTEGER;
+CREATE TABLE refused (
+    key BLOB PRIMARY KEY, reason TEXT NOT NULL, message TEXT NOT NULL
+) WITHOUT ROWID;
+""",
+}
+"""What makes a version's tables those of the next. Rows without a checksum are of version 0."""
+
+_COLUMNS = (
+    "key, idx, text, finish_reason, prompt_tokens, completion_tokens, seconds, reasoning, checksum"
+)
+
+_FAULTS = (sqlite3.Error, UnicodeError, OverflowError)
+"""What SQLite raises: the latter two for what it cannot store, or no longer read."""
 
 Name = tuple[str, ...]
 
@@ -65,6 +91,13 @@ class Asked(NamedTuple):
     sampling: bytes
 
 
+class Refused(NamedTuple):
+    """Why the samples of a key are not asked for again, and what the server said."""
+
+    reason: str
+    message: str
+
+
 class Journal:
     """An open journal; a context manager. Its methods may be called from any thread.
 
@@ -77,7 +110,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._waiting: list[tuple[object, ...]] = []
+        self._waiting: list[tuple[Sample, float]] = []
         self._broken: OutputError | None = None
         self._closing = False
         self._news = threading.Condition()
@@ -108,8 +141,7 @@ class Journal:
             self._news.notify()
         self._writer.join()
         try:
-            if not self._broken:
-                self.flush()
+            self.flush()
         finally:
             self._database.close()
 
@@ -121,7 +153,7 @@ class Journal:
         if self._broken:
             raise self._broken
         now = time.time()
-        rows = [(key, idx, *completion, now) for key, idx, completion in samples]
+        rows = [(sample, now) for sample in samples]
         with self._news:
             before = len(self._waiting)
             self._waiting += rows
@@ -134,7 +166,9 @@ class Journal:
         return len(self._waiting) > BEHIND
 
     def flush(self) -> None:
-        """Write what waits; raises `OutputError`."""
+        """Write what waits; raises `OutputError`, also for what could not be written before."""
+        if self._broken:
+            raise self._broken
         with self._lock:
             self._commit()
 
@@ -151,14 +185,23 @@ class Journal:
 
     def read(self, key: bytes, count: int) -> list[tuple[int, Completion]]:
         """The samples there are of the first `count`, with their indices, in their order."""
+        return self.read_all({key: count})[key]
+
+    def read_all(self, counts: Mapping[bytes, int]) -> dict[bytes, list[tuple[int, Completion]]]:
+        """For each key the samples there are of its first so many, as `read` gives them."""
+        found: dict[bytes, list[tuple[int, Completion]]] = {key: [] for key in counts}
         with self._reading():
             self._commit()
-            rows = self._database.execute(
-                "SELECT idx, text, finish_reason, prompt_tokens, completion_tokens, seconds "
-                "FROM samples WHERE key = ? AND idx < ? ORDER BY idx",
-                (key, count),
-            ).fetchall()
-        return [(idx, Completion(*rest)) for idx, *rest in rows]
+            for part in _parts(list(counts)):
+                query = f"SELECT {_COLUMNS} FROM samples WHERE key IN ({_marks(part)})"
+                for row in self._database.execute(f"{query} ORDER BY key, idx", part):
+                    key, idx, *said, checksum = row
+                    sample = Sample(key, idx, Completion(*said))
+                    if not _is_sound(sample, checksum):
+                        raise sqlite3.DatabaseError(f"sample {idx} of {key.hex()} has changed")
+                    if idx < counts[key]:
+                        found[key].append((idx, sample.completion))
+        return found
 
     def last_asked(self, names: Sequence[Name]) -> dict[Name, Asked]:
         """What was last asked under names; those never asked are left out."""
@@ -193,6 +236,25 @@ class Journal:
                 found.update(self._database.execute(query, part))
         return found
 
+    def note_refused(self, refused: Mapping[bytes, Refused]) -> None:
+        """Keep that a server will not answer for keys; raises `OutputError`."""
+        rows = [(key, *why) for key, why in refused.items()]
+        self._insert("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", rows)
+
+    def forget_refused(self, keys: Iterable[bytes]) -> None:
+        """Let keys be asked for again; raises `OutputError`."""
+        self._insert("DELETE FROM refused WHERE key = ?", [(key,) for key in keys])
+
+    def refused(self, keys: Sequence[bytes]) -> dict[bytes, Refused]:
+        """Which of some keys were refused, and why."""
+        found: dict[bytes, Refused] = {}
+        with self._reading():
+            for part in _parts(keys):
+                query = f"SELECT * FROM refused WHERE key IN ({_marks(part)})"
+                for key, *why in self._database.execute(query, part):
+                    found[key] = Refused(*why)
+        return found
+
     # -- the file ---------------------------------------------------------------------------------
 
     @contextmanager
@@ -201,10 +263,8 @@ class Journal:
         with self._lock:
             try:
                 yield
-            except sqlite3.Error as error:
-                raise InputError(
-                    f"{self.path} is damaged: {error}; bring back a copy of it, or begin a new run"
-                ) from None
+            except _FAULTS as error:
+                raise self._damaged(error) from None
 
     def _open(self) -> sqlite3.Connection:
         database = None
@@ -217,32 +277,44 @@ class Journal:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._prepare(database)
             return database
-        except (sqlite3.Error, InputError) as error:
+        except (*_FAULTS, InputError) as error:
             if database is not None:
                 database.close()
             if isinstance(error, InputError):
                 raise
-            if error.sqlite_errorname == "SQLITE_NOTADB":
+            name = getattr(error, "sqlite_errorname", "")  # none: the error itself is damaged
+            if name == "SQLITE_NOTADB":
                 raise InputError(f"{self.path} is not a journal: another path, please") from None
-            if error.sqlite_errorname == "SQLITE_BUSY":
+            if name == "SQLITE_BUSY":
                 raise OutputError(
                     f"{self.path} is in use by another process: wait until that run has ended"
                 ) from None
+            if name in ("", "SQLITE_CORRUPT", "SQLITE_ERROR"):
+                raise self._damaged(error) from None
             raise OutputError(f"{self.path} cannot be written: {error}") from None
 
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self.path} is damaged: {error}; bring back a copy of it, or begin a new run"
+        )
+
     def _prepare(self, database: sqlite3.Connection) -> None:
-        """Make the tables of a new journal, or see that these are a journal's."""
+        """Make the tables of a new journal, or see that these are a journal's, of our version."""
         (mark,) = database.execute("PRAGMA application_id").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables and mark != _OURS:
             raise InputError(f"{self.path} is not a journal, but another database")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise InputError(f"{self.path} is of a newer version: update skill-factory")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("BEGIN IMMEDIATE")
-        if not tables:
-            for statement in _TABLES.split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {_OURS}")
+        changes = [_MIGRATIONS[old] for old in range(version, _VERSION)] if tables else [_TABLES]
+        for statement in ";".join(changes).split(";"):
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {_OURS}")
+        database.execute(f"PRAGMA user_version = {_VERSION}")
         database.execute("COMMIT")
 
     def _write(self) -> None:
@@ -259,27 +331,45 @@ class Journal:
     def _commit(self) -> None:
         """Write what waits; to be called with the lock."""
         with self._news:
-            rows, self._waiting = self._waiting, []
-        if rows:
-            statement = "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            self._execute(statement, rows)
+            waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._execute(
+                f"INSERT OR IGNORE INTO samples ({_COLUMNS}, at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((*sample[:2], *sample[2], _checksum(sample), at) for sample, at in waiting),
+            )
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         with self._lock:
             self._execute(statement, rows)
 
-    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _execute(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Carry out one statement for many rows, for all or for none."""
         try:
             self._database.execute("BEGIN")
             self._database.executemany(statement, rows)
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise OutputError(
                 f"{self.path} cannot be written: {error}; all that was written before is safe"
             ) from None
+
+
+def _checksum(sample: Sample) -> int:
+    """Of all that names a sample, and its texts: a disk may change a bit."""
+    key, idx, said = sample
+    texts = (said.text, said.finish_reason, said.reasoning)
+    return zlib.crc32(b"\0".join((key, b"%d" % idx, *(text.encode() for text in texts))))
+
+
+def _is_sound(sample: Sample, checksum: int | None) -> bool:
+    """Whether a sample is as it was written; it is taken to be if it was without a checksum."""
+    try:
+        return checksum in (None, _checksum(sample))
+    except (AttributeError, TypeError):  # a text that has become something else
+        return False
 
 
 def _parts(items: Sequence[object], size: int = 500) -> Iterable[Sequence[object]]:

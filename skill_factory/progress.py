@@ -22,8 +22,11 @@ EVERY = 30.0
 SOON = 5.0
 """Seconds until the first one."""
 
-_WAITING = 1024
-"""Answers that wait to be judged; more are let go unjudged."""
+_WAITING = 256
+"""Requests whose answers wait to be judged; those of more are let go unjudged."""
+
+_REST = 19
+"""Seconds of rest for one of judging: while one thread computes, the one that asks has to wait."""
 
 
 class Progress:
@@ -47,7 +50,7 @@ class Progress:
         self.stage, self.total, self.called, self.every = stage, total, called, every
         self._good = good
         self._judged = self._found = 0
-        self._over = False
+        self._over = threading.Event()
         self._waiting: queue.Queue[tuple[Ask, list[Completion]]] = queue.Queue(_WAITING)
         self._judge = threading.Thread(target=self._work, name="progress", daemon=True)
         self._next = time.monotonic() + min(every, SOON)
@@ -69,7 +72,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over = True
+        self._over.set()
         self._judge.join()
         self._bar.close()
 
@@ -80,7 +83,7 @@ class Progress:
 
     def show(self, tally: Tally) -> None:
         """Show how far it is."""
-        done = tally.had + tally.answered + tally.failed
+        done = self.total - _left(self.total, tally)
         if not self._bar.disable:
             self._bar.n = done
             self._bar.set_postfix_str(self.line(tally))
@@ -104,21 +107,27 @@ class Progress:
             parts.append(f"failed {tally.failed:,}")
         if tally.troubles:
             parts.append(f"sent again {tally.retried:,} ({tally.last_trouble[:60]})")
-        left = self.total - tally.had - tally.answered - tally.failed
+        left = _left(self.total, tally)
         if tally.attempts_per_second:
             parts.append(f"{_span(left / tally.attempts_per_second)} left")
         return ", ".join(parts)
 
     def _work(self) -> None:
         """The judging thread's loop."""
-        while not self._over:
+        while not self._over.is_set():
             try:
                 ask, answers = self._waiting.get(timeout=0.1)
             except queue.Empty:
                 continue
+            start = time.thread_time()
             for answer in answers:
                 self._found += self._good(ask, answer)
                 self._judged += 1
+            self._over.wait(min(EVERY, _REST * (time.thread_time() - start)))
+
+
+def _left(total: int, tally: Tally) -> int:
+    return total - tally.had - tally.skipped - tally.answered - tally.failed
 
 
 def _span(seconds: float) -> str:

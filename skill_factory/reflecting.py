@@ -204,13 +204,15 @@ def _asks_of(batch: Batch, rows: Ints, wanted: Wanted, count: int) -> Iterator[A
 
 class _Heard(NamedTuple):
     """Reflections in a journal on the attempts of a batch, in order of attempts and samples: item
-    i is about row `owner[i]`. `codes` say why they cannot be used, if they were not `cut` off."""
+    i is about row `owner[i]`. `codes` say why they cannot be used, if they were not `cut` off.
+    `refused` says of rows why the server will not reflect on them."""
 
     owner: Ints
     sample: list[int]
     completions: list[Completion]
     codes: Judged
     cut: Mask
+    refused: dict[int, str]
 
     @property
     def valid(self) -> Mask:
@@ -227,13 +229,14 @@ def _hear(
     journal: Journal,
 ) -> _Heard:
     """The first `count` reflections on each attempt that is asked about."""
+    rows = batch.asked.tolist() if count else []
+    asks = _asks_of(batch, batch.asked, wanted, count) if count else iter(())
+    keys = [ask.key(model, sampling) for ask in asks]
+    there, refused = journal.read_all(dict.fromkeys(keys, count)), journal.refused(keys)
     found = [
         (row, idx, completion)
-        for row, ask in zip(
-            batch.asked.tolist(), _asks_of(batch, batch.asked, wanted, count), strict=True
-        )
-        if count
-        for idx, completion in journal.read(ask.key(model, sampling), count)
+        for row, key in zip(rows, keys, strict=True)
+        for idx, completion in there[key]
     ]
     owner = np.array([row for row, _, _ in found], np.int64)
     completions = [completion for _, _, completion in found]
@@ -244,7 +247,10 @@ def _hear(
         wanted.without,
     )
     cut = np.array([completion.finish_reason == "length" for completion in completions], bool)
-    return _Heard(owner, [idx for _, idx, _ in found], completions, codes, cut)
+    reasons = {
+        row: refused[key].reason for row, key in zip(rows, keys, strict=True) if key in refused
+    }
+    return _Heard(owner, [idx for _, idx, _ in found], completions, codes, cut, reasons)
 
 
 @dataclass
@@ -291,12 +297,13 @@ def _needed(heard: _Heard) -> Mask:
 def _count(account: Account, batch: Batch, heard: _Heard, needed: Mask, wanted: Wanted) -> None:
     satisfied = set(heard.owner[heard.valid].tolist()) if wanted.until_valid else set[int]()
     had = np.bincount(heard.owner, minlength=len(batch.codes))
-    lacking = sum(
-        wanted.reflections - int(had[row]) for row in batch.asked.tolist() if row not in satisfied
-    )
-    account.read += int(needed.sum()) + lacking
+    account.read += int(needed.sum())
+    for row in batch.asked.tolist():
+        if row not in satisfied:
+            lacking = wanted.reflections - int(had[row])
+            account.read += lacking
+            account.lose(heard.refused.get(row, MISSING), lacking)
     account.kept += int((needed & heard.valid).sum())
-    account.lose(MISSING, lacking)
     account.lose(CUT_OFF, int((needed & heard.cut).sum()))
     count_reasons(heard.codes[needed & ~heard.cut], account.losses)
 

@@ -75,6 +75,8 @@ _MODEL = (
     click.option("--tries", type=COUNT, help="How often a request is sent.  [default: 6]"),
     click.option("--skip-too-long/--no-skip-too-long", default=None, help="Count questions that "
                  "do not fit the model's context, instead of ending the run."),
+    click.option("--retry-refused/--no-retry-refused", default=None, help="Ask again what the "
+                 "server refused before."),
     click.option("--grammar", type=click.Choice(["llama.cpp", "vllm"]), help="How the server "
                  "takes grammars.  [default: llama.cpp]"),
     click.option("--prompt-price", type=float, help="Of a million tokens."),

@@ -9,9 +9,10 @@ from typing import Any
 
 from skill_factory.config import ModelConfig, RunConfig
 from skill_factory.errors import OptionError
-from skill_factory.models import Model, OpenAIModel
+from skill_factory.models import Model
 from skill_factory.phrases import load_phrases
 from skill_factory.sampling import Pace
+from skill_factory.servers import OpenAIModel
 
 LOCAL_REQUESTS = 32
 """Requests at a time for a model in this process: enough for it to choose from."""
@@ -95,6 +96,7 @@ def pace(config: ModelConfig, skip: bool) -> Pace:
         patience=config.patience,
         tries=config.tries,
         skip_too_long=skip or config.skip_too_long,
+        retry_refused=config.retry_refused,
         prompt_price=config.prompt_price,
         completion_price=config.completion_price,
     )

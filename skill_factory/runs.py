@@ -47,7 +47,7 @@ from skill_factory.models import (
     Identified,
     Model,
     ModelError,
-    OpenAIModel,
+    Refusal,
     Sampling,
 )
 from skill_factory.progress import Progress
@@ -65,6 +65,7 @@ from skill_factory.run_settings import (
     stamp,
 )
 from skill_factory.sampling import NEW, Ask, Tally, collect
+from skill_factory.servers import OpenAIModel
 from skill_factory.store import new_file, read_whole, resolved
 from skill_factory.store import sha256 as file_digest
 from skill_factory.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
@@ -115,7 +116,8 @@ class Run:
             for stage in chosen:
                 if stage in (Stage.SAMPLE, Stage.REFLECT):
                     self._name_model()
-                if self.is_made(stage) and not (anew and stage is first):
+                asked = self._retry and self._has_refused(stage)
+                if self.is_made(stage) and not asked and not (anew and stage is first):
                     self.say(f"{stage}: {self.folder.path(stage)} is up to date")
                 else:
                     self.make(stage)
@@ -166,7 +168,7 @@ class Run:
         model = self._known_model()
         there = model is not None and self.folder.journal.is_file()
         with Journal(self.folder.journal) if there else nullcontext() as journal:
-            about = estimate(itertools.chain(listed, asks), model, sampling, journal)
+            about = estimate(itertools.chain(listed, asks), model, sampling, journal, self._retry)
         self.say(f"{stage}: {self._told(about)}")
         return about
 
@@ -233,6 +235,16 @@ class Run:
             and done.file == file_digest(path)
         )
         return same and (stage is not Stage.CREATE or _is_whole(self.folder.sft))
+
+    @property
+    def _retry(self) -> bool:
+        return self.config.model.retry_refused
+
+    def _has_refused(self, stage: Stage) -> bool:
+        """Whether a stage lacks samples because the server refused them."""
+        accounts = self.folder.done[stage].accounts if stage in self.folder.done else {}
+        losses = (account.get("losses") for account in accounts.values())
+        return any(set(Refusal) & lost.keys() for lost in losses if isinstance(lost, dict))
 
     def _key(self, stage: Stage) -> str:
         """A digest of all that a stage's file is made from."""
@@ -348,10 +360,11 @@ class Run:
             return self._write_attempts(known)
 
         async def work(model: Model, journal: Journal) -> Tally:
-            about = estimate(self.asks(), model, sampling, journal)
+            about = estimate(self.asks(), model, sampling, journal, self._retry)
             self.say(f"sample: {self._told(about)}")
             first = [ask for ask in [longest(self.asks())] if ask]
-            with Progress("sample", about.samples + about.had, self._is_right, "right") as shown:
+            total = about.samples + about.had + about.refused
+            with Progress("sample", total, self._is_right, "right") as shown:
                 # Alone and first: what does not fit the model's context is known before the rest.
                 ahead = await self._collect(first, model, sampling, journal)
                 tally = await self._collect(self.asks(), model, sampling, journal, shown)
@@ -366,7 +379,7 @@ class Run:
         if not self.folder.journal.is_file():
             return True
         with Journal(self.folder.journal) as journal:
-            return estimate(asks, model, sampling, journal).samples > 0
+            return estimate(asks, model, sampling, journal, self._retry).samples > 0
 
     def _write_attempts(self, model: Identified) -> Done:
         path, sampling = self.folder.path(Stage.SAMPLE), self.config.sample.sampling
@@ -375,7 +388,7 @@ class Run:
         self._tell(Stage.SAMPLE, {"samples": account})
         if not account.kept:
             raise InputError(f"{path}: there is no answer in it; nothing to go on with")
-        whole = account.kept == account.read
+        whole = not account.losses[attempting.MISSING]
         return self._made(Stage.SAMPLE, _dicts(samples=account), whole, model.identity)
 
     def _see_graders(self) -> None:
@@ -454,7 +467,7 @@ class Run:
 
         async def work(model: Model, journal: Journal) -> Tally:
             asked = reflecting.everything(attempts, self.wanted).asks
-            about = estimate(asked, model, sampling, journal)
+            about = estimate(asked, model, sampling, journal, self._retry)
             if self.wanted.until_valid:  # one at a time, so each with its prompt
                 about.prompt_tokens *= self.wanted.reflections
                 about.requests = about.samples
@@ -479,7 +492,9 @@ class Run:
         sampling = self.config.reflect.sampling
         with Journal(self.folder.journal) as journal:
             rounds = reflecting.rounds(attempts, self.wanted, model, sampling, journal)
-            return any(estimate(asks, model, sampling, journal).samples for asks, _ in rounds)
+            return any(
+                estimate(asks, model, sampling, journal, self._retry).samples for asks, _ in rounds
+            )
 
     def _write_annotated(self, model: Identified, attempts: reflecting.Attempts) -> Done:
         path, sampling = self.folder.path(Stage.REFLECT), self.config.reflect.sampling
@@ -545,6 +560,8 @@ class Run:
 
         async def asking() -> tuple[Tally, str]:
             model = make_model(self.config.model)
+            if isinstance(model, OpenAIModel):
+                model.note = lambda text: self.say(f"Note: {text}")
             try:
                 await model.preflight()
                 if isinstance(model, OpenAIModel):
@@ -605,11 +622,21 @@ class Run:
             self.say(f"  asked because {reason}: {count:,}")
         for trouble, count in tally.troubles.most_common():
             self.say(f"  sent again because of {trouble}: {count:,}")
-        if tally.failed:
+        refused = tally.refused.total()
+        if tally.failed > refused:
             self.say(
-                f"Note: {tally.failed:,} samples failed and are asked for by the next run; "
-                f"the last: {tally.last_failure}"
+                f"Note: {tally.failed - refused:,} samples failed and are asked for by the next "
+                f"run; the last: {tally.last_failure}"
             )
+        for reason, count in tally.refused.most_common():
+            self.say(f"  {reason}: {count:,}")
+        if refused:
+            self.say(
+                f"Note: {refused:,} samples were refused, and are asked for again with "
+                f"--retry-refused only; the last: {tally.last_refusal}"
+            )
+        if tally.skipped:
+            self.say(f"Note: {tally.skipped:,} samples are left out, as they were refused before")
 
     # -- asking by files --------------------------------------------------------------------------
 
@@ -635,7 +662,9 @@ class Run:
                 sampling = self.config.reflect.sampling
                 attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
                 asks = self._first_round(attempts, model, sampling, journal)
-            return batch_files.write_requests(path, asks, model, sampling, journal)
+            return batch_files.write_requests(
+                path, asks, model, sampling, journal, retry=self._retry
+            )
 
     def _first_round(
         self,
@@ -650,7 +679,7 @@ class Run:
             return reflecting.rounds(attempts, self.wanted, model, sampling, journal)
 
         for number, (asks, _) in enumerate(rounds()):
-            if estimate(asks, model, sampling, journal).samples:
+            if estimate(asks, model, sampling, journal, self._retry).samples:
                 return next(itertools.islice(rounds(), number, None)).asks
         return iter(())
 
@@ -679,7 +708,9 @@ def _joined(ahead: Tally, rest: Tally) -> Tally:
     if ahead.failed:  # asked again with the rest, and counted there
         ahead.asked, ahead.failed = ahead.answered, 0
         ahead.reasons.clear()
+        ahead.refused.clear()
     ahead.had = -ahead.answered  # the rest found these in the journal
+    ahead.skipped = 0
     ahead.add(rest)
     return ahead
 

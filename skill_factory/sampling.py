@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from skill_factory.journal import Asked, Journal, Sample
+from skill_factory.journal import Asked, Journal, Refused, Sample
 from skill_factory.models import (
     Completion,
     Identified,
@@ -27,6 +27,8 @@ from skill_factory.models import (
     Messages,
     Model,
     ModelError,
+    Refusal,
+    RefusedError,
     Sampling,
     TooLongError,
     Trouble,
@@ -38,9 +40,17 @@ _CHUNK = 64
 _DEAD = 8
 """Requests in a row that fail until the server is taken to be gone."""
 
+_ALL_REFUSED = 8
+"""Prompts: when the first ones are all refused, it is the settings that are."""
+
+_MOST_REFUSED = 32
+"""Prompts: from so many on it is the settings, if fewer requests were answered."""
+
 _WINDOW = 30.0
 """Seconds over which rates are measured."""
 
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 NEW = "not asked before"
 """Why most samples are asked for."""
@@ -77,8 +87,9 @@ class Pace:
     then after twice as long and so on up to `longest_wait`, `tries` times in all: then its samples
     are counted as failed, and the next run asks for them. A server that is not there uses up no
     tries; when it has not been for `patience` (None: ever), the run ends. `skip_too_long`: prompts
-    that do not fit the model's context are counted as failed instead of ending the run. Prices are
-    of a million tokens; None: not known. Progress is told `every` so often.
+    that do not fit the model's context are counted as failed instead of ending the run.
+    `retry_refused`: ask again what the server refused before. Prices are of a million tokens; None:
+    not known. Progress is told `every` so often.
     """
 
     concurrency: int = 256
@@ -87,6 +98,7 @@ class Pace:
     wait: float = 1.0
     longest_wait: float = 30.0
     skip_too_long: bool = False
+    retry_refused: bool = False
     prompt_price: float | None = None
     completion_price: float | None = None
     every: float = 0.5
@@ -94,19 +106,22 @@ class Pace:
 
 @dataclass
 class Tally:
-    """What became of a run's asks, in samples: those the journal `had`, and those `asked` for. At
-    the end `asked == answered + failed`.
+    """What became of a run's asks, in samples: those the journal `had`, those `skipped` as they
+    were refused before, and those `asked` for. At the end `asked == answered + failed`.
 
-    `reasons` says why samples were asked for. `retried` are requests that were sent again, because
-    of `troubles`. `cost` is None without prices. `seconds` is the time so far, the rates are those
-    of the last half minute; `concurrency` is how many requests may be in flight just now.
+    `refused` are those of the `failed` that are not asked for again, by `models.Refusal`. `reasons`
+    says why samples were asked for. `retried` are requests that were sent again, because of
+    `troubles`. `cost` is None without prices. `seconds` is the time so far, the rates are those of
+    the last half minute; `concurrency` is how many requests may be in flight just now.
     """
 
     had: int = 0
+    skipped: int = 0
     asked: int = 0
     answered: int = 0
     failed: int = 0
     retried: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     finish_reasons: Counter[str] = field(default_factory=Counter)
@@ -121,15 +136,18 @@ class Tally:
     """What made a request be sent again last."""
     last_failure: str = ""
     """What failed last, and why."""
+    last_refusal: str = ""
+    """What was refused last, and why."""
 
     def add(self, other: Tally) -> None:
         """Add the counts of what was asked after this; rates are the other's."""
         self.had += other.had
+        self.skipped += other.skipped
         self.asked += other.asked
         self.answered += other.answered
         self.failed += other.failed
         self.retried += other.retried
-        for name in ("reasons", "troubles", "finish_reasons"):
+        for name in ("refused", "reasons", "troubles", "finish_reasons"):
             getattr(self, name).update(getattr(other, name))
         self.prompt_tokens += other.prompt_tokens
         self.completion_tokens += other.completion_tokens
@@ -141,11 +159,12 @@ class Tally:
         self.concurrency = other.concurrency
         self.last_trouble = other.last_trouble or self.last_trouble
         self.last_failure = other.last_failure or self.last_failure
+        self.last_refusal = other.last_refusal or self.last_refusal
 
 
 def key_of(model: Identified, sampling: Sampling, messages: Messages) -> bytes:
     """The digest of everything that reaches the model, 32 bytes, but for a sample's index."""
-    return sha256(_json([model.identity, sampling.settings(), messages])).digest()
+    return sha256(_json([model.identity, sampling.settings, messages])).digest()
 
 
 def runs(idxs: Iterable[int]) -> list[range]:
@@ -171,42 +190,50 @@ def seeded(sampling: Sampling, first: int) -> Sampling:
 
 
 class Lacking(NamedTuple):
-    """An ask with the key of its samples, and the indices of those that the journal lacks."""
+    """An ask with the key of its samples, and the indices of those to ask for: what the journal
+    lacks, but for so many that were `refused` before."""
 
     ask: Ask
     key: bytes
     absent: set[int]
     reason: str
     """Why what is absent is asked for."""
+    refused: int = 0
 
 
 def lacking(
-    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal
+    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal, retry: bool = False
 ) -> list[Lacking]:
-    """What the journal lacks of some asks; notes there what is asked now."""
-    found, news = compared(asks, model, sampling, journal)
+    """What the journal lacks of some asks, with `retry` also what was refused before; notes there
+    what is asked now."""
+    found, news = compared(asks, model, sampling, journal, retry)
     if news:
         journal.note_asked(news)
+    if retry and (again := journal.refused([lack.key for lack in found if lack.absent])):
+        journal.forget_refused(again)
     return found
 
 
 def compared(
-    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal
+    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal, retry: bool = False
 ) -> tuple[list[Lacking], dict[tuple[str, ...], Asked]]:
     """What the journal lacks of some asks, and by name what was not asked like this before."""
     keys = [ask.key(model, sampling) for ask in asks]
     have = journal.have(keys)
+    refused = {} if retry else journal.refused(keys)
     before = journal.last_asked([ask.name for ask in asks])
-    of_model = _digest(model.identity)
+    digests = _Digests(model, sampling)
     found, news = [], {}
     for ask, key in zip(asks, keys, strict=True):
-        of_sampling = _digest(ask.drawn(sampling).settings())
-        now = Asked(_digest(ask.messages), of_model, of_sampling)
+        now = digests.of(ask)
         then = before.get(ask.name)
         if then != now:
             news[ask.name] = now
         absent = set(range(ask.count)) - have.get(key, set())
-        found.append(Lacking(ask, key, absent, _reason(then, now)))
+        if key in refused:
+            found.append(Lacking(ask, key, set(), _reason(then, now), len(absent)))
+        else:
+            found.append(Lacking(ask, key, absent, _reason(then, now)))
     return found, news
 
 
@@ -220,12 +247,26 @@ def _reason(then: Asked | None, now: Asked) -> str:
     return "asked before, but fewer or without an answer"
 
 
+class _Digests:
+    """What is asked, in digests; those of the model and its settings are the same for most."""
+
+    def __init__(self, model: Identified, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._model = _digest(model.identity)
+        self._settings = _digest(sampling.settings)
+
+    def of(self, ask: Ask) -> Asked:
+        drawn = ask.drawn(self._sampling)
+        settings = self._settings if drawn is self._sampling else _digest(drawn.settings)
+        return Asked(_digest(ask.messages), self._model, settings)
+
+
 def _digest(value: object) -> bytes:
     return sha256(_json(value)).digest()[:16]
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 async def collect(
@@ -278,6 +319,8 @@ class _Collection:
         self.left = 0  # jobs that have not ended: ready, delayed and in flight
         self.taken: dict[bytes, set[int]] = {}  # by key, the indices of these and of `ended`
         self.ended: list[_Job] = []  # since the last look into the journal
+        self.refusals = _Refusals()
+        self.good = 0  # requests that were answered
         self.tasks: set[asyncio.Task[None]] = set()
         self.fatal: BaseException | None = None
         self.news = asyncio.Event()
@@ -307,6 +350,8 @@ class _Collection:
                 task.cancel()
             await asyncio.gather(ticker, *self.tasks, return_exceptions=True)
             await asyncio.to_thread(self.journal.flush)
+            await asyncio.to_thread(self._note_refused, self.refusals.news(self._evidence))
+        self._see_settings(2)
         self._measure()
         progress(self.tally)
         return self.tally
@@ -321,15 +366,30 @@ class _Collection:
                 del self.taken[job.key]
         self.ended.clear()
         # In a thread: a disk may take its time, and requests are in flight.
-        found = await asyncio.to_thread(lacking, asks, self.model, self.sampling, self.journal)
-        for ask, key, absent, reason in found:
+        found = await asyncio.to_thread(self._lacking, asks, self.refusals.news(self._evidence))
+        for ask, key, absent, reason, refused in found:
             idxs = absent - self.taken.get(key, set())  # a prompt may be asked for twice
-            self.tally.had += ask.count - len(idxs)
+            self.tally.had += ask.count - len(idxs) - refused
+            self.tally.skipped += refused
             if idxs:
                 self.tally.asked += len(idxs)
                 self.tally.reasons[reason] += len(idxs)
                 self.taken.setdefault(key, set()).update(idxs)
                 self._queue(_Job(ask, key, run) for run in runs(idxs))
+
+    def _lacking(self, asks: list[Ask], refused: dict[bytes, Refused]) -> list[Lacking]:
+        self._note_refused(refused)
+        retry = self.pace.retry_refused
+        return lacking(asks, self.model, self.sampling, self.journal, retry)
+
+    def _note_refused(self, refused: dict[bytes, Refused]) -> None:
+        if refused:
+            self.journal.note_refused(refused)
+
+    @property
+    def _evidence(self) -> int:
+        """How much there is to say that the settings are good."""
+        return self.good + self.tally.had
 
     def _queue(self, jobs: Iterable[_Job]) -> None:
         for job in jobs:
@@ -345,7 +405,8 @@ class _Collection:
         if self.throttle.exhausted(now):
             raise ModelError(
                 f"{self.model.identity}: no answer for too long; the last trouble: "
-                f"{self.throttle.last}. All answers are kept: the same command goes on from here"
+                f"{self.throttle.last}{self.throttle.asks_for_too_much(now)}. All answers are kept:"
+                " the same command goes on from here"
             )
         while self.delayed and self.delayed[0][0] <= now:
             self.ready.append(heapq.heappop(self.delayed)[2])
@@ -359,11 +420,15 @@ class _Collection:
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
-            self.fatal = self.fatal or task.exception()
+            error = task.exception()  # looked at in any case, else asyncio prints it
+            self.fatal = self.fatal or error
         self.news.set()
 
     async def _ask(self, job: _Job) -> None:
         """Send one request, and see to what comes of it."""
+        if job.key in self.refusals.errors:
+            self._refuse(job, self.refusals.errors[job.key])
+            return
         sampling = seeded(job.ask.drawn(self.sampling), job.run[0])
         started = time.monotonic()
         try:
@@ -376,7 +441,11 @@ class _Collection:
                 raise ModelError(f"{error} (asked: {' '.join(job.ask.name)})") from None
             self._give_up(job, error)
             return
+        except RefusedError as error:
+            self._refuse(job, error)
+            return
         self.throttle.succeed()
+        self.good += 1
         done, rest = job.run[: len(answers)], job.run[len(answers) :]
         self.journal.add(map(Sample, itertools.repeat(job.key), done, answers))
         self._count(answers)
@@ -421,6 +490,24 @@ class _Collection:
         when = time.monotonic() + wait * random.uniform(0.5, 1)
         heapq.heappush(self.delayed, (when, next(self.numbers), job))
 
+    def _refuse(self, job: _Job, error: RefusedError) -> None:
+        """Count what the server will not answer, and leave out what else is asked of the prompt.
+        Raises `ModelError` if that is the settings' fault."""
+        self.refusals.add(job.key, error)
+        self.tally.refused[error.reason] += len(job.run)
+        self.tally.last_refusal = f"{' '.join(job.ask.name)}: {error}"
+        self._give_up(job, error)
+        self._see_settings(_ALL_REFUSED)
+
+    def _see_settings(self, least: int) -> None:
+        """Raise `ModelError` if nearly all prompts are refused, or the first ones, `least` or more:
+        then it is the settings that are."""
+        doubtful, pending = self.refusals.doubtful, len(self.tasks)  # a good answer takes its time
+        first = self._evidence == 0 and doubtful >= max(least, pending)
+        if first or doubtful >= max(_MOST_REFUSED, self.good + pending):
+            last = self.tally.last_refusal
+            raise ModelError(f"{doubtful} prompts are refused, so the settings may be; {last}")
+
     def _give_up(self, job: _Job, why: Exception) -> None:
         self.tally.failed += len(job.run)
         self.tally.last_failure = f"{' '.join(job.ask.name)}: {why}"
@@ -444,6 +531,31 @@ class _Collection:
         if now > then:
             tally.attempts_per_second = (tally.answered - answered) / (now - then)
             tally.tokens_per_second = (tally.completion_tokens - tokens) / (now - then)
+
+
+class _Refusals:
+    """Prompts that the server refused, by the key of their samples."""
+
+    def __init__(self) -> None:
+        self.errors: dict[bytes, RefusedError] = {}
+        self.doubtful = 0  # of these, those for which the settings may be to blame
+        self._unnoted: dict[bytes, Refused] = {}
+
+    def add(self, key: bytes, error: RefusedError) -> None:
+        """Take in a refusal; another one of the same prompt changes nothing."""
+        if key not in self.errors:
+            self.errors[key] = error
+            self._unnoted[key] = Refused(error.reason, str(error))
+            self.doubtful += error.reason is Refusal.REFUSED
+
+    def news(self, evidence: int) -> dict[bytes, Refused]:
+        """What the journal is to be told of, once: nothing that the settings may be to blame for.
+        `evidence`: how much there is to say that they are good."""
+        sure = self.doubtful < evidence
+        news = {k: why for k, why in self._unnoted.items() if sure or why.reason != Refusal.REFUSED}
+        for key in news:
+            del self._unnoted[key]
+        return news
 
 
 class _Throttle:
@@ -472,6 +584,13 @@ class _Throttle:
             return False
         away = self.streak >= _DEAD and now - self.since > patience
         return away or self.until - now > patience
+
+    def asks_for_too_much(self, now: float) -> str:
+        """That the server asks for more than our patience, for a message; empty: it does not."""
+        wait, patience = self.until - now, self.pace.patience
+        if patience is None or wait <= patience:
+            return ""
+        return f"; it asks to be left alone for {wait:,.0f} s, the patience is {patience:,.0f} s"
 
     def sleep(self, now: float, due: list[float]) -> float:
         """Seconds until something changes by itself: the pause ends, or something is `due`."""

@@ -9,6 +9,7 @@ The answer depends on the request alone. What was answered is logged.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import sys
 import threading
@@ -19,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 _WORDS = ("so", "we", "try", "and", "see", "that", "it", "is", "not", "what", "was", "asked", "for")
 
@@ -28,12 +30,11 @@ class Fault:
     """What goes wrong with some chat requests: every `every`-th, `times` times (None: always).
 
     `what` is a status to answer with, with `message`, `code` and `headers`; or "hang" (no answer),
-    "cut" (the connection is closed in the middle of the right answer), "malformed" (half of its
-    JSON), "html", "empty" (no choices), "null" (no content), "length" (cut off by max_tokens), or
-    "error" (an error with status 200). `holds`: only requests with this in their body.
+    "cut" (the connection is closed in the middle of the right answer), "html", or a name in
+    `SPOILT` or `FORMS`. `holds`: only requests with this in their body.
     """
 
-    what: int | Literal["hang", "cut", "malformed", "html", "empty", "null", "length", "error"]
+    what: int | str
     times: int | None = None
     every: int = 1
     message: str = "as asked for"
@@ -73,14 +74,20 @@ class Server:
 
     models: tuple[str, ...] = ("tiny",)
     latency: float = 0.0
+    slow: float = 0.0
+    """Seconds besides, that a right answer takes and a status does not."""
     key: str | None = None
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
+    calls_itself: str | None = None
+    """The model's name in answers; None: as it was asked."""
     lists: bool = True
     speak: Callable[[dict[str, Any], int], str] | None = None
     """The answer to a request's body, given the sample's number; None: words from its digest."""
     faults: list[Fault] = field(default_factory=list)
     log: list[Answered] = field(default_factory=list)
+    paths: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
     asked: int = 0
     """Chat requests that came, answered or not."""
     busy: int = 0
@@ -130,6 +137,7 @@ class Server:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
@@ -141,7 +149,9 @@ class Server:
                     }
                     body = await reader.readexactly(int(headers.get("content-length", 0)))
                     method, path, _ = first.split(" ")
-                    await self._answer(writer, f"{method} {path}", headers, body)
+                    self.paths[path] += 1
+                    # A proxy is asked with the whole address.
+                    await self._answer(writer, f"{method} {urlsplit(path).path}", headers, body)
                     await writer.drain()
         except asyncio.CancelledError:  # the loop is closing
             pass
@@ -152,9 +162,10 @@ class Server:
     async def _answer(
         self, writer: asyncio.StreamWriter, line: str, headers: dict[str, str], body: bytes
     ) -> None:
-        if self.key is not None and headers.get("authorization") != f"Bearer {self.key}":
+        given = headers.get("authorization", "")
+        if self.key is not None and given not in (f"Bearer {self.key}", f"Basic {self.key}"):
             # Some servers show the key they were given.
-            message = f"Incorrect API key provided: {headers.get('authorization', '')[7:]}"
+            message = f"Incorrect API key provided: {given[7:]}"
             _send(writer, 401, _error(message, "invalid_api_key"))
         elif line == "GET /v1/models" and self.lists:
             data = [{"id": name, "object": "model", "owned_by": "us"} for name in self.models]
@@ -181,6 +192,7 @@ class Server:
             return
         if what == "hang":
             await asyncio.sleep(3600)
+        await asyncio.sleep(self.slow)
         if request["model"] not in self.models:
             message = f"The model `{request['model']}` does not exist."
             _send(writer, 404, _error(message, "model_not_found"))
@@ -201,41 +213,127 @@ class Server:
     ) -> None:
         """The right answer, or what a fault makes of it."""
         digest = sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
-        answer = answer_to(digest, n, "length" if what == "length" else "stop")
-        answer["model"] = request["model"]
+        answer = answer_to(digest, n)
+        answer["model"] = self.calls_itself or request["model"]
         if self.speak is not None:
             for choice in answer["choices"]:
                 idx = (request.get("seed") or 0) + choice["index"]
                 choice["message"]["content"] = self.speak(request, idx)
-        if what == "empty":
-            answer["choices"] = []
-        elif what == "null":
-            answer["choices"][-1]["message"]["content"] = None
-        elif what == "error":
-            answer = _error("the engine is gone", None)
-        data = json.dumps(answer).encode()
         if what == "html":
             _raw(writer, 200, b"<html>Bad gateway</html>", {"content-type": "text/html"})
-        elif what == "malformed":
-            _raw(writer, 200, data[: len(data) // 2], {})
         elif what == "cut":
+            data = json.dumps(answer).encode()
             head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(data)}\r\n\r\n".encode()
             writer.write(head + data[: len(data) // 2])
             writer.close()
+        elif what in SPOILT:
+            _raw(writer, 200, SPOILT[what](answer), {})
         else:
-            if what in (None, "length"):
-                self.log.append(Answered(digest, n, time.time(), request.get("seed")))
-            _raw(writer, 200, data, {})
+            self.log.append(Answered(digest, n, time.time(), request.get("seed")))
+            packed = {"content-encoding": "gzip"} if what == "gzip" else {}
+            form = FORMS[what] if isinstance(what, str) else _encoded
+            _raw(writer, 200, form(answer), packed)
 
 
-def answer_to(digest: str, n: int, reason: str = "stop") -> dict[str, Any]:
+def _encoded(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode()
+
+
+Spoil = Callable[[dict[str, Any]], bytes]
+
+
+def _each(change: Callable[[dict[str, Any]], None]) -> Spoil:
+    """A change to each choice."""
+
+    def spoil(answer: dict[str, Any]) -> bytes:
+        for choice in answer["choices"]:
+            change(choice)
+        return _encoded(answer)
+
+    return spoil
+
+
+def _last(change: Callable[[dict[str, Any]], None]) -> Spoil:
+    """A change to the last choice."""
+
+    def spoil(answer: dict[str, Any]) -> bytes:
+        change(answer["choices"][-1])
+        return _encoded(answer)
+
+    return spoil
+
+
+def _with(**parts: Any) -> Spoil:
+    return lambda answer: _encoded(answer | parts)
+
+
+def _message(**parts: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda choice: choice["message"].update(parts)
+
+
+def _reason(said: Any) -> Spoil:
+    return _each(lambda choice: choice.update(finish_reason=said))
+
+
+def _in_parts(choice: dict[str, Any]) -> None:
+    """As Mistral has it."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    text = {"type": "text", "text": choice["message"]["content"]}
+    choice["message"]["content"] = [thought, text]
+
+
+_CHOICE_ERROR = {"error": {"code": 502, "message": "Provider returned error"}}
+
+SPOILT: dict[Any, Spoil] = {
+    "malformed": lambda answer: _encoded(answer)[: len(_encoded(answer)) // 2],
+    "empty": _with(choices=[]),
+    "null": _last(_message(content=None)),
+    "error": lambda answer: _encoded(_error("the engine is gone", None)),
+    "choice error": _each(
+        lambda choice: choice.update(
+            _CHOICE_ERROR, finish_reason="error", message={"role": "assistant", "content": ""}
+        )
+    ),
+    "aborted": _reason("abort"),
+    "deep": lambda answer: b'{"choices": ' + b"[" * 200_000,
+    "deep error": lambda answer: b'{"error": ' * 100_000,
+    "not an object": lambda answer: b"[1, 2]",
+    "choices no list": _with(choices={"0": "text"}),
+    "message no object": _each(lambda choice: choice.update(message="text")),
+    "empty body": lambda answer: b"",
+}
+"""What is to be asked again, by name."""
+
+FORMS: dict[str, Spoil] = {
+    "length": _reason("length"),
+    "model_length": _reason("model_length"),
+    "MAX_TOKENS": _reason("MAX_TOKENS"),
+    "length in an object": _reason({"type": "length", "length": 64}),
+    "parts": _each(_in_parts),
+    "reasoning": _each(_message(reasoning_content="I think.")),
+    "reasoning alone": _each(_message(content=None, reasoning="It is <answer>7</answer>")),
+    "utf-16": lambda answer: json.dumps(answer).encode("utf-16"),
+    "byte order mark": lambda answer: b"\xef\xbb\xbf" + _encoded(answer),
+    "infinite index": lambda answer: _encoded(answer).replace(b'"index": 0', b'"index": 1e999'),
+    "halves of characters": _reason("stop\ud800"),
+    "no finish reason": _reason(None),
+    "usage in a list": _with(usage=[1, 2]),
+    "usage of words": _with(usage={"prompt_tokens": "many", "completion_tokens": -1}),
+    "null error": _with(error={"message": None, "code": None}),
+    "other model": _with(model="other\ud800"),
+    "gzip": lambda answer: gzip.compress(_encoded(answer)),
+}
+"""What is a right answer all the same, by name."""
+
+
+def answer_to(digest: str, n: int) -> dict[str, Any]:
     """The body of the answer to a request."""
     words = [_WORDS[byte % len(_WORDS)] for byte in bytes.fromhex(digest)]
     choices = [
         {
             "index": i,
             "message": {"role": "assistant", "content": f"{' '.join(words)} {i}"},
-            "finish_reason": reason,
+            "finish_reason": "stop",
         }
         for i in range(n)
     ]

@@ -18,8 +18,9 @@ from model_server import answer_to
 from skill_factory.batch_files import read_responses, write_requests
 from skill_factory.errors import InputError, OutputError
 from skill_factory.journal import Journal
-from skill_factory.models import ModelError, OpenAIModel, Sampling
+from skill_factory.models import ModelError, Sampling
 from skill_factory.sampling import Ask, key_of
+from skill_factory.servers import OpenAIModel
 
 SAMPLING = Sampling(temperature=0.7, top_k=20, max_tokens=64, stop=("\n\n",), seed=5)
 Line = dict[str, Any]
@@ -190,3 +191,53 @@ def test_bad_files_and_a_model_without_a_name_are_told(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="which model"):
             write_requests(tmp_path / "r", asks(1, 1), model, SAMPLING, journal)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["j"]
+
+
+def test_a_byte_order_mark_loses_no_line(tmp_path: Path) -> None:
+    requests, answers, wanted = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl", asks(5, 1)
+    with the_model() as model, Journal(tmp_path / "j") as journal:
+        write_requests(requests, wanted, model, SAMPLING, journal)
+        lines = [json.dumps(of_openai(request)) for request in written(requests)]
+        answers.write_text("\n".join(lines), encoding="utf-8-sig")
+        taken = read_responses(answers, journal)
+    assert (taken.new, taken.broken) == (5, 0)
+
+
+@pytest.mark.parametrize("error", [{}, {"code": None, "message": None}, {"error": {"message": ""}}])
+def test_an_error_of_nulls_is_none(tmp_path: Path, error: Line) -> None:
+    requests, answers, wanted = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl", asks(5, 1)
+    with the_model() as model, Journal(tmp_path / "j") as journal:
+        write_requests(requests, wanted, model, SAMPLING, journal)
+        lines = [of_openai(request) | {"error": error} for request in written(requests)]
+        lines[0]["response"]["body"]["error"] = error
+        taken = read_responses(write_lines(answers, lines), journal)
+    assert (taken.new, taken.failed) == (5, 0)
+
+
+def test_lines_of_any_shape_are_counted(tmp_path: Path) -> None:
+    requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    with the_model() as model, Journal(tmp_path / "j") as journal:
+        write_requests(requests, asks(1, 1), model, SAMPLING, journal)
+        name = written(requests)[0]["custom_id"]
+        odd = [[], 7, None, "text", {"body": []}, {"body": None, "status_code": "x"}]
+        lines = [{"custom_id": name, "response": response, "error": None} for response in odd]
+        answers.write_text(
+            "".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000, encoding="utf-8"
+        )
+        taken = read_responses(answers, journal)
+    assert (taken.new, taken.failed, taken.broken) == (0, len(odd), 1)
+
+
+def test_what_a_content_filter_stopped_is_not_asked_for_again(tmp_path: Path) -> None:
+    requests, answers, wanted = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl", asks(5, 2)
+    with the_model() as model, Journal(tmp_path / "j") as journal:
+        write_requests(requests, wanted, model, SAMPLING, journal)
+        lines = [of_openai(request) for request in written(requests)]
+        error = {"message": "The response was filtered", "code": "content_filter"}
+        lines[3]["response"] = {"status_code": 400, "body": {"error": error}}
+        taken = read_responses(write_lines(answers, lines), journal)
+        assert (taken.new, taken.failed) == (8, 1)
+        again = write_requests(requests, wanted, model, SAMPLING, journal)
+        assert (again.samples, again.had, again.refused) == (0, 8, 2)
+        again = write_requests(requests, wanted, model, SAMPLING, journal, retry=True)
+        assert (again.samples, again.had, again.refused) == (2, 8, 0)

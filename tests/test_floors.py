@@ -11,8 +11,8 @@ from conftest import ROOT
 FLOORS = [
     {"errors", "arrays", "columns", "yaml_files"},
     {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models", "tasks"},
-    {"values"},
-    {"annotated"},
+    {"values", "replies"},
+    {"annotated", "servers"},
     {"phrases", "json_files", "pools", "card", "engines", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},

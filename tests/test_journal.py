@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 from skill_factory.errors import InputError, OutputError
-from skill_factory.journal import Asked, Journal, Sample
+from skill_factory.journal import Asked, Journal, Refused, Sample
 from skill_factory.models import Completion
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -161,3 +163,107 @@ def test_many_threads_may_add_and_read(tmp_path: Path) -> None:
             thread.join()
         keys = [bytes([number]) * 32 for number in range(4)]
         assert journal.have(keys) == {key: set(range(200)) for key in keys}
+
+
+# -- what is in the file --------------------------------------------------------------------------
+
+OLD = """
+CREATE TABLE samples (
+    key BLOB NOT NULL, idx INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL, at REAL NOT NULL
+);
+CREATE UNIQUE INDEX samples_key ON samples (key, idx);
+CREATE TABLE asked (
+    name TEXT PRIMARY KEY, messages BLOB NOT NULL, model BLOB NOT NULL, sampling BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE written (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA application_id = 0x534B4644;
+"""
+"""A journal as it was before it had reasonings, checksums and refusals."""
+
+
+def test_an_old_journal_goes_on(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "j")) as old:
+        old.executescript(OLD)
+        old.execute("INSERT INTO samples VALUES (?, 0, 'old', 'stop', 7, 11, 0.25, 0.0)", (KEY,))
+        old.commit()
+    new = said("new")._replace(reasoning="because")
+    for _ in range(2):
+        with Journal(tmp_path / "j") as journal:
+            journal.add([Sample(KEY, 1, new)])
+            assert journal.read(KEY, 9) == [(0, said("old")), (1, new)]
+            assert journal.refused([KEY]) == {}
+
+
+def test_a_journal_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
+    Journal(tmp_path / "j").close()
+    with closing(sqlite3.connect(tmp_path / "j")) as database:
+        database.execute("PRAGMA user_version = 99")
+    before = (tmp_path / "j").read_bytes()
+    with pytest.raises(InputError, match="of a newer version: update skill-factory"):
+        Journal(tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["text", "finish_reason", "reasoning"])
+def test_a_bit_that_changed_on_the_disk_is_found(tmp_path: Path, place: str) -> None:
+    texts = {name: f"the {name} of this sample" for name in ("text", "finish_reason", "reasoning")}
+    with Journal(tmp_path / "j") as journal:
+        answer = Completion(prompt_tokens=7, completion_tokens=11, seconds=0.25, **texts)
+        journal.add([Sample(KEY, 0, answer), Sample(OTHER, 0, said("whole"))])
+    data = bytearray((tmp_path / "j").read_bytes())
+    data[data.index(texts[place].encode()) + 5] ^= 1
+    (tmp_path / "j").write_bytes(data)
+    with Journal(tmp_path / "j") as journal:
+        assert journal.read(OTHER, 1) == [(0, said("whole"))]
+        with pytest.raises(InputError, match=r"is damaged: sample 0 of 6b6b.* has changed; bring"):
+            journal.read(KEY, 1)
+
+
+def test_no_bit_of_the_file_changes_an_answer_unseen(tmp_path: Path) -> None:
+    samples = [Sample(bytes([65 + n]) * 32, 0, said(f"this is answer {n}")) for n in range(4)]
+    with Journal(tmp_path / "j") as journal:
+        journal.add(samples)
+    whole = (tmp_path / "j").read_bytes()
+    draw = random.Random(3)
+    written = [at for at, byte in enumerate(whole) if byte]
+    for at in draw.sample(written, 150):
+        data = bytearray(whole)
+        data[at] ^= 1 << draw.randrange(8)
+        (tmp_path / "j").write_bytes(data)
+        with suppress(InputError, OutputError), Journal(tmp_path / "j") as journal:
+            for key, _, answer in samples:
+                texts = [(one.text, one.finish_reason) for _, one in journal.read(key, 1)]
+                assert texts in ([], [(answer.text, answer.finish_reason)])
+
+
+def test_a_text_that_no_file_can_hold_is_one_line(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.add([Sample(KEY, 0, said("half \ud800"))])
+    with pytest.raises(OutputError, match="cannot be written") as caught:
+        journal.close()
+    assert "\n" not in str(caught.value)
+    with Journal(tmp_path / "j") as journal:
+        journal.add([Sample(KEY, 0, said("whole"))])
+        assert journal.read(KEY, 1) == [(0, said("whole"))]
+
+
+def test_what_was_refused_is_kept_until_it_is_forgotten(tmp_path: Path) -> None:
+    why = Refused("content_filter", "no\nü")
+    with Journal(tmp_path / "j") as journal:
+        journal.note_refused({KEY: Refused("refused", "?"), OTHER: why})
+        journal.note_refused({KEY: why})
+    with Journal(tmp_path / "j") as journal:
+        assert journal.refused([KEY, OTHER, b"x"]) == {KEY: why, OTHER: why}
+        journal.forget_refused([KEY])
+        assert journal.refused([KEY, OTHER]) == {OTHER: why}
+
+
+def test_many_keys_are_read_together(tmp_path: Path) -> None:
+    counts = {bytes([number % 256, number // 256]) * 16: number % 4 for number in range(1200)}
+    with Journal(tmp_path / "j") as journal:
+        journal.add(Sample(key, idx, said(str(idx))) for key in counts for idx in (2, 0, 1))
+        found = journal.read_all(counts)
+    assert list(found) == list(counts)
+    for key, count in counts.items():
+        assert found[key] == [(idx, said(str(idx))) for idx in range(min(count, 3))]

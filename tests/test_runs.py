@@ -480,7 +480,7 @@ def test_killed_twenty_times_a_run_ends_as_if_it_never_was(server: Server, tmp_p
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(settings))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["openai", "skill_factory.runs", "skill_factory.run_commands"])
+    context.set_forkserver_preload(["skill_factory.runs", "skill_factory.run_commands"])
     while len(kills) < 20:
         child = context.Process(
             target=_child, args=(["run", str(path), "-o", str(tmp_path / "run")],)

@@ -1,7 +1,9 @@
 """How fast samples are asked for, kept, shown, written as a table and graded, beside a bare loop
-over the `openai` SDK; and whether memory stays flat.
+over aiohttp; and whether memory stays flat.
 
-    python tests/benchmarks/sampling.py [--requests 6000] [--flat 50000]
+    python tests/benchmarks/sampling.py [--requests 6000] [--rounds 4] [--flat 50000]
+
+`--flat 0` leaves the memory out.
 
 A server on the loopback, in a process of its own, answers at once; 256 requests are in flight. Both
 ways take turns, and the best of each counts, by the clock and by the CPU time of this process.
@@ -20,17 +22,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import psutil
 
 from skill_factory.attempts import write_attempts
 from skill_factory.grading import Outcome, grade_answer, grade_file
 from skill_factory.journal import Journal
 from skill_factory.markup import final_answer
-from skill_factory.models import Completion, OpenAIModel, Sampling
+from skill_factory.models import Completion, Sampling
 from skill_factory.progress import Progress
 from skill_factory.sampling import Ask, Pace, Tally, collect
+from skill_factory.servers import OpenAIModel
 
-ROUNDS = 4
 IN_FLIGHT = 256
 SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=4096)
 SERVER = Path(__file__).parent.parent / "model_server.py"
@@ -55,33 +58,18 @@ def is_right(ask: Ask, answer: Completion) -> bool:
 
 
 async def bare(url: str, total: int, mark: str) -> None:
-    """The SDK as it comes, but for its retries and its limit on connections kept open."""
-    import httpx2
-    import openai
-
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    client = openai.AsyncOpenAI(
-        base_url=url,
-        api_key="none",
-        max_retries=0,
-        http_client=openai.DefaultAsyncHttpxClient(limits=limits),
-    )
+    """aiohttp as it comes, but for its limit on connections."""
     left = asks(total, mark)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-    async def work() -> None:
-        for ask in left:
-            answer = await client.chat.completions.create(
-                model="tiny",
-                messages=ask.messages,  # type: ignore[arg-type]
-                temperature=0.7,
-                top_p=0.8,
-                max_tokens=4096,
-                extra_body={"top_k": 20},
-            )
-            assert answer.choices[0].message.content
+        async def work() -> None:
+            for ask in left:
+                body = {"model": "tiny", "messages": ask.messages, **SAMPLING.settings}
+                async with session.post(f"{url}/chat/completions", json=body) as response:
+                    answer = await response.json()
+                assert answer["choices"][0]["message"]["content"]
 
-    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
-    await client.close()
+        await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
 
 
 async def ours(url: str, total: int, mark: str, folder: Path, memory: list[int]) -> None:
@@ -111,9 +99,22 @@ async def ours(url: str, total: int, mark: str, folder: Path, memory: list[int])
     await model.close()
 
 
+def see_memory(url: str, total: int, folder: Path) -> None:
+    """Print what memory does over so many requests."""
+    memory: list[int] = []
+    asyncio.run(ours(url, total, "flat", folder, memory))
+    tenth = len(memory) // 10 or 1
+    early, late = max(memory[tenth - 1 : 2 * tenth]), max(memory[-tenth:])
+    print(
+        f"memory over {total:,} requests: {early / 1e6:.0f} MB after a tenth, "
+        f"{late / 1e6:.0f} MB at the end, {late / early:.2f} x"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=6000)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--flat", type=int, default=50_000)
     options = parser.parse_args()
     logging.disable()
@@ -126,7 +127,7 @@ def main() -> None:
         assert server.stdout is not None
         url, folder = server.stdout.readline().strip(), Path(name)
         best: dict[str, tuple[float, float]] = {}
-        for number in range(ROUNDS):
+        for number in range(options.rounds):
             for kind in ("bare", "ours"):
                 wall, cpu = time.perf_counter(), time.process_time()
                 if kind == "bare":
@@ -143,14 +144,8 @@ def main() -> None:
             )
         ratio = [bare_time / our_time for bare_time, our_time in zip(*best.values(), strict=True)]
         print(f"ours / bare: {ratio[0]:.2f} by the clock, {ratio[1]:.2f} by CPU time")
-        memory: list[int] = []
-        asyncio.run(ours(url, options.flat, "flat", folder, memory))
-        tenth = len(memory) // 10
-        early, late = max(memory[tenth : 2 * tenth]), max(memory[-tenth:])
-        print(
-            f"memory over {options.flat:,} requests: {early / 1e6:.0f} MB after a tenth, "
-            f"{late / 1e6:.0f} MB at the end, {late / early:.2f} x"
-        )
+        if options.flat:
+            see_memory(url, options.flat, folder)
         server.terminate()
 
 

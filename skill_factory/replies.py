@@ -1,0 +1,341 @@
+"""What model servers say: the answers in a chat completion, and what an error means.
+
+Nothing that a server writes raises anything but a `Trouble` or a `ModelError`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from skill_factory.models import (
+    Completion,
+    Kind,
+    ModelError,
+    Refusal,
+    RefusedError,
+    TooLongError,
+    Trouble,
+)
+
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|exceed_context_size|(maximum|available|max) (context|model) len"
+    r"|(maximum|available) context|context (length|size|window|limit)|max_model_len"
+    r"|(prompt|inputs?|messages?|conversation) (\w+ ){0,2}too (long|large)"
+    r"|prompt (\w+ )*contains \d+ tokens|request too large for model"
+    r"|(maximum|allowed) (prompt|input) length|maximum input tokens"
+    r"|range of input length|input length should be|reduce the length of"
+    r"|reduce your (prompt|message|input)|prompt token count"
+    r"|input token count.{0,40}exceed|input tokens? exceed|requested token count exceeds"
+    r"|(inputs?|prompt)\W{0,2} tokens \+ \W?max_new_tokens|\W?inputs?\W? must have less than"
+    r"|exceeded model token limit|token limit exceeded|too many (input |prompt )?tokens",
+    re.IGNORECASE,
+)
+"""How servers say that a prompt does not fit: OpenAI, llama.cpp, vLLM, SGLang, TGI, Ollama,
+LM Studio, Together, Groq, Gemini, Mistral, Anthropic, Bedrock, DashScope, Moonshot, xAI, Cohere."""
+
+_FILTERED = re.compile(
+    r"content.?filter|content.?(management )?policy|responsible.?ai|data_?inspection"
+    r"|inappropriate content|content exists risk|considered high risk|usage policy"
+    r"|(requires|flagged).{0,40}moderation|moderation.{0,80}flagged|prohibited_content"
+    r"|sensitive (content|information)|guardrail_intervened",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How a content filter is told: OpenAI, Azure, DashScope, DeepSeek, Moonshot, OpenRouter, Gemini,
+Zhipu, Bedrock."""
+
+_CUT_OFF = {"length", "max_length", "model_length", "max_tokens", "max_output_tokens"}
+"""Finish reasons of answers that a limit ended, in lower case."""
+
+_FAILED = {"error", "abort", "aborted", "insufficient_system_resource"}
+"""Finish reasons of answers that never came to an end."""
+
+_EXTRA = re.compile(r"\b(top_k|repetition_penalty|max_tokens|temperature|top_p|seed|grammar)\b")
+"""Settings that some servers refuse."""
+
+_DECODER = json.JSONDecoder(strict=False)
+"""Takes line breaks within texts, which some servers leave as they are."""
+
+_SHOWN = 2000
+"""Signs of an error that are looked at for a line."""
+
+_LONGEST = 1e9
+"""Seconds: what asks for a longer wait, or for one without an end, asks for this."""
+
+
+# -- bodies ---------------------------------------------------------------------------------------
+
+
+def parse(data: bytes) -> Any:
+    """The JSON in a body, whatever encoding of Unicode it is in; raises `Trouble`.
+
+    >>> parse('{"a": "ü"}'.encode("utf-16"))
+    {'a': 'ü'}
+    """
+    try:
+        return _DECODER.decode(decoded(data))
+    except (ValueError, RecursionError):
+        raise Trouble(Kind.FAULTY, "an answer that is no JSON") from None
+
+
+def decoded(data: bytes) -> str:
+    """The text of a body that is JSON, or else UTF-8; it may end in the middle of a character."""
+    return data.decode(json.detect_encoding(data), errors="replace")
+
+
+def one_line(text: str) -> str:
+    """A text that others wrote as one short line for a person, whatever is in it.
+
+    >>> one_line("no\\n such \\x1b[31mkey\\x00")
+    'no such [31mkey'
+    """
+    shown = "".join(sign if sign.isprintable() else " " for sign in text[:_SHOWN])
+    return " ".join(shown.split())[:300] or "no reason given"
+
+
+def storable(text: str) -> str:
+    """A text without halves of characters, which no file can hold.
+
+    >>> storable("a\\ud800b")
+    'a?b'
+    """
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def told_error(body: Any) -> Any:
+    """The error that is told in a body, beside answers or in their place; None: there is none, or
+    one whose every part is null.
+
+    >>> told_error({"error": {"message": None, "code": None}}), told_error({"error": "no"})
+    (None, 'no')
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    return None if _is_null(error) else error
+
+
+def _is_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_null, value.values()))
+    return not value
+
+
+def error_message(body: Any) -> str:
+    """What an error says, in one short line; `body` is text, or JSON that was parsed."""
+    if isinstance(body, str):
+        with suppress(ValueError, RecursionError):
+            body = json.loads(body)
+    while isinstance(body, dict) and (inner := _said(body)):
+        body = inner
+    try:
+        return one_line(str(body))
+    except RecursionError:
+        return "an error that is nested too deeply"
+
+
+def _said(body: dict[str, Any]) -> Any:
+    names = ("error", "message", "detail", "error_msg")
+    return next((body[name] for name in names if not _is_null(body.get(name))), None)
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+class _Said(NamedTuple):
+    text: str
+    reasoning: str
+    finish_reason: str
+
+
+def read_answer(answer: Any, seconds: float) -> list[Completion]:
+    """The answers in the body of a chat completion, in their order, up to the first that failed.
+
+    An answer without a text counts, as the empty one, if it was cut off or filtered before that
+    began, or has some reasoning. Raises `Trouble` if there is none.
+    """
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise Trouble(Kind.FAULTY, "an answer without the form of a chat completion")
+    said = list[_Said]()
+    for choice in sorted(choices, key=_place):
+        try:
+            said.append(_read_choice(choice))
+        except Trouble:
+            if not said:
+                raise
+            break
+    if not said:
+        raise Trouble(Kind.FAULTY, "an answer without a text")
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    asked, total = (_tokens(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+    shares = _shares(total, [len(one.text) + len(one.reasoning) for one in said])
+    prompt = [asked, *([0] * (len(said) - 1))]
+    return [
+        Completion(one.text, one.finish_reason, prompt[i], shares[i], seconds, one.reasoning)
+        for i, one in enumerate(said)
+    ]
+
+
+def _place(choice: dict[str, Any]) -> int:
+    idx = choice.get("index")
+    return idx if isinstance(idx, int) else 0
+
+
+def _read_choice(choice: dict[str, Any]) -> _Said:
+    """One answer; raises `Trouble` if it is none."""
+    reason, message = _finish_reason(choice.get("finish_reason")), choice.get("message")
+    error = told_error(choice)
+    if error is not None or reason.lower() in _FAILED:
+        code = error.get("code") if isinstance(error, dict) else None
+        kind = Kind.BUSY if code == 429 else Kind.FAULTY
+        raise Trouble(kind, f"an answer with an error: {error_message(error or reason)}")
+    if not isinstance(message, dict):
+        raise Trouble(Kind.FAULTY, "an answer without the form of a chat completion")
+    text, reasoning = _texts(message)
+    if text is None and not reasoning and reason not in ("length", "content_filter"):
+        raise Trouble(Kind.FAULTY, "an answer without a text")
+    return _Said(storable(text or ""), storable(reasoning), reason)
+
+
+def _finish_reason(said: Any) -> str:
+    """A finish reason; SGLang has had objects: {"type": "length", "length": 64}.
+
+    >>> [_finish_reason(said) for said in ("MAX_TOKENS", {"type": "length"}, "stop", None)]
+    ['length', 'length', 'stop', 'unknown']
+    """
+    if isinstance(said, dict):
+        said = said.get("type") or said.get("reason")
+    if not isinstance(said, str) or not said:
+        return "unknown"
+    return "length" if said.lower() in _CUT_OFF else storable(said)
+
+
+def _texts(message: dict[str, Any]) -> tuple[str | None, str]:
+    """What a message says, None: nothing; and its reasoning.
+
+    DeepSeek, SGLang and llama.cpp give the reasoning as `reasoning_content`, OpenRouter, Ollama and
+    vLLM as `reasoning`, Mistral as a part of the content. A `refusal` is the model's own text.
+    """
+    text, apart = _of_content(message.get("content"))
+    if text is None and isinstance(message.get("refusal"), str):
+        text = message["refusal"]
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(given := message.get(name), str) and given:
+            return text, given
+    return text, apart
+
+
+def _of_content(content: Any) -> tuple[str | None, str]:
+    """The text in a message's content, None: there is none; and the reasoning in it."""
+    if not isinstance(content, list):
+        return (content if isinstance(content, str) else None), ""
+    texts = list(_parts(content, "text"))
+    reasoning = [text for name in ("thinking", "reasoning") for text in _parts(content, name)]
+    return ("".join(texts) if texts else None), "".join(reasoning)
+
+
+def _parts(content: list[Any], name: str) -> Iterator[str]:
+    """The texts of a content's parts of one kind; a part may be a text, or hold parts itself."""
+    for part in content:
+        if isinstance(part, str) and name == "text":
+            yield part
+        elif isinstance(part, dict) and part.get("type") in (name, f"output_{name}"):
+            inner = part.get(name)
+            if isinstance(inner, str):
+                yield inner
+            elif isinstance(inner, list) and name != "text":
+                yield from _parts(inner, "text")
+
+
+def _tokens(said: Any) -> int | None:
+    """A number of tokens, if it can be one."""
+    return said if isinstance(said, int) and 0 <= said < 1 << 31 else None
+
+
+def _shares(total: int | None, lengths: Sequence[int]) -> list[int | None]:
+    """Split a number of tokens by the lengths of texts."""
+    if total is None:
+        return [None] * len(lengths)
+    whole, given, done = sum(lengths) or len(lengths), 0, 0
+    shares: list[int | None] = []
+    for length in lengths:
+        done += length if sum(lengths) else 1
+        shares.append(total * done // whole - given)
+        given = total * done // whole
+    return shares
+
+
+def count_choices(answer: Any) -> int:
+    """How many choices there are in an answer of whatever form; a huge number for a broken one."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    return len(choices) if isinstance(choices, list) and choices else 1 << 30
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+
+def filters(status: object, text: str) -> bool:
+    """Whether an error is a content filter's."""
+    return status in (400, 403, 422, 451) and _FILTERED.search(text) is not None
+
+
+def refusal(who: str, status: int, text: str, said: str, retry_after: str | None) -> Exception:
+    """What an error status means, where no key and no name is at fault; `said` is the error's
+    message as it may be shown, `text` all of it, `who` the server."""
+    told = f"status {status}: {said}"
+    if filters(status, text):
+        return RefusedError(f"{who} filters a prompt ({told})", status, Refusal.CONTENT_FILTER)
+    if status in (400, 413, 422, 500) and _TOO_LONG.search(text):
+        return TooLongError(
+            f"{who}: a prompt is too long for the model ({said}): serve it with a longer context, "
+            "lower max_tokens, or leave out what is longest",
+            status,
+        )
+    if (kind := _kind(status, text)) is not None:
+        return Trouble(kind, told, _seconds(retry_after), status)
+    odd = _EXTRA.search(text)
+    cure = f"; if it does not know {odd[0]}, set that to none" if odd else ""
+    message = f"{who} refuses the request ({told}){cure}"
+    if status in (400, 413, 422):
+        return RefusedError(message, status, Refusal.REFUSED)
+    return ModelError(message, status)
+
+
+def _kind(status: int, text: str) -> Kind | None:
+    """What trouble an error status is; None: asking again is of no use."""
+    if status == 429 and "insufficient_quota" not in text:
+        return Kind.BUSY
+    if status in (502, 503, 504):
+        return Kind.GONE
+    return Kind.FAULTY if status >= 500 or status in (408, 409, 425) else None
+
+
+def _seconds(header: str | None) -> float | None:
+    """What a Retry-After header asks for: seconds, or a date (RFC 9110, 10.2.3).
+
+    >>> _seconds("1.5"), _seconds("soon"), _seconds("Fri, 31 Dec 99999 23:59:59 GMT")
+    (1.5, None, 1000000000.0)
+    """
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = _until(header)
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST)
+
+
+def _until(date: str) -> float:
+    """Seconds until a date, which may lie beyond all calendars; NaN: it is none."""
+    if re.search(r"\b\d{5,}\b", date):
+        return math.inf
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return math.nan
