@@ -207,7 +207,7 @@ class ModelConfig(BaseModel):
     """The server's address, http://HOST:PORT/v1; None: $OPENAI_BASE_URL, else localhost:8000."""
     name: str | None = None
     """The model's name; None: the only one that the server has."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "OPENAI_API_KEY"
     """The environment variable with the key; it need not be there for servers without one."""
     local: str | None = None
     """Instead of a server: a GGUF file, or `smollm2`, in this process (extra `local`)."""

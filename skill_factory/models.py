@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from skill_factory.errors import SkillFactoryError
+from skill_factory.redaction import address_secrets, redact
 
 Messages = list[dict[str, str]]
 """A conversation: {"role", "content"} each."""
@@ -185,11 +186,13 @@ class OpenAIModel:
         except ValueError:
             parts, good = urlsplit(""), False
         if not good:
-            raise ModelError(f"{parts.path!r} is no address of a server: http://HOST:PORT/v1")
+            shown = parts.path.rpartition("@")[2]  # without a password
+            raise ModelError(f"{shown!r} is no address of a server: http://HOST:PORT/v1")
         if not self._key.isascii():
             raise ModelError(f"the key in ${api_key_env} has characters that no key has")
         # Without what may be secret in an address: user, password and query.
         self._url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+        self._secrets = [self._key, *address_secrets(base_url)]
         self._identity = identity
         self._takes_n = True
         self._base_url = base_url
@@ -274,7 +277,7 @@ class OpenAIModel:
             pass  # not all servers have the list
         if self.model is None:
             if len(names) != 1:
-                there = f"it has {_listed(names)}" if names else unlisted
+                there = f"it has {self._line(_listed(names))}" if names else unlisted
                 raise ModelError(f"{self._url}: which model? Give its name; {there}")
             self.model = names[0]
         if self.model in names and not self._key:
@@ -286,7 +289,9 @@ class OpenAIModel:
             pass
         except ModelError as error:
             if names and error.status == 404:
-                raise ModelError(f"{error}; the server has {_listed(names)}", 404) from None
+                raise ModelError(
+                    f"{error}; the server has {self._line(_listed(names))}", 404
+                ) from None
             raise
 
     async def close(self) -> None:
@@ -334,7 +339,7 @@ class OpenAIModel:
 
     def _refused(self, status: int, text: str, retry_after: str | None) -> Exception:
         """What an answer with an error status means."""
-        said = self._line(error_message(text))
+        said = self._line(_said(text))
         if status in (400, 413, 422, 500) and _TOO_LONG.search(text):
             return TooLongError(
                 f"{self._url}: a prompt is too long for the model ({said}): serve it with a "
@@ -357,10 +362,8 @@ class OpenAIModel:
         return ModelError(f"{self._url} refuses the request ({told}){cure}", status)
 
     def _line(self, text: str) -> str:
-        """One short line, without the key."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        return " ".join(text.split())[:300] or "no reason given"
+        """One short line, without the key and what is secret in the address."""
+        return _short(redact(text, self._secrets))
 
 
 def read_answer(answer: Any, seconds: float) -> list[Completion]:
@@ -429,12 +432,21 @@ def _kind(status: int, text: str) -> Kind | None:
 
 def error_message(body: Any) -> str:
     """What an error says, in one short line; `body` is text, or JSON that was parsed."""
+    return _short(_said(body))
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:300] or "no reason given"
+
+
+def _said(body: Any) -> str:
+    """What an error says, whole."""
     if isinstance(body, str):
         with suppress(ValueError):
             body = json.loads(body)
     while isinstance(body, dict) and (inner := body.get("error") or body.get("message")):
         body = inner
-    return " ".join(str(body).split())[:300] or "no reason given"
+    return str(body)
 
 
 def _seconds(header: str | None) -> float | None:

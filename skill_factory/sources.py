@@ -20,6 +20,7 @@ from skill_factory.annotated import Taken, Unread, check_annotated, take_in
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.json_files import read_json, read_objects
+from skill_factory.redaction import redact_hub
 from skill_factory.store import looks_local
 
 BATCH_BYTES = 16 << 20
@@ -305,7 +306,8 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
     except Exception as error:  # of four libraries' own trees, which have no common root
         if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
             raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
-        raise InputError(f"{name}: {nowhere}cannot be loaded: {_first_line(error)}") from None
+        said = redact_hub(_first_line(error))
+        raise InputError(f"{name}: {nowhere}cannot be loaded: {said}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
     return _Loaded(str(name), origin, found, license)
 

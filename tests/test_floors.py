@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 FLOORS = [
-    {"errors", "arrays", "columns", "yaml_files"},
+    {"errors", "arrays", "columns", "yaml_files", "redaction"},
+    {"terminal"},
     {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models", "tasks"},
     {"values"},
     {"annotated"},
