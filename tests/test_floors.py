@@ -14,7 +14,7 @@ FLOORS = [
     {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models", "tasks"},
     {"values"},
     {"annotated"},
-    {"phrases", "json_files", "pools", "card", "engines", "journal", "llama"},
+    {"draws", "phrases", "json_files", "pools", "card", "engines", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},
     {"config", "reflecting", "progress", "export"},
