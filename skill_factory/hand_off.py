@@ -9,6 +9,7 @@ import click
 
 from skill_factory.commands import COUNT, SETTINGS, clear_errors
 from skill_factory.errors import OptionError
+from skill_factory.store import is_repository
 from skill_factory.terminal import echo
 
 _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -35,7 +36,7 @@ def push(
     it was when it is run again.
     """
     with clear_errors():
-        if repo.count("/") != 1:
+        if not is_repository(repo):
             raise OptionError(f"{repo}: a repository on the Hub is written as org/name")
         if create_pr and revision:
             raise OptionError("--create-pr opens a pull request on main; leave --revision out")

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from skill_factory.errors import SkillFactoryError
 from skill_factory.redaction import address_secrets, redact
+from skill_factory.yaml_files import NO_TEXT
 
 Messages = list[dict[str, str]]
 """A conversation: {"role", "content"} each."""
@@ -176,6 +177,8 @@ class OpenAIModel:
         timeout: float = 600.0,
         identity: str | None = None,
     ) -> None:
+        import httpx2
+
         self.model = model
         self.timeout = timeout
         self._env = api_key_env
@@ -183,7 +186,8 @@ class OpenAIModel:
         try:
             parts = urlsplit(base_url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
+            httpx2.URL(base_url)
+        except (ValueError, httpx2.InvalidURL):
             parts, good = urlsplit(""), False
         if not good:
             shown = parts.path.rpartition("@")[2]  # without a password
@@ -264,7 +268,8 @@ class OpenAIModel:
         try:
             sent = next(self._turns).get("/models", cast_to=bytes)
             listed = json.loads(await self._asked(sent, min(self.timeout, _SOON)))
-            names = [str(entry["id"]) for entry in listed["data"]]
+            found = [str(entry["id"]) for entry in listed["data"]]
+            names = [name for name in found if not NO_TEXT.search(name)]  # else no file holds it
         except Trouble as trouble:
             unlisted = str(trouble)
             if trouble.status is None:
