@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from skill_factory.yaml_files import parse
+
 CONFIG = "sft_train"
 """The config's name, and the folder of its files."""
 
@@ -20,6 +22,7 @@ TRAIN_FILES = f"{CONFIG}/train-*.parquet"
 NAME_HERE = "PATH_OR_REPO"
 """Stands in a card for where the dataset is, until it is pushed somewhere."""
 
+_HEADER = re.compile(r"\s*---\s*\n(.*?)\n---", re.DOTALL)
 _BEGIN, _END = f"<!-- skill-factory {CONFIG} -->", f"<!-- end of skill-factory {CONFIG} -->"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -231,8 +234,12 @@ def _patterns(found: Any) -> list[str]:
 
 
 def _bare(card: str) -> str:
-    """A card without the mark that some editors put before its header."""
-    return card.removeprefix("\ufeff")
+    """A card without the mark that some editors put before its header, whose aliases must not stand
+    for too much."""
+    bare = card.removeprefix("\ufeff")
+    if header := _HEADER.match(bare):
+        parse(header[1])
+    return bare
 
 
 def _listed(found: Any) -> list[dict[str, Any]]:

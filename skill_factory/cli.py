@@ -7,6 +7,7 @@ import importlib
 import click
 
 from skill_factory import __version__
+from skill_factory.terminal import Guarded
 
 _VERBS = {
     "run": ("skill_factory.run_commands", "All stages of a config in one folder, resumable."),
@@ -24,7 +25,7 @@ _VERBS = {
 }
 
 
-class _Verbs(click.Group):
+class _Verbs(Guarded, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
 

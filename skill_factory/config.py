@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -24,13 +25,16 @@ from skill_factory.errors import ConfigError, OptionError, TaskError
 from skill_factory.formats import FORMATS, NEEDS_TWO_ATTEMPTS, Lengths
 from skill_factory.models import Sampling
 from skill_factory.questions.settings import QuestionsConfig
-from skill_factory.store import looks_local
+from skill_factory.store import is_repository
 from skill_factory.tasks import task_of
-from skill_factory.yaml_files import UNREADABLE, parse
+from skill_factory.yaml_files import NO_TEXT, UNREADABLE, parse
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Word = Annotated[str, Field(pattern=r"\S")]
 Count = Annotated[int, Field(ge=1)]
+Few = Annotated[int, Field(ge=1, le=10_000)]
+"""A number of things that are there one by one, in memory, for every question."""
+Workers = Annotated[int, Field(ge=1, le=1024)]
 
 
 def _known(task: str) -> str:
@@ -86,9 +90,9 @@ class CreateConfig(BaseModel):
     output_dataset: str | None = None
     """A local folder, else a repository on the Hub: then the folder is made under outputs/."""
 
-    attempts: Count = 5
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     """Attempts in the longest trace; a question needs as many valid ones."""
-    repeats: Count = 1
+    repeats: Few = 1
     """How often each format goes over a question."""
     formats: Annotated[Texts, Field(min_length=1)] = ("*C_full",)
     sample_lengths: bool = False
@@ -135,7 +139,7 @@ class CreateConfig(BaseModel):
     """Push to the repository that `output_dataset` names; else only make the folder."""
     private: bool = False
     """A repository that the push makes is private."""
-    workers: Count | None = None
+    workers: Workers | None = None
     """Threads; None: one for each core, at most 4. The result does not depend on it."""
     overwrite: bool = False
     """Replace the output folder once the new one is whole."""
@@ -168,7 +172,7 @@ class CreateConfig(BaseModel):
     def repository(self) -> str | None:
         """The repository on the Hub that `output_dataset` names; None: it is a local folder."""
         output = self.output_dataset or ""
-        local = looks_local(output) or Path(output).is_dir() or output.count("/") != 1
+        local = not is_repository(output) or Path(output).is_dir()
         return None if local else output
 
     @property
@@ -207,7 +211,7 @@ class ModelConfig(BaseModel):
     """The server's address, http://HOST:PORT/v1; None: $OPENAI_BASE_URL, else localhost:8000."""
     name: str | None = None
     """The model's name; None: the only one that the server has."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "OPENAI_API_KEY"
     """The environment variable with the key; it need not be there for servers without one."""
     local: str | None = None
     """Instead of a server: a GGUF file, or `smollm2`, in this process (extra `local`)."""
@@ -218,11 +222,11 @@ class ModelConfig(BaseModel):
     model has moved, and nothing is asked again."""
     timeout: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] = 600.0
     """For a whole request."""
-    concurrency: Count = 256
+    concurrency: Few = 256
     """Requests in flight at most; how many are best is found out."""
     patience: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] = 1800.0
     """How long the server may be away until the run ends."""
-    tries: Count = 6
+    tries: Few = 6
     """How often a request that fails is sent."""
     skip_too_long: bool = False
     """Count questions that do not fit the model's context, instead of ending the run."""
@@ -276,7 +280,7 @@ class SampleConfig(_Drawing):
         "alternatively",
         "rephrase",
     )
-    samples: Count = 16
+    samples: Few = 16
     """Attempts at a question under each prompt variant."""
     prompts: str | None = None
     """A file with other prompts, which replace or join the built-in ones; None: those. It may lie
@@ -295,14 +299,14 @@ class GradeConfig(BaseModel):
     aside."""
     hint_words: Annotated[tuple[Word, ...], Field(strict=False)] = ("hint",)
     """An attempt under a hint variant with one of these in it, in any case, leaks the hint."""
-    workers: Count | None = None
+    workers: Workers | None = None
     """Processes; None: one for each core, at most 8. The result does not depend on it."""
 
 
 class ReflectConfig(_Drawing):
     """How reflections are asked for, the key `reflect`."""
 
-    reflections: Count = 4
+    reflections: Few = 4
     """Reflections on each attempt that can be used."""
     until_valid: bool = False
     """Ask for one after the other, until an attempt has a reflection whose verdict is true."""
@@ -338,6 +342,7 @@ def load_run(path: Path | None, flags: Mapping[str, Mapping[str, Any]]) -> RunCo
     config = load_run_file(path) if path else RunConfig()
     settings = config.model_dump(exclude_unset=True)
     for stage, given in flags.items():
+        _see_texts(given)
         if given:
             # Another source is another set of questions: settings of the last are not its own.
             before = None if stage == "questions" and "source" in given else settings.get(stage)
@@ -347,6 +352,16 @@ def load_run(path: Path | None, flags: Mapping[str, Mapping[str, Any]]) -> RunCo
     except ValidationError as error:
         key, message = _message(error.errors()[0])
         raise OptionError(message.removeprefix(f"{key[0]}.")) from None
+
+
+def _see_texts(flags: Mapping[str, Any]) -> None:
+    """Raises `OptionError` for text that was not UTF-8 on the command line; a dataset may have such
+    a name."""
+    for name, value in flags.items():
+        if name != "input_dataset" and NO_TEXT.search(
+            json.dumps(value, ensure_ascii=False, default=str)
+        ):
+            raise OptionError(f"{name}: is not UTF-8")
 
 
 def load_run_file(path: Path) -> RunConfig:
@@ -398,7 +413,7 @@ def _message(fault: ErrorDetails) -> tuple[tuple[str, ...], str]:
     if fault["type"] == "missing":
         return key, f"{'.'.join(key)}: is missing"
     expected = _EXPECTED.get(fault["type"]) or fault["msg"].lower()
-    return key, f"{'.'.join(key)}: {expected}, not {fault['input']!r}"
+    return key, f"{'.'.join(key)}: {expected}, not {_repr.repr(fault['input'])}"
 
 
 def _keys(place: tuple[str, ...]) -> list[str]:
@@ -413,6 +428,9 @@ def _keys(place: tuple[str, ...]) -> list[str]:
     }
     return list((stages[place[0]] if place else RunConfig).model_fields)
 
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 200
 
 _EXPECTED = {
     "tuple_type": "expected a list",

@@ -7,50 +7,13 @@ write the slot and name it in `_SLOTS`.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from skill_factory.draws import Draws, Urn
 from skill_factory.ledger import Reason
 from skill_factory.phrases import Kind
-
-T = TypeVar("T")
-
-
-class Draws:
-    """Uniform draws that are the same on every machine and Python.
-
-    Built on `random.Random.random` alone: of that module only its sequence is promised to stay
-    (https://docs.python.org/3/library/random.html#notes-on-reproducibility).
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._uniform = random.Random(seed).random
-
-    def below(self, n: int) -> int:
-        """A number from 0 to n - 1."""
-        return int(self._uniform() * n)
-
-    def between(self, low: int, high: int) -> int:
-        """A number from low to high, both included."""
-        return low + int(self._uniform() * (high - low + 1))
-
-    def one(self, items: Sequence[T]) -> T:
-        """One of the items."""
-        return items[int(self._uniform() * len(items))]
-
-    def some(self, items: Sequence[T], n: int) -> list[T]:
-        """n different items in random order; n is at most their number."""
-        left, uniform = list(items), self._uniform
-        for i in range(n):
-            j = i + int(uniform() * (len(left) - i))
-            left[i], left[j] = left[j], left[i]
-        return left[:n]
-
-    def shuffled(self, items: Sequence[T]) -> list[T]:
-        """All items in random order."""
-        return self.some(items, len(items))
 
 
 class Unfillable(Exception):
@@ -230,17 +193,19 @@ def _paper(pool: Pool, draws: Draws, lengths: Lengths) -> Planned:
     incorrect ones."""
     if not pool.correct:
         yield Unfillable(Reason.NO_CORRECT_ATTEMPT)
-    right, wrong = list(pool.correct), list(pool.incorrect)
+    variants = pool.variants
+
+    def urn(items: Sequence[int]) -> Urn:
+        return Urn(items, variants and [variants[item] for item in items])
+
+    right, wrong = urn(pool.correct), urn(pool.incorrect)
     while right:
-        n = min(draws.between(1, lengths.longest), len(pool.by_variant(right)))
-        *some, last = pool.some(draws, right, n, ())
-        free = pool.beside(wrong, [*some, last])
-        n_wrong = min(draws.between(0, n - 1), len(pool.by_variant(free)))
-        mixed = draws.shuffled([*some, *pool.some(draws, free, n_wrong, ())])
+        n = min(draws.between(1, lengths.longest), len(right))
+        *some, last = right.take(draws, n)
+        with wrong.without(variants[item] for item in (*some, last) if variants):
+            taken = wrong.take(draws, min(draws.between(0, n - 1), len(wrong)))
+        mixed = draws.shuffled([*some, *taken])
         yield Recipe("paper", [*mixed, last], len(mixed))
-        used = {*mixed, last}
-        right = [r for r in right if r not in used]
-        wrong = [w for w in wrong if w not in used]
 
 
 _SLOTS: dict[str, tuple[Slot, LengthsOf]] = {

@@ -9,6 +9,8 @@ import click
 
 from skill_factory.commands import COUNT, SETTINGS, clear_errors
 from skill_factory.errors import OptionError
+from skill_factory.store import is_repository
+from skill_factory.terminal import echo
 
 _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 
@@ -34,7 +36,7 @@ def push(
     it was when it is run again.
     """
     with clear_errors():
-        if repo.count("/") != 1:
+        if not is_repository(repo):
             raise OptionError(f"{repo}: a repository on the Hub is written as org/name")
         if create_pr and revision:
             raise OptionError("--create-pr opens a pull request on main; leave --revision out")
@@ -48,7 +50,7 @@ def push(
             message=commit_message,
             create_pr=create_pr,
         )
-    click.echo(done.told())
+    echo(done.told())
 
 
 @click.group(context_settings=SETTINGS)
@@ -112,7 +114,7 @@ def export_llama_factory(
             cutoff_len=cutoff_len,
             output_dir=output_dir,
         )
-    click.echo(done.told())
+    echo(done.told())
 
 
 @export.command("verl", context_settings=SETTINGS)
@@ -203,7 +205,7 @@ def export_verl(
             split=input_split,
             **settings,
         )
-    click.echo(done.told())
+    echo(done.told())
 
 
 @click.command(context_settings=SETTINGS)
@@ -242,7 +244,7 @@ def check(
         report = checks.check(
             folder, task=task, rewards=rewards, counter=counter, cutoff_len=cutoff_len
         )
-    click.echo(report.told(report.traces if verbose else 10))
+    echo(report.told(report.traces if verbose else 10))
     if report.faults:
         context.exit(1)
-    click.echo("No fault found.")
+    echo("No fault found.")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from skill_factory.card import CONFIG, config_files, pushed_card
 from skill_factory.errors import HubError, InputError
+from skill_factory.redaction import redact_hub
 from skill_factory.store import read_whole, sha256
 
 MAX_FILES = 50
@@ -321,7 +322,7 @@ def _why(repo: str, error: Exception) -> str:
     chain = list(_causes(error))
     status = _status(error)
     answers = [getattr(cause, "server_message", None) for cause in chain]
-    words = next(filter(None, answers), str(chain[-1]))
+    words = redact_hub(next(filter(None, answers), str(chain[-1])))
     said = " ".join(words.split())[:300].rstrip(".") or type(chain[-1]).__name__
     if status == 401:
         return "the Hub does not accept the token: log in with `hf auth login`, or set HF_TOKEN"

@@ -89,8 +89,6 @@ def _checked(phrases: object, kind: Kind, where: str, seen: set[str]) -> tuple[s
         for pattern in (markup.ANY_TAG, *markup.CHAT_TOKENS):
             if tag := re.search(pattern, phrase):
                 raise PhraseError(f"{at} holds the tag {tag[0]}; phrases hold no tags")
-        if re.search("[\ud800-\udfff]", phrase):
-            raise PhraseError(f"{at} holds half a surrogate pair: {phrase!r}")
         if phrase.strip() in seen:
             raise PhraseError(f"{at} is there twice: {phrase!r}")
         seen.add(phrase.strip())

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from skill_factory.models import Completion
 from skill_factory.sampling import Ask, Tally
+from skill_factory.terminal import echo
 
 EVERY = 30.0
 """Seconds between two lines in a log."""
@@ -90,7 +91,7 @@ class Progress:
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + self.every
             text = f"{self.stage}: {done:,} of {self.total:,}, {self.line(tally)}"
-            print(text, file=sys.stderr, flush=True)
+            echo(text, err=True)
 
     def line(self, tally: Tally) -> str:
         """Rates, tokens, cost, how many answers are good so far, and the time left."""

@@ -9,6 +9,7 @@ import click
 
 from skill_factory.commands import SETTINGS, clear_errors
 from skill_factory.errors import OptionError, OutputError
+from skill_factory.terminal import echo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,8 +116,8 @@ def _questions(
     if output is not None and not dry_run:
         _write(made.table, output)
     for row in made.table.slice(0, _SHOWN).to_pylist():
-        click.echo(f"{row['question']}\n  {row['task_source']}: {row['answer']}\n")
-    click.echo(made.told())
+        echo(f"{row['question']}\n  {row['task_source']}: {row['answer']}\n")
+    echo(made.told())
 
 
 def _gym_setting(text: str) -> tuple[str, Any]:

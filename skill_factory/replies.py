@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -125,15 +125,20 @@ def _is_null(value: Any) -> bool:
     return not value
 
 
-def error_message(body: Any) -> str:
-    """What an error says, in one short line; `body` is text, or JSON that was parsed."""
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def error_message(body: Any, clean: Callable[[str], str] = _as_it_is) -> str:
+    """What an error says, in one short line; `body` is text, or JSON that was parsed. `clean` takes
+    secrets out, before it is cut."""
     if isinstance(body, str):
         with suppress(ValueError, RecursionError):
             body = json.loads(body)
     while isinstance(body, dict) and (inner := _said(body)):
         body = inner
     try:
-        return one_line(str(body))
+        return one_line(clean(str(body)))
     except RecursionError:
         return "an error that is nested too deeply"
 
@@ -152,11 +157,14 @@ class _Said(NamedTuple):
     finish_reason: str
 
 
-def read_answer(answer: Any, seconds: float) -> list[Completion]:
+def read_answer(
+    answer: Any, seconds: float, clean: Callable[[str], str] = _as_it_is
+) -> list[Completion]:
     """The answers in the body of a chat completion, in their order, up to the first that failed.
 
     An answer without a text counts, as the empty one, if it was cut off or filtered before that
-    began, or has some reasoning. Raises `Trouble` if there is none.
+    began, or has some reasoning. Raises `Trouble` if there is none; `clean` takes secrets out of
+    what that says.
     """
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
@@ -164,7 +172,7 @@ def read_answer(answer: Any, seconds: float) -> list[Completion]:
     said = list[_Said]()
     for choice in sorted(choices, key=_place):
         try:
-            said.append(_read_choice(choice))
+            said.append(_read_choice(choice, clean))
         except Trouble:
             if not said:
                 raise
@@ -187,14 +195,14 @@ def _place(choice: dict[str, Any]) -> int:
     return idx if isinstance(idx, int) else 0
 
 
-def _read_choice(choice: dict[str, Any]) -> _Said:
+def _read_choice(choice: dict[str, Any], clean: Callable[[str], str]) -> _Said:
     """One answer; raises `Trouble` if it is none."""
     reason, message = _finish_reason(choice.get("finish_reason")), choice.get("message")
     error = told_error(choice)
     if error is not None or reason.lower() in _FAILED:
         code = error.get("code") if isinstance(error, dict) else None
         kind = Kind.BUSY if code == 429 else Kind.FAULTY
-        raise Trouble(kind, f"an answer with an error: {error_message(error or reason)}")
+        raise Trouble(kind, f"an answer with an error: {error_message(error or reason, clean)}")
     if not isinstance(message, dict):
         raise Trouble(Kind.FAULTY, "an answer without the form of a chat completion")
     text, reasoning = _texts(message)

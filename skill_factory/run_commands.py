@@ -12,6 +12,7 @@ import click
 
 from skill_factory.commands import COUNT, SETTINGS, clear_errors
 from skill_factory.errors import OptionError
+from skill_factory.terminal import echo
 
 if TYPE_CHECKING:
     from skill_factory.config import RunConfig
@@ -178,7 +179,7 @@ def run(
         begin, end = run_folder.Stage(first or "questions"), run_folder.Stage(last)
         if _STAGES.index(begin) > _STAGES.index(end):
             raise OptionError(f"--from {begin} comes after --to {end}")
-        going = runs.Run(folder, config, click.echo)
+        going = runs.Run(folder, config, echo)
         if dry_run:
             going.preview(begin, end)
             return
@@ -187,7 +188,7 @@ def run(
             from skill_factory import hub
 
             repo = config.create.repository
-            click.echo(hub.push(going.folder.sft, repo, private=config.create.private).told())
+            echo(hub.push(going.folder.sft, repo, private=config.create.private).told())
 
 
 @click.command(context_settings=SETTINGS)
@@ -212,6 +213,7 @@ def sample(folder: Path, config_file: Path | None, questions: str | None, **give
         config = _settings(
             folder, config_file, questions={"source": questions}, model=model, sample=given
         )
+        _see_key(config_file, config, model, files)
         _ask(folder, config, "sample", **files)
 
 
@@ -233,7 +235,7 @@ def grade(folder: Path, config_file: Path | None, **given: Any) -> None:
         config = _settings(folder, config_file, grade=given)
         from skill_factory import runs
 
-        runs.Run(folder, config, click.echo).regrade()
+        runs.Run(folder, config, echo).regrade()
 
 
 @click.command(context_settings=SETTINGS)
@@ -253,7 +255,19 @@ def reflect(folder: Path, config_file: Path | None, prompts: str | None, **given
         config = _settings(
             folder, config_file, model=model, reflect=given, sample={"prompts": prompts}
         )
+        _see_key(config_file, config, model, files)
         _ask(folder, config, "reflect", **files)
+
+
+def _see_key(
+    config_file: Path | None, config: RunConfig, model: dict[str, Any], files: dict[str, Any]
+) -> None:
+    """As `run_settings.see_key`, where a server may be asked; a named config is the user's word."""
+    if config_file or files["dry_run"] or files["read_responses"]:
+        return
+    from skill_factory.run_settings import see_key
+
+    see_key(config.model, {name for name, value in model.items() if value is not None})
 
 
 def _ask(
@@ -269,13 +283,13 @@ def _ask(
         raise OptionError("choose one of --dry-run, --write-requests and --read-responses")
     from skill_factory import run_folder, runs
 
-    stage, run = run_folder.Stage(name), runs.Run(folder, config, click.echo)
+    stage, run = run_folder.Stage(name), runs.Run(folder, config, echo)
     first = run_folder.Stage.QUESTIONS if stage is run_folder.Stage.SAMPLE else stage
     if dry_run:
         run.preview(first, stage)
     elif write_requests is not None:
         written = run.write_requests(stage, write_requests)
-        click.echo(
+        echo(
             f"{write_requests}: {written.requests:,} requests for {written.samples:,} samples; "
             f"{written.had:,} are in the journal"
         )

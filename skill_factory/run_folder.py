@@ -17,7 +17,7 @@ import yaml
 from skill_factory import __version__
 from skill_factory.config import RunConfig
 from skill_factory.errors import InputError, OutputError, SkillFactoryError
-from skill_factory.store import new_file
+from skill_factory.store import new_file, resolved
 
 
 class Stage(StrEnum):
@@ -60,8 +60,10 @@ class RunFolder:
     """A folder that is a run's, or will be. Raises `InputError` for one of another kind."""
 
     def __init__(self, path: Path) -> None:
-        self.root = path
-        self.done = _read_manifest(path)
+        # Of x/.. where there is no x, the folder would be another before and after it is made.
+        found = resolved(path)
+        self.root = found if ".." in path.parts else path
+        self.done = _read_manifest(self.root)
 
     def __str__(self) -> str:
         return str(self.root)

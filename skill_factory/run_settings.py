@@ -4,6 +4,7 @@ together."""
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from skill_factory.config import ModelConfig, RunConfig
 from skill_factory.errors import OptionError
 from skill_factory.models import Model
 from skill_factory.phrases import load_phrases
+from skill_factory.run_folder import public_address
 from skill_factory.sampling import Pace
 from skill_factory.servers import OpenAIModel
 
@@ -21,13 +23,37 @@ LOCAL_REQUESTS = 32
 def settled(config: RunConfig) -> RunConfig:
     """The settings with what else they would depend on: the environment, the current folder."""
     model, sample = config.model, config.sample
-    if not model.local and not model.base_url:
-        address = os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1"
-        model = model.model_copy(update={"base_url": address})
+    if not model.local and model.base_url in (None, public_address(_own_address())):
+        # A run's folder has the address without a password that may be in it.
+        model = model.model_copy(update={"base_url": _own_address()})
     if sample.prompts:
         prompts = str(Path(sample.prompts).expanduser().absolute())
         sample = sample.model_copy(update={"prompts": prompts})
     return config.model_copy(update={"model": model, "sample": sample})
+
+
+def _own_address() -> str:
+    """The server that is asked where no setting names one."""
+    return os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1"
+
+
+def see_key(config: ModelConfig, given: Container[str]) -> None:
+    """See that no key is sent on the word of a run's own config.yaml alone: the folder may be
+    another's, with a server of theirs in it. `given` names the settings that come from the user.
+
+    A key goes out without being asked for by name if it is $OPENAI_API_KEY, for a server that the
+    user or their environment names. Raises `OptionError` for any other.
+    """
+    name, address = config.api_key_env, public_address(config.base_url)
+    if config.local or "api_key_env" in given or not os.environ.get(name):
+        return
+    theirs = "base_url" in given or address in ("", public_address(_own_address()))
+    if theirs and name == ModelConfig.model_fields["api_key_env"].default:
+        return
+    raise OptionError(
+        f"only the run's own config.yaml says to send the key in ${name} to "
+        f"{address or public_address(_own_address())}; if that is right, add --api-key-env {name}"
+    )
 
 
 def see_create(run: RunConfig, folder: Path) -> None:

@@ -30,14 +30,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from skill_factory import __version__, batch_files, grading, pipeline, reflecting
 from skill_factory import attempts as attempting
 from skill_factory.config import RunConfig
-from skill_factory.errors import InputError, OptionError, TaskError
+from skill_factory.errors import InputError, OptionError, OutputError, TaskError
 from skill_factory.estimates import Estimate, estimate, longest
 from skill_factory.journal import Journal
 from skill_factory.ledger import Account, account_table
@@ -66,6 +65,7 @@ from skill_factory.run_settings import (
 )
 from skill_factory.sampling import NEW, Ask, Tally, collect
 from skill_factory.servers import OpenAIModel
+from skill_factory.sources import DAMAGED
 from skill_factory.store import new_file, read_whole, resolved
 from skill_factory.store import sha256 as file_digest
 from skill_factory.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
@@ -124,6 +124,10 @@ class Run:
 
     def preview(self, first: Stage, last: Stage) -> None:
         """Say what would be asked and what it would take; nothing is written and nobody asked."""
+        with _tables():
+            self._show(first, last)
+
+    def _show(self, first: Stage, last: Stage) -> None:
         if last is Stage.CREATE:
             see_enough(self.config)
         self._see_input(first)
@@ -538,6 +542,8 @@ class Run:
 
     def _create(self) -> Done:
         source, folder = self.folder.path(Stage.REFLECT), self.folder.sft
+        if folder.is_symlink():  # what it leads to may be anybody's
+            raise OutputError(f"{folder}: is a link, and is not written through; remove it")
         model = self.config.create.model or self.config.model.name or self.config.model.local
         config = self.config.create.model_copy(
             update={
@@ -749,7 +755,9 @@ def _tables() -> Iterator[None]:
     """What Arrow says of a table that is damaged, in one line."""
     try:
         yield
-    except pa.ArrowException as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not Arrow's
         said = str(error).strip().split("\n")[0]
         raise InputError(
             f"a table of this run is damaged ({said}); make it anew with `run --from`"

@@ -28,6 +28,7 @@ from skill_factory.models import (
     TooLongError,
     Trouble,
 )
+from skill_factory.redaction import address_secrets, redact
 from skill_factory.replies import (
     count_choices,
     decoded,
@@ -36,9 +37,9 @@ from skill_factory.replies import (
     parse,
     read_answer,
     refusal,
-    storable,
     told_error,
 )
+from skill_factory.yaml_files import NO_TEXT
 
 _CONNECT = 10.0
 """Seconds in which a server must take a connection."""
@@ -103,7 +104,8 @@ class OpenAIModel:
         except ValueError:
             parts, good = urlsplit(""), False
         if not good:
-            raise ModelError(f"{parts.path!r} is no address of a server: http://HOST:PORT/v1")
+            shown = parts.path.rpartition("@")[2]  # without a password
+            raise ModelError(f"{shown!r} is no address of a server: http://HOST:PORT/v1")
         if not self._key.isascii() or not self._key.isprintable():
             raise ModelError(f"the key in ${api_key_env} has characters that no key has")
         # Without what may be secret in an address: user, password and query.
@@ -116,6 +118,7 @@ class OpenAIModel:
             self._headers["Authorization"] = f"Basic {said}"
         elif self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
+        self._secrets = [self._key, *address_secrets(base_url)]
         self._identity = identity
         self._takes_n = True
         self._session: aiohttp.ClientSession | None = None
@@ -152,7 +155,7 @@ class OpenAIModel:
             self._takes_n = count_choices(answer) >= n
         else:
             answer, seconds = await self._post(self.request(messages, sampling, 1))
-        answers = read_answer(answer, seconds)[:n]
+        answers = read_answer(answer, seconds, self._clean)[:n]
         self._look_at(answer, answers)
         return answers
 
@@ -175,7 +178,7 @@ class OpenAIModel:
             unlisted = str(error)
         if self.model is None:
             if len(names) != 1:
-                there = f"it has {_listed(names)}" if names else unlisted
+                there = f"it has {self._line(_listed(names))}" if names else unlisted
                 raise ModelError(f"{self._url}: which model? Give its name; {there}")
             self.model = names[0]
         if self.model in names and not self._key:
@@ -187,7 +190,9 @@ class OpenAIModel:
             pass  # a run will tell whether others are refused too
         except ModelError as error:
             if names and error.status == 404:
-                raise ModelError(f"{error}; the server has {_listed(names)}", 404) from None
+                raise ModelError(
+                    f"{error}; the server has {self._line(_listed(names))}", 404
+                ) from None
             raise
 
     async def close(self) -> None:
@@ -276,7 +281,7 @@ class OpenAIModel:
 
     def _refused(self, status: int, text: str, retry_after: str | None) -> Exception:
         """What an answer with an error status means."""
-        said = self._line(error_message(text))
+        said = error_message(text, self._clean)
         error = refusal(self._url, status, text, said, retry_after)
         told = f"status {status}: {said}"
         if isinstance(error, RefusedError):
@@ -292,10 +297,11 @@ class OpenAIModel:
         return error
 
     def _line(self, text: str) -> str:
-        """One short line, without the key."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        return one_line(text)
+        """One short line, without the key and what is secret in the address."""
+        return one_line(self._clean(text))
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._secrets)
 
     def _look_at(self, answer: dict[str, Any], answers: Sequence[Completion]) -> None:
         """Note what is odd about some answers."""
@@ -341,7 +347,8 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
 def _names(listed: bytes) -> list[str]:
     """The models in a server's list; none, as not all servers have the list, if it is no such."""
     try:
-        return [storable(str(entry["id"])) for entry in parse(listed)["data"]]
+        names = [str(entry["id"]) for entry in parse(listed)["data"]]
+        return [name for name in names if not NO_TEXT.search(name)]  # else no file holds it
     except (Trouble, TypeError, KeyError, RecursionError):
         return []
 

@@ -12,6 +12,7 @@ from skill_factory.errors import OptionError
 from skill_factory.formats import FORMATS
 from skill_factory.store import looks_local
 from skill_factory.tasks import TASKS
+from skill_factory.terminal import Guarded, echo
 
 if TYPE_CHECKING:
     from skill_factory.config import CreateConfig
@@ -26,7 +27,7 @@ _SEVERAL = {
 }
 
 
-class _SeveralValues(click.Command):
+class _SeveralValues(Guarded):
     """Reads `--formats A B` as `--formats A --formats B`. The command has no arguments that this
     could swallow."""
 
@@ -236,16 +237,16 @@ def create(config_file: Path | None, **flags: Any) -> None:
 
         engines.save_memory()
         made = pipeline.create(config)
-        click.echo(made.told())
+        echo(made.told())
         if config.dry_run:
-            click.echo("\nDry run: nothing was written.")
+            echo("\nDry run: nothing was written.")
             return
-        click.echo(f"\nSFT dataset: {config.folder}")
+        echo(f"\nSFT dataset: {config.folder}")
         if config.repository and config.push:
             from skill_factory import hub
 
             folder, repo = Path(config.folder), config.repository
-            click.echo(hub.push(folder, repo, private=config.private).told())
+            echo(hub.push(folder, repo, private=config.private).told())
 
 
 def _check_places(config: CreateConfig) -> None:

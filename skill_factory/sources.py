@@ -8,19 +8,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from skill_factory.annotated import Taken, Unread, check_annotated, take_in
 from skill_factory.columns import Columns
 from skill_factory.errors import InputError
 from skill_factory.json_files import read_json, read_objects
+from skill_factory.redaction import redact_hub
 from skill_factory.store import looks_local
+from skill_factory.yaml_files import UNREADABLE, parse
 
 BATCH_BYTES = 16 << 20
 """About how much of an input is held decoded at a time."""
@@ -37,6 +38,9 @@ _NOT_DATA = {
 }
 # As `datasets` finds splits: a word of the path, between characters that are no letters or digits.
 _SPLIT = re.compile(r"(?<![a-z0-9])(train|test|val|dev|eval)(?:id|idation|ing)?(?![a-z0-9])", re.I)
+DAMAGED = (pa.ArrowException, UnicodeDecodeError, OverflowError)
+"""What pyarrow raises for a parquet file with wrong bytes in it, besides `OSError`."""
+
 _PLAIN = {".json", ".jsonl", ".ndjson"}
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
@@ -146,29 +150,39 @@ def read_questions(name: str, config: str | None, split: str | None, revision: s
     """
     found = find_source(name, config, split, revision)
     if isinstance(found, _Loaded):
-        rows = _rows_of(found.dataset.with_format("arrow")[:])
+        rows = _rows_of(name, found.dataset.with_format("arrow")[:])
     else:
         assert isinstance(found, _Files)
         if _kind(found.files[0]) == "parquet":
-            rows = _rows_of(_parquet_files(name, found.files))
+            rows = _rows_of(name, _parquet_files(name, found.files))
         else:
-            rows = _rows_of([row for path in found.files for row in read_objects(path)])
+            rows = _rows_of(name, [row for path in found.files for row in read_objects(path)])
     if not rows.count:
         raise InputError(f"{name}: the dataset has no rows")
     return rows
 
 
-def _rows_of(found: pa.Table | list[dict[str, Any]]) -> Rows:
+def _rows_of(source: str, found: pa.Table | list[dict[str, Any]]) -> Rows:
     if isinstance(found, pa.Table):
-        return Rows(tuple(found.column_names), found.num_rows, lambda name: found[name].to_pylist())
+        return Rows(tuple(found.column_names), found.num_rows, partial(_column, source, found))
     names = tuple(dict.fromkeys(name for row in found for name in row))
     return Rows(names, len(found), lambda name: [row.get(name) for row in found])
+
+
+def _column(source: str, table: pa.Table, name: str) -> list[Any]:
+    try:
+        values: list[Any] = table[name].to_pylist()
+    except (*DAMAGED, ValueError) as error:  # not UTF-8, or a date that Python has not
+        raise InputError(
+            f"{source}: column {name!r} cannot be read: {_first_line(error)}"
+        ) from None
+    return values
 
 
 def _parquet_files(name: str, files: tuple[Path, ...]) -> pa.Table:
     try:
         return pa.concat_tables(map(pq.read_table, files), promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise InputError(f"{name}: cannot be read: {_first_line(error)}") from None
 
 
@@ -221,13 +235,14 @@ def _footer(path: Path) -> pq.FileMetaData | None:
     """What a parquet file says of itself; None for others, and where reading will say why."""
     try:
         return pq.read_metadata(path) if _kind(path) == "parquet" else None
-    except (pa.ArrowInvalid, OSError):
+    except (*DAMAGED, OSError):
         return None
 
 
 def _text_size(path: Path, footer: pq.FileMetaData | None) -> int:
     if footer is not None:
-        return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+        groups = map(footer.row_group, range(footer.num_row_groups))
+        return sum(max(0, group.total_byte_size) for group in groups)  # below 0 in a damaged one
     if _kind(path) == "parquet":
         return 0  # it cannot be read
     return path.stat().st_size * (1 if path.suffix.lower() in _PLAIN else 4)  # as gzip shrinks text
@@ -305,7 +320,8 @@ def _load(name: str | Path, config: str | None, split: str | None, revision: str
     except Exception as error:  # of four libraries' own trees, which have no common root
         if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
             raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
-        raise InputError(f"{name}: {nowhere}cannot be loaded: {_first_line(error)}") from None
+        said = redact_hub(_first_line(error))
+        raise InputError(f"{name}: {nowhere}cannot be loaded: {said}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
     return _Loaded(str(name), origin, found, license)
 
@@ -373,8 +389,8 @@ def _header(folder: Path) -> dict[str, Any]:
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     try:
-        header = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
-    except (yaml.YAMLError, ValueError, IndexError):
+        header = parse(text.split("---")[1])[0] if text.startswith("---") else None
+    except (*UNREADABLE, IndexError):
         return {}
     return header if isinstance(header, dict) else {}
 
@@ -406,7 +422,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Taken]:
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
-    except pa.ArrowInvalid as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: not a parquet file ({_first_line(error)})") from None
     with file:
         intakes = check_annotated(file.schema_arrow, columns, str(path))
@@ -421,7 +437,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Taken]:
             for batch in file.iter_batches(size, columns=names):
                 yield take_in(batch, intakes, str(path), count)
                 count += batch.num_rows
-        except pa.ArrowInvalid as error:
+        except DAMAGED as error:
             raise InputError(
                 f"{path}: the parquet file is damaged ({_first_line(error)})"
             ) from None

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from skill_factory.errors import InputError, OutputError
+
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name can be that of a repository on the Hub: org/name.
+
+    >>> is_repository("org/my.traces-2"), is_repository("here/.."), is_repository("traces")
+    (True, False, False)
+    """
+    return bool(_REPOSITORY.fullmatch(name)) and ".." not in name
 
 
 def looks_local(name: str) -> bool:
@@ -73,10 +85,13 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def resolved(path: Path | str) -> Path:
-    """The absolute path, with ~ and links followed; raises `OutputError` if there is none."""
+    """The absolute path, with ~ and links followed; raises `OutputError` if there is none, or it is
+    not UTF-8."""
     try:
-        return Path(path).expanduser().resolve()
-    except (OSError, RuntimeError) as error:
+        found = Path(path).expanduser().resolve()
+        str(found).encode()
+        return found
+    except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"{path}: cannot be written: {error}") from None
 
 

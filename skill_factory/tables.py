@@ -182,7 +182,8 @@ answer, `extra_info` its facts, a JSON object; null where the input does not say
 
 
 def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
-    """See that a file is a table of ours, with nothing missing in it; raises `InputError`."""
+    """See that a file is a table of ours, with nothing missing in it, and JSON objects as its
+    metadata; raises `InputError`."""
     with pq.ParquetFile(path) as table:
         found = table.schema_arrow
         for field in schema:
@@ -197,3 +198,12 @@ def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
             for name in strict:
                 if batch.column(name).null_count:
                     raise InputError(f"{path}: column {name!r} has nulls; mend the file")
+            if not all(map(_is_metadata, set(batch.column("metadata").to_pylist()))):
+                raise InputError(f"{path}: column 'metadata' holds what is no JSON object")
+
+
+def _is_metadata(text: str) -> bool:
+    try:
+        return not text or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

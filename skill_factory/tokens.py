@@ -10,6 +10,7 @@ import numpy as np
 
 from skill_factory.arrays import Ints
 from skill_factory.errors import InputError, OptionError
+from skill_factory.redaction import redact_hub
 
 _CHATML = ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n")
 _ASKED, _SAID = "\ue000asked\ue000", "\ue000said\ue000"
@@ -36,7 +37,7 @@ class TokenCounter:
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # of several libraries' own trees, which have no common root
-            said = " ".join(str(error).split())[:300] or type(error).__name__
+            said = " ".join(redact_hub(str(error)).split())[:300] or type(error).__name__
             raise InputError(f"{name}: no tokenizer can be loaded from there: {said}") from None
         self._special = {
             str(token)

@@ -20,8 +20,9 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from skill_factory import markup
 from skill_factory.arrays import Ints, bounds, numbers, offsets, strings, view
+from skill_factory.draws import Draws
 from skill_factory.errors import InputError
-from skill_factory.formats import FORMATS, Draws, Lengths, Pool, Recipe, Unfillable
+from skill_factory.formats import FORMATS, Lengths, Pool, Recipe, Unfillable
 from skill_factory.ledger import Ledger, Reason
 from skill_factory.phrases import Kind, PhraseBank
 from skill_factory.pools import Unit, questions

@@ -9,11 +9,12 @@ import pytest
 from conftest import ROOT
 
 FLOORS = [
-    {"errors", "arrays", "columns", "yaml_files"},
+    {"errors", "arrays", "columns", "yaml_files", "redaction"},
+    {"terminal"},
     {"commands", "tables", "markup", "ledger", "store", "tokens", "prompts", "models", "tasks"},
     {"values", "replies"},
     {"annotated", "servers"},
-    {"phrases", "json_files", "pools", "card", "engines", "journal", "llama"},
+    {"draws", "phrases", "json_files", "pools", "card", "engines", "journal", "llama"},
     {"formats", "sources", "rewards", "hub", "grading", "sampling"},
     {"questions", "attempts", "indexing", "weaving", "checks", "batch_files", "estimates"},
     {"config", "reflecting", "progress", "export"},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from skill_factory.formats import FORMATS, Draws, Lengths, Pool, Recipe, Unfillable
+from skill_factory.draws import Draws
+from skill_factory.formats import FORMATS, Lengths, Pool, Recipe, Unfillable
 from skill_factory.ledger import Reason
 from skill_factory.phrases import Kind
 
@@ -168,6 +171,53 @@ def test_algorithm_1_draws_lengths_uniformly() -> None:
         first = plan("paper", pool(8, 0), longest=4, seed=seed)[0]
         sizes[len(first.attempts)] += 1
     assert all(abs(sizes[n] - 1000) < 130 for n in (1, 2, 3, 4))
+
+
+@given(seeds, st.integers(0, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
+def test_places_are_what_some_draws(seed: int, made: tuple[int, int]) -> None:
+    size, n = made
+    assert Draws(seed).places(size, n) == Draws(seed).some(range(size), n)
+
+
+def drawn_from_lists(of: Pool, draws: Draws, longest: int) -> Iterator[list[int]]:
+    """Algorithm 1 on plain lists, which takes a time that grows with the square of the pool."""
+    right, wrong = list(of.correct), list(of.incorrect)
+    while right:
+        n = min(draws.between(1, longest), len(of.by_variant(right)))
+        *some, last = of.some(draws, right, n, ())
+        free = of.beside(wrong, [*some, last])
+        n_wrong = min(draws.between(0, n - 1), len(of.by_variant(free)))
+        mixed = draws.shuffled([*some, *of.some(draws, free, n_wrong, ())])
+        yield [*mixed, last]
+        right = [r for r in right if r not in {*mixed, last}]
+        wrong = [w for w in wrong if w not in mixed]
+
+
+@given(
+    st.integers(1, 25).flatmap(
+        lambda c: st.tuples(st.just(c), st.lists(st.integers(0, 6), min_size=c, max_size=50))
+    ),
+    st.booleans(),
+    seeds,
+    st.integers(1, 6),
+)
+def test_algorithm_1_draws_as_from_plain_lists(
+    made: tuple[int, list[int]], unique: bool, seed: int, longest: int
+) -> None:
+    correct, variants = made
+    of = pool(correct, len(variants) - correct, variants if unique else None)
+    expected = list(drawn_from_lists(of, Draws(seed), longest))
+    assert [r.attempts for r in plan("paper", of, longest, seed)] == expected
+
+
+@pytest.mark.parametrize("kinds", [None, 4, 60_000])
+def test_algorithm_1_is_quick_on_a_question_with_very_many_attempts(kinds: int | None) -> None:
+    total = 60_000
+    of = pool(total // 2, total // 2, [i % kinds for i in range(total)] if kinds else None)
+    start = time.process_time()
+    made = plan("paper", of)
+    assert time.process_time() - start < 30  # on plain lists, several minutes
+    assert sum(len(r.attempts) for r in made) > total // 2
 
 
 def test_draws_stay_the_same_on_every_python() -> None:

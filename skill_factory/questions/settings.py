@@ -65,7 +65,7 @@ class QuestionsConfig(BaseModel):
     source: str
     """What is made: countdown, multiplication, addition, letter_countdown, acronym or
     reasoning-gym:NAME; else the dataset that is read, a file, a folder or its name on the Hub."""
-    count: Annotated[int, Field(ge=1)] | None = None
+    count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Questions wanted; None: 1,000 made ones, or what there is; all of a dataset."""
     seed: int = 0
     """Which questions those are; the first of many are those of few."""
