@@ -77,8 +77,9 @@ class Server:
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
     lists: bool = True
-    speak: Callable[[dict[str, Any], int], str] | None = None
-    """The answer to a request's body, given the sample's number; None: words from its digest."""
+    speak: Callable[[dict[str, Any], int], str | dict[str, Any]] | None = None
+    """The answer to a request's body, given the sample's number: its text, or what there is in the
+    message; None: words from its digest."""
     faults: list[Fault] = field(default_factory=list)
     log: list[Answered] = field(default_factory=list)
     asked: int = 0
@@ -206,7 +207,8 @@ class Server:
         if self.speak is not None:
             for choice in answer["choices"]:
                 idx = (request.get("seed") or 0) + choice["index"]
-                choice["message"]["content"] = self.speak(request, idx)
+                said = self.speak(request, idx)
+                choice["message"].update(said if isinstance(said, dict) else {"content": said})
         if what == "empty":
             answer["choices"] = []
         elif what == "null":
