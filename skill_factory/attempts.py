@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +15,12 @@ from xxhash import xxh3_128_hexdigest
 from skill_factory.errors import OptionError
 from skill_factory.journal import Journal
 from skill_factory.ledger import Account
-from skill_factory.models import Completion, Identified, Sampling
+from skill_factory.models import Identified, Sampling
 from skill_factory.prompts import Prompt, PromptBank
 from skill_factory.sampling import Ask
 from skill_factory.store import new_file
 from skill_factory.tables import ATTEMPTS, QUESTIONS
+from skill_factory.thinking import Heard, Thinking, hear
 
 MISSING = "missing"
 """Reason of samples that were asked for and never answered."""
@@ -75,20 +76,39 @@ def grammar_body(prompt: Prompt, how: str) -> dict[str, Any] | None:
     return {"structured_outputs": said} if how == "vllm" else said
 
 
+class Written(NamedTuple):
+    """What became of the samples of a table, and how many have thinking."""
+
+    samples: Account
+    with_thinking: int
+
+
 def write_attempts(
-    target: Path, asked: Iterable[Ask], model: Identified, sampling: Sampling, journal: Journal
-) -> Account:
-    """Write what the journal has of all that is asked as a table of attempts, whole or not."""
-    account = Account()
+    target: Path,
+    asked: Iterable[Ask],
+    thinking: Thinking,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
+) -> Written:
+    """Write what the journal has of all that is asked as a table of attempts, whole or not, with
+    their `thinking` dropped or kept."""
+    account, thought = Account(), 0
     with new_file(target) as part, pq.ParquetWriter(part, ATTEMPTS, compression="zstd") as out:
-        rows = _rows(asked, model, sampling, journal, account)
+        rows = _rows(asked, thinking, model, sampling, journal, account)
         while chunk := list(islice(rows, BATCH_ROWS)):
             out.write_table(pa.Table.from_pylist(chunk, ATTEMPTS))
-    return account
+            thought += sum(row["text_alone"] is not None for row in chunk)
+    return Written(account, thought)
 
 
 def _rows(
-    asked: Iterable[Ask], model: Identified, sampling: Sampling, journal: Journal, account: Account
+    asked: Iterable[Ask],
+    thinking: Thinking,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
+    account: Account,
 ) -> Iterator[dict[str, Any]]:
     rest = iter(asked)
     while chunk := list(islice(rest, _CHUNK)):
@@ -102,14 +122,15 @@ def _rows(
             why = refused[key].reason if key in refused else MISSING
             account.lose(why, ask.count - len(found))
             for idx, completion in found:
-                yield ask.about | {"sample": idx} | _said(completion)
+                yield ask.about | {"sample": idx} | _said(hear(completion, thinking))
 
 
-def _said(completion: Completion) -> dict[str, Any]:
+def _said(heard: Heard) -> dict[str, Any]:
     return {
-        "response": completion.text,
-        "finish_reason": completion.finish_reason,
-        "completion_tokens": completion.completion_tokens,
+        "response": heard.completion.text,
+        "finish_reason": heard.completion.finish_reason,
+        "completion_tokens": heard.completion.completion_tokens,
+        "text_alone": heard.text_alone,
     }
 
 

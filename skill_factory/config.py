@@ -27,6 +27,7 @@ from skill_factory.models import Sampling
 from skill_factory.questions.settings import QuestionsConfig
 from skill_factory.store import is_repository
 from skill_factory.tasks import task_of
+from skill_factory.thinking import Thinking
 from skill_factory.yaml_files import NO_TEXT, UNREADABLE, parse
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -274,6 +275,9 @@ class _Drawing(BaseModel):
 class SampleConfig(_Drawing):
     """How attempts are asked for, the key `sample`."""
 
+    thinking: Thinking = "keep"
+    """A model's thinking is kept as the beginning of the attempt, or dropped."""
+
     prompt_variants: Annotated[Texts, Field(min_length=1)] = (
         "original",
         "plan_and_execute",
@@ -305,6 +309,9 @@ class GradeConfig(BaseModel):
 
 class ReflectConfig(_Drawing):
     """How reflections are asked for, the key `reflect`."""
+
+    thinking: Thinking = "drop"
+    """A model's thinking is kept as the beginning of the reflection, or dropped."""
 
     reflections: Few = 4
     """Reflections on each attempt that can be used."""

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.markup import final_answer
 from skill_factory.store import new_file
-from skill_factory.tables import ATTEMPTS, GRADED
+from skill_factory.tables import ATTEMPTS, GRADED, as_own
 from skill_factory.tasks import JUDGED_AT_ONCE, graded, task_of
 
 BATCH_ROWS = 4096
@@ -127,12 +127,13 @@ def _grade_batch(
     each: Callable[[Callable[[_Pair], Outcome], list[_Pair]], Iterator[Outcome]] = map,
 ) -> pa.RecordBatch:
     """A batch with its outcomes; `each` is how those of tasks with judges are had."""
+    batch = as_own(batch, ATTEMPTS)
     rows = batch.to_pylist()
     answers = [final_answer(row["response"]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))
     over = each if _has_judges(batch, rules) else map
     outcomes = list(over(partial(_outcome, rules=rules), pairs))
-    columns = [batch.column(name) for name in ATTEMPTS.names]
+    columns = batch.columns
     if rules.task:
         columns[ATTEMPTS.names.index("task_source")] = pa.array([rules.task] * len(rows))
     return pa.RecordBatch.from_arrays(

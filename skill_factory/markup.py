@@ -96,6 +96,10 @@ _TAG = re.compile(r"<(/?)(think|sample|reflect|verdict|answer)>")
 _BLOCK = re.compile(r"<(/?)(sample|reflect)>")
 _ANSWER = re.compile(ANSWER_TAG)
 _VERDICT = re.compile(VERDICT_TAG)
+_ASKED_FOR = re.compile(r"</?(answer|verdict)>")
+_ASKED_PAIR = re.compile(r"<(answer|verdict)>((?:(?!</?\1>).)*)</\1>", re.DOTALL)
+_BETWEEN = {"", "and", "...", "…"}
+"""What stands in a pair that is only spoken of, as in "between <answer> and </answer>"."""
 _VERDICT_PAIR = re.compile(
     rf"<verdict>\s*({_any_case(Verdict.CORRECT)}|{_any_case(Verdict.INCORRECT)})\s*</verdict>"
 )
@@ -153,6 +157,32 @@ def final_answer(text: str) -> str | None:
         elif opened is not None:
             opened, found = None, (opened, tag.start())
     return None if found is None else text[slice(*found)].strip()
+
+
+def untagged(text: str) -> str:
+    """A text with the tags that prompts ask for, ``<answer>`` and ``<verdict>``, taken off: a pair
+    leaves what is in it, and one that is only spoken of leaves its name.
+
+    >>> untagged("Put it between <answer> and </answer>. So <answer>7</answer>. An <answer> is")
+    'Put it between answer. So 7. An answer is'
+    """
+    if not _ASKED_FOR.search(text):
+        return text
+    text = _ASKED_FOR.sub(_spoken_of, _ASKED_PAIR.sub(_inside, text))
+    return _ASKED_FOR.sub(" ", text)  # what was put together just now
+
+
+def _inside(pair: re.Match[str]) -> str:
+    name, inner = pair.groups()
+    return name if inner.strip(" \n`'\"") in _BETWEEN else inner
+
+
+def _spoken_of(tag: re.Match[str]) -> str:
+    """The name of a tag, if it stands as a word of its own."""
+    around = (
+        tag.string[max(0, tag.start() - 1) : tag.start()] + tag.string[tag.end() : tag.end() + 1]
+    )
+    return "" if re.search(r"\w", around) else tag[1]
 
 
 def is_thinking(text: str) -> bool:

@@ -32,7 +32,8 @@ from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.prompts import Prompt
 from skill_factory.sampling import Ask
 from skill_factory.store import new_file
-from skill_factory.tables import ANNOTATED, GRADED
+from skill_factory.tables import ANNOTATED, GRADED, as_own
+from skill_factory.thinking import Thinking, hear
 
 CUT_OFF = "cut_off"
 """Reason of reflections that a length limit ended: what came of them is not whole."""
@@ -41,7 +42,8 @@ CUT_OFF = "cut_off"
 @dataclass(frozen=True)
 class Wanted:
     """What is asked about attempts: `reflections` on each, one after the other until one is valid
-    if `until_valid`. `grammar` is how the server takes a prompt's grammar.
+    if `until_valid`. `grammar` is how the server takes a prompt's grammar. `thinking` says what
+    becomes of the reflections' own.
 
     Only attempts that `create` could use are asked about: those of the prompt variants `chosen`
     (None: of all) at questions that some attempt got right; with `all_questions`, at all. A
@@ -55,6 +57,7 @@ class Wanted:
     chosen: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     grammar: str = "llama.cpp"
+    thinking: Thinking = "drop"
 
     def ask(self, question: str, attempt: str, right: bool, count: int) -> Ask:
         """What is asked about one attempt, which is `right` or not."""
@@ -94,7 +97,7 @@ class Attempts:
     def batches(self) -> Iterator[Batch]:
         """All of them, in order; a batch in memory at a time."""
         with pq.ParquetFile(self.path) as file:
-            tables = file.iter_batches(BATCH_ROWS, columns=GRADED.names)
+            tables = (as_own(batch, GRADED) for batch in file.iter_batches(BATCH_ROWS))
             yield from map(Batch, tables, self.codes)
 
     def account(self) -> Account:
@@ -194,18 +197,20 @@ def _round(attempts: Attempts, wanted: Wanted, rows: list[Ints], count: int) -> 
 
 
 def _asks_of(batch: Batch, rows: Ints, wanted: Wanted, count: int) -> Iterator[Ask]:
-    """What is asked about some rows of a batch."""
-    questions, responses = (
-        batch.table.column(name).take(numbers(rows)).to_pylist()
-        for name in ("question", "response")
-    )
-    return map(partial(wanted.ask, count=count), questions, responses, batch.right[rows].tolist())
+    """What is asked about some rows of a batch: attempts are shown without their thinking, so that
+    the same is asked whether that is kept or dropped."""
+    names = ["question", "text_alone", "response"]
+    questions, alone, responses = batch.table.select(names).take(numbers(rows)).columns
+    shown = pc.coalesce(alone, responses).to_pylist()
+    right = batch.right[rows].tolist()
+    return map(partial(wanted.ask, count=count), questions.to_pylist(), shown, right)
 
 
 class _Heard(NamedTuple):
     """Reflections in a journal on the attempts of a batch, in order of attempts and samples: item
     i is about row `owner[i]`. `codes` say why they cannot be used, if they were not `cut` off.
-    `refused` says of rows why the server will not reflect on them."""
+    `refused` says of rows why the server will not reflect on them, `with_thinking` how many have
+    thinking."""
 
     owner: Ints
     sample: list[int]
@@ -213,6 +218,7 @@ class _Heard(NamedTuple):
     codes: Judged
     cut: Mask
     refused: dict[int, str]
+    with_thinking: int
 
     @property
     def valid(self) -> Mask:
@@ -239,7 +245,9 @@ def _hear(
         for idx, completion in there[key]
     ]
     owner = np.array([row for row, _, _ in found], np.int64)
-    completions = [completion for _, _, completion in found]
+    heard = [hear(completion, wanted.thinking) for _, _, completion in found]
+    completions = [one.completion for one in heard]
+    thinking = sum(one.text_alone is not None for one in heard)
     codes = judge_reflections(
         strings([completion.text for completion in completions]),
         np.zeros(len(found), bool),
@@ -250,16 +258,18 @@ def _hear(
     reasons = {
         row: refused[key].reason for row, key in zip(rows, keys, strict=True) if key in refused
     }
-    return _Heard(owner, [idx for _, idx, _ in found], completions, codes, cut, reasons)
+    samples = [idx for _, idx, _ in found]
+    return _Heard(owner, samples, completions, codes, cut, reasons, thinking)
 
 
 @dataclass
 class Reflected:
     """What is in an annotated table: of all attempts those that were asked about, of the
-    reflections those that are valid."""
+    reflections those that are valid, and how many have thinking."""
 
     attempts: Account
     reflections: Account
+    with_thinking: int = 0
 
 
 def write_annotated(
@@ -280,6 +290,7 @@ def write_annotated(
         for batch in attempts.batches():
             heard = _hear(batch, wanted, wanted.reflections, model, sampling, journal)
             needed = _needed(heard) if wanted.until_valid else np.ones(len(heard.owner), bool)
+            made.with_thinking += heard.with_thinking
             _count(made.reflections, batch, heard, needed, wanted)
             out.write_batch(_annotated(batch, heard, needed & ~heard.cut))
     return made

@@ -95,6 +95,16 @@ _DRAWING = (
     click.option("--extra-body", metavar="JSON", callback=_json,
                  help="Anything else that the server takes."),
 )  # fmt: skip
+
+
+def _thinking(default: str) -> Callable[[_F], _F]:
+    return click.option(
+        "--thinking", type=click.Choice(["drop", "keep"]),
+        help="What becomes of the thinking of a model that thinks before it answers.  "
+             f"[default: {default}]",
+    )  # fmt: skip
+
+
 _PROMPTS = click.option(
     "--prompts", metavar="FILE", help="YAML file with other prompts, or more of them."
 )
@@ -204,6 +214,7 @@ def run(
     "--prompt-variants", multiple=True, callback=_names, metavar="NAMES",
     help="With commas, or repeated.  [default: original,plan_and_execute,alternatively,rephrase]",
 )  # fmt: skip
+@_thinking("keep")
 @_PROMPTS
 @_with(*_DRAWING, *_MODEL, *_FILES)
 def sample(folder: Path, config_file: Path | None, questions: str | None, **given: Any) -> None:
@@ -246,6 +257,7 @@ def grade(folder: Path, config_file: Path | None, **given: Any) -> None:
               help="One after the other, until an attempt has a valid one.")  # fmt: skip
 @click.option("--all-questions/--no-all-questions", default=None,
               help="Also at questions that no attempt got right.")  # fmt: skip
+@_thinking("drop")
 @_PROMPTS
 @_with(*_DRAWING, *_MODEL, *_FILES)
 def reflect(folder: Path, config_file: Path | None, prompts: str | None, **given: Any) -> None:

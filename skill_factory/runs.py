@@ -38,6 +38,7 @@ from skill_factory import attempts as attempting
 from skill_factory.config import RunConfig
 from skill_factory.errors import InputError, OptionError, OutputError, TaskError
 from skill_factory.estimates import Estimate, estimate, longest
+from skill_factory.first_answers import FirstAnswers, first_attempts, first_reflections
 from skill_factory.journal import Journal
 from skill_factory.ledger import Account, account_table
 from skill_factory.markup import final_answer, read_verdict
@@ -100,6 +101,12 @@ class Run:
         self.bank: PromptBank = load_prompts(Path(prompts) if prompts else None)
         self._wanted_attempts()
         see_create(config, folder)
+        self.first_answers = {
+            Stage.SAMPLE: first_attempts(config.sample.thinking, config.grade.keep_cut_off, say),
+            Stage.REFLECT: first_reflections(
+                config.reflect.thinking, config.create.drop_reflections_containing, say
+            ),
+        }
 
     # -- the stages in their order ----------------------------------------------------------------
 
@@ -368,10 +375,11 @@ class Run:
             self.say(f"sample: {self._told(about)}")
             first = [ask for ask in [longest(self.asks())] if ask]
             total = about.samples + about.had + about.refused
+            answers = self.first_answers[Stage.SAMPLE]
             with Progress("sample", total, self._is_right, "right") as shown:
                 # Alone and first: what does not fit the model's context is known before the rest.
-                ahead = await self._collect(first, model, sampling, journal)
-                tally = await self._collect(self.asks(), model, sampling, journal, shown)
+                ahead = await self._collect(first, model, sampling, journal, answers)
+                tally = await self._collect(self.asks(), model, sampling, journal, answers, shown)
             return _joined(ahead, tally)
 
         tally, identity = self._ask(work)
@@ -388,7 +396,11 @@ class Run:
     def _write_attempts(self, model: Identified) -> Done:
         path, sampling = self.folder.path(Stage.SAMPLE), self.config.sample.sampling
         with Journal(self.folder.journal) as journal:
-            account = attempting.write_attempts(path, self.asks(), model, sampling, journal)
+            account, with_thinking = attempting.write_attempts(
+                path, self.asks(), self.config.sample.thinking, model, sampling, journal
+            )
+        if with_thinking:
+            self.first_answers[Stage.SAMPLE].tell_thinking()
         self._tell(Stage.SAMPLE, {"samples": account})
         if not account.kept:
             raise InputError(f"{path}: there is no answer in it; nothing to go on with")
@@ -459,6 +471,7 @@ class Run:
             config.create.prompt_variants,
             config.create.drop_reflections_containing,
             config.model.grammar,
+            config.reflect.thinking,
         )
 
     def _reflect(self) -> Done:
@@ -476,12 +489,14 @@ class Run:
                 about.prompt_tokens *= self.wanted.reflections
                 about.requests = about.samples
             self.say(f"reflect: {'at most ' if self.wanted.until_valid else ''}{self._told(about)}")
-            total = Tally()
+            total, answers = Tally(), self.first_answers[Stage.REFLECT]
             rounds = reflecting.rounds(attempts, self.wanted, model, sampling, journal)
             for number, (asks, samples) in enumerate(rounds, start=1):
                 name = f"reflect {number}" if self.wanted.until_valid else "reflect"
                 with Progress(name, samples, _is_true, "true verdicts") as shown:
-                    tally = await self._collect(asks, model, sampling, journal, shown, skip=True)
+                    tally = await self._collect(
+                        asks, model, sampling, journal, answers, shown, skip=True
+                    )
                 if self.wanted.until_valid:  # what the rounds before brought was not there before
                     tally.had = max(0, tally.had - samples // number * (number - 1))
                 total.add(tally)
@@ -504,6 +519,8 @@ class Run:
         path, sampling = self.folder.path(Stage.REFLECT), self.config.reflect.sampling
         with Journal(self.folder.journal) as journal:
             made = reflecting.write_annotated(path, attempts, self.wanted, model, sampling, journal)
+        if made.with_thinking:
+            self.first_answers[Stage.REFLECT].tell_thinking()
         self._tell(Stage.REFLECT, {"reflections": made.reflections})
         whole = not made.reflections.losses[attempting.MISSING]
         accounts = _dicts(attempts=made.attempts, reflections=made.reflections)
@@ -585,10 +602,17 @@ class Run:
         model: Model,
         sampling: Sampling,
         journal: Journal,
+        first: FirstAnswers,
         shown: Progress | None = None,
         skip: bool = False,
     ) -> Tally:
         """Ask for what the journal lacks; `skip`: count what is too long for the model."""
+
+        def answered(ask: Ask, answers: list[Completion]) -> None:
+            heard = first.hear(ask, answers)
+            if shown:
+                shown.answered(ask, heard)
+
         return await collect(
             asks,
             model,
@@ -596,7 +620,7 @@ class Run:
             journal,
             settings=pace(self.config.model, skip),
             progress=shown.show if shown else None,
-            answered=shown.answered if shown else None,
+            answered=answered,
         )
 
     def _told(self, about: Estimate) -> str:

@@ -37,6 +37,7 @@ from skill_factory.replies import (
     parse,
     read_answer,
     refusal,
+    storable,
     told_error,
 )
 from skill_factory.yaml_files import NO_TEXT
@@ -347,7 +348,7 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
 def _names(listed: bytes) -> list[str]:
     """The models in a server's list; none, as not all servers have the list, if it is no such."""
     try:
-        names = [str(entry["id"]) for entry in parse(listed)["data"]]
+        names = [storable(str(entry["id"])) for entry in parse(listed)["data"]]
         return [name for name in names if not NO_TEXT.search(name)]  # else no file holds it
     except (Trouble, TypeError, KeyError, RecursionError):
         return []

@@ -84,10 +84,12 @@ ATTEMPTS = pa.schema(
         pa.field("response", pa.string(), nullable=False),
         pa.field("finish_reason", pa.string(), nullable=False),
         pa.field("completion_tokens", pa.int32()),
+        pa.field("text_alone", pa.string()),
     ]
 )
 """One row an attempt, in order of questions, variants and samples; `completion_tokens` null: the
-server did not say."""
+server did not say. `text_alone` is the response without its thinking, null: it has none.
+`finish_reason` is "length" too for what never came out of its thinking."""
 
 GRADED = pa.schema(
     [
@@ -96,8 +98,8 @@ GRADED = pa.schema(
         pa.field("extracted_answer", pa.string()),
     ]
 )
-"""`grade` is right, wrong, undecided, cut_off (by a length limit) or leaks_hint; `extracted_answer`
-the text of the last `<answer>` pair, null without one."""
+"""`grade` is right, wrong, undecided, cut_off (by a length limit, or in its thinking), leaks_hint;
+`extracted_answer` is the text of the last `<answer>` pair, null without one."""
 
 ANNOTATED = pa.schema(
     [
@@ -181,12 +183,29 @@ answer, `extra_info` its facts, a JSON object; null where the input does not say
 """
 
 
+_ADDED = {"text_alone"}
+"""Columns that tables of older versions do not have."""
+
+
+def as_own(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of a table of ours in the columns of a schema; what was added since is null."""
+    columns = [
+        batch.column(field.name)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
     """See that a file is a table of ours, with nothing missing in it, and JSON objects as its
     metadata; raises `InputError`."""
     with pq.ParquetFile(path) as table:
         found = table.schema_arrow
         for field in schema:
+            if field.name in _ADDED and field.name not in found.names:
+                continue
             at = found.get_field_index(field.name)
             if at < 0 or found.field(at).type != field.type:
                 raise InputError(

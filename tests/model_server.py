@@ -82,8 +82,9 @@ class Server:
     calls_itself: str | None = None
     """The model's name in answers; None: as it was asked."""
     lists: bool = True
-    speak: Callable[[dict[str, Any], int], str] | None = None
-    """The answer to a request's body, given the sample's number; None: words from its digest."""
+    speak: Callable[[dict[str, Any], int], str | dict[str, Any]] | None = None
+    """The answer to a request's body, given the sample's number: its text, or what there is in the
+    message; None: words from its digest."""
     faults: list[Fault] = field(default_factory=list)
     log: list[Answered] = field(default_factory=list)
     paths: Counter[str] = field(default_factory=Counter)
@@ -218,7 +219,8 @@ class Server:
         if self.speak is not None:
             for choice in answer["choices"]:
                 idx = (request.get("seed") or 0) + choice["index"]
-                choice["message"]["content"] = self.speak(request, idx)
+                said = self.speak(request, idx)
+                choice["message"].update(said if isinstance(said, dict) else {"content": said})
         if what == "html":
             _raw(writer, 200, b"<html>Bad gateway</html>", {"content-type": "text/html"})
         elif what == "cut":

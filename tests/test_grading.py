@@ -25,6 +25,7 @@ def attempt(response: str, **other: Any) -> dict[str, Any]:
         "response": response,
         "finish_reason": "stop",
         "completion_tokens": None,
+        "text_alone": None,
     } | other
 
 

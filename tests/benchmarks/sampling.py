@@ -93,7 +93,7 @@ async def ours(url: str, total: int, mark: str, folder: Path, memory: list[int])
             )
         assert (tally.answered, tally.retried) == (total, 0)
         attempts = folder / f"{mark}.parquet"
-        write_attempts(attempts, asks(total, mark), model, SAMPLING, journal)
+        write_attempts(attempts, asks(total, mark), "keep", model, SAMPLING, journal)
     counts = grade_file(attempts, folder / f"{mark}-graded.parquet", hints=frozenset(), words=())
     assert counts.total() == total
     await model.close()
