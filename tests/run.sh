@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything a change must pass: linter, formatter, type checker, tests. Arguments go to pytest.
+# Everything a change must pass: linter, formatter, type checker, tests. Arguments go to pytest; `-m slow` runs the slow
+# tests, which are left out without it.
 # Installs what it needs into .venv (or $VENV) first.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

@@ -24,6 +24,8 @@ from tutor import speak
 from skill_factory.cli import main
 from skill_factory.yaml_files import MOST, UNREADABLE, parse
 
+pytestmark = pytest.mark.slow
+
 
 def command(*words: str | Path, codes: tuple[int, ...] = (1, 2)) -> str:
     """Run a command; its errors, which are one line, but for how a command is used."""

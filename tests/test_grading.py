@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from skill_factory.grading import grade_file
 from skill_factory.tables import ATTEMPTS
@@ -68,6 +69,7 @@ def test_other_processes_grade_the_same(tmp_path: Path) -> None:
     assert Counter(row["grade"] for row in alone) == {"right": 2857, "wrong": 17143}
 
 
+@pytest.mark.slow
 def test_judged_answers_are_graded_the_same_by_any_number_of_workers(tmp_path: Path) -> None:
     golds = (r"\frac{1}{2}", "x^2 + 1", "(1, 2]")
     forms = ("0.5", "1/2", "2^{-1}", "1 + x^2", "x^2 - 1", "(1, 2]", "[1, 2]", "?")

@@ -20,6 +20,8 @@ from skill_factory.questions.settings import QuestionsConfig
 from skill_factory.tasks import gym, mathematics
 from skill_factory.tasks.judge_guard import Refused, evaluated
 
+pytestmark = pytest.mark.slow
+
 BY_EVAL = ("string_insertion", "spiral_matrix", "binary_matrix", "n_queens")
 BY_SYMPY = ("countdown", "puzzle24", "polynomial_multiplication", "simple_integration")
 QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import REAL, ROOT, attempts, read_manifest, run, write_rows
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 

@@ -23,6 +23,8 @@ from skill_factory.errors import TaskError
 from skill_factory.rewards import compute_score
 from skill_factory.tasks.judging import Judges, cores
 
+pytestmark = pytest.mark.slow
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux's kernel holds them to")
 
 JudgesOf = Callable[..., Judges]

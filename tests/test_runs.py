@@ -472,6 +472,7 @@ def _child(arguments: list[str]) -> None:
         main(arguments)
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_a_run_ends_as_if_it_never_was(server: Server, tmp_path: Path) -> None:
     settings = config(server, questions={"count": 60}, reflect={"until_valid": True})
     go(tmp_path / "smooth", settings)

@@ -617,6 +617,7 @@ def _child(url: str, path: Path, total: int) -> None:
     asyncio.run(work())
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_a_run_asks_for_nothing_that_was_answered(
     server: Server, tmp_path: Path
 ) -> None:

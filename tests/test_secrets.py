@@ -23,6 +23,8 @@ from tutor import speak
 from skill_factory.cli import main
 from skill_factory.redaction import address_secrets, redact
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "OPENAI_API_KEY": "canary-openai-4fb1c7",
     "HF_TOKEN": "hf_canaryTokenOfTheHub",

@@ -18,6 +18,8 @@ from skill_factory.config import ReflectConfig, SampleConfig
 from skill_factory.grading import Outcome
 from skill_factory.ledger import Reason
 
+pytestmark = pytest.mark.slow
+
 RESPONSE = "model_responses__mutated_prompts"
 
 Speak = Callable[[dict[str, Any], int], str | dict[str, Any]]
