@@ -172,6 +172,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_create_over_hostile_data(data: Path, tmp_path: Path) -> None:
     rows, few = data / "rows.parquet", ["--attempts", "2"]
     told = command("create", "-i", rows, "--dry-run", *few, code=0)
@@ -190,6 +191,7 @@ def test_create_over_hostile_data(data: Path, tmp_path: Path) -> None:
     command(NAME, code=2)
 
 
+@pytest.mark.slow
 def test_check_export_and_push_over_hostile_data(data: Path, tmp_path: Path) -> None:
     sft = tmp_path / f"sft{NAME}"
     command("create", "-i", data / "rows.parquet", "-o", sft, "--attempts", "2", code=0)
@@ -217,6 +219,7 @@ def test_check_export_and_push_over_hostile_data(data: Path, tmp_path: Path) -> 
         apart("push", data, "me/x", code=1, **environment)
 
 
+@pytest.mark.slow
 def test_questions_over_hostile_data(data: Path, tmp_path: Path) -> None:
     good = data / "questions.parquet"
     done = command("questions", good, "--dry-run", code=0)
@@ -239,6 +242,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_runs_over_hostile_data_models_and_servers(
     server: Server, data: Path, tmp_path: Path
 ) -> None:
@@ -307,6 +311,7 @@ def on_a_terminal(*words: str | Path, **environment: str) -> str:
     return said.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_bars_move_on_a_terminal_and_data_does_not(data: Path, tmp_path: Path) -> None:
     said = on_a_terminal("create", "-i", data / "rows.parquet", "--dry-run", "--attempts", "2")
     assert "index: " in said
