@@ -161,6 +161,8 @@ _FAMILIES = (
     ),
 )
 
+_SIGNS = [(sign, family) for family in _FAMILIES for sign in family.signs]
+
 
 def _pieces(text: str, opened: bool = False) -> list[Block]:
     """A text in its pieces, one at least, some perhaps empty; `opened`: it begins in thinking.
@@ -188,10 +190,11 @@ def _family_of(text: str) -> _Family | None:
     """The markers that a response uses: what it begins with, else what it closes, else what it
     opens; others in it are words of its text. None: it uses none."""
     lower = text.lower()
-    found = {}
-    for family in _FAMILIES:
-        if any(sign in lower for sign in family.signs):
-            found[family] = list(family.markers.finditer(text))
+    found = {
+        family: list(family.markers.finditer(text)) for sign, family in _SIGNS if sign in lower
+    }
+    if not found:
+        return None
 
     def rank(family: _Family) -> tuple[bool, bool]:
         markers = found[family]

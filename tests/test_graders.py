@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_factory.tasks import choice, countdown, integers, letters, task_of, text
+from skill_factory.tasks.arithmetic import readings
 
 Row = tuple[str, bool | None]
 
@@ -355,6 +356,26 @@ LAYOUTS = [
     "Step 1: {}\n",
     "So {}. ",
 ]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", " ", "(", " (", "( ("]),
+            st.integers(0, 120).map(str) | st.sampled_from(["007", "123456789"]),
+            st.sampled_from(["", " ", ")", ") ", ") )"]),
+            st.sampled_from(["+", "-", "*", "/", "=", " + ", " - ", " * ", " / ", " = "]),
+        ).map("".join),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_what_is_only_arithmetic_is_read_as_it_is_among_words(marks: list[str]) -> None:
+    said = "".join(marks).rstrip("+-*/= ")
+    missing = said.count("(") - said.count(")")
+    said = "(" * -missing + said + ")" * missing
+    alone, among_words = readings(said), readings(f"So {said}; done")
+    assert [one.statements for one in alone] == [one.statements for one in among_words]
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=5), st.data())
