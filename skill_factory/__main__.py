@@ -1,5 +1,5 @@
 """`python -m skill_factory` is `skill-factory`."""
 
-from skill_factory.cli import main
+from skill_factory.cli.main import main
 
 main(prog_name="skill-factory")

@@ -160,7 +160,7 @@ def make(tmp_path: Path) -> Make:
     """Make an SFT folder in this process, with the command's options, and check its ledger."""
     from click.testing import CliRunner
 
-    from skill_factory.sft_data_creation import create
+    from skill_factory.cli.create import create
 
     count = 0
 

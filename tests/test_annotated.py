@@ -28,10 +28,10 @@ from conftest import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory.arrays import is_list
-from skill_factory.columns import Columns
+from skill_factory.core.arrays import is_list
+from skill_factory.core.columns import Columns
+from skill_factory.core.sources import UnreadIn, find_source
 from skill_factory.errors import ColumnError
-from skill_factory.sources import UnreadIn, find_source
 
 DEFAULTS = Columns()
 GOOD = attempts(3, 3)

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from model_server import answer_to
 
-from skill_factory.batch_files import read_responses, write_requests
+from skill_factory.asking.batch_files import read_responses, write_requests
+from skill_factory.asking.collect import Ask, key_of
+from skill_factory.asking.journal import Journal
 from skill_factory.errors import InputError, OutputError
-from skill_factory.journal import Journal
 from skill_factory.models import ModelError, Sampling
-from skill_factory.sampling import Ask, key_of
-from skill_factory.servers import OpenAIModel
+from skill_factory.models.servers import OpenAIModel
 
 SAMPLING = Sampling(temperature=0.7, top_k=20, max_tokens=64, stop=("\n\n",), seed=5)
 Line = dict[str, Any]

@@ -29,9 +29,9 @@ from conftest import (
     write_rows,
 )
 
-from skill_factory.formats import FORMATS
-from skill_factory.markup import Step, Trace, read, write
-from skill_factory.phrases import Kind, load_phrases
+from skill_factory.core.markup import Step, Trace, read, write
+from skill_factory.stages.create.formats import FORMATS
+from skill_factory.stages.create.phrases import Kind, load_phrases
 
 ALL_FORMATS = ("--formats", *FORMATS)
 
@@ -260,7 +260,8 @@ def test_the_number_of_files_does_not_matter(
 def test_workers_parts_and_shards_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory import json_files, pipeline, sources
+    from skill_factory.core import json_files, sources
+    from skill_factory.stages.create import pipeline
 
     expected = content(make(many, *ALL_FORMATS))
     # Sizes as a large input would have; the real ones need gigabytes to come to several shards.
@@ -277,7 +278,7 @@ def test_workers_parts_and_shards_do_not_matter(
 def test_woven_pieces_of_a_unit_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory import weaving
+    from skill_factory.stages.create import weave as weaving
 
     expected = content(make(many))
     monkeypatch.setattr(weaving, "WOVEN_BYTES", 3_000)
@@ -489,7 +490,7 @@ def test_both_names_are_one_command() -> None:
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = f"""
 import sys
-from skill_factory.cli import main
+from skill_factory.cli.main import main
 try:
     main({words!r})
 except SystemExit:
@@ -503,7 +504,7 @@ print([name for name in ("pyarrow", "numpy", "pandas", "datasets") if name in sy
 def test_a_run_on_local_files_imports_neither_pandas_nor_datasets(tmp_path: Path) -> None:
     code = f"""
 import sys
-from skill_factory.sft_data_creation import create
+from skill_factory.cli.create import create
 create(["-i", {str(REAL)!r}, "-o", {str(tmp_path / "sft")!r}], standalone_mode=False)
 print([name for name in ("pandas", "datasets") if name in sys.modules])
 """
@@ -512,7 +513,7 @@ print([name for name in ("pandas", "datasets") if name in sys.modules])
 
 
 def test_schemas_are_as_documented(bundled: Path) -> None:
-    from skill_factory.tables import PLAN, SFT
+    from skill_factory.core.tables import PLAN, SFT
 
     (shard,) = (bundled / "sft_train").iterdir()
     assert pq.read_schema(shard).equals(SFT)
@@ -525,9 +526,9 @@ def test_schemas_are_as_documented(bundled: Path) -> None:
 def test_text_that_is_larger_than_its_file_is_cut_finer(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory import pipeline
+    from skill_factory.stages.create import pipeline
 
     expected = content(make(many, *ALL_FORMATS))
     monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
-    monkeypatch.setattr("skill_factory.sources._Files.size", lambda self: 0)
+    monkeypatch.setattr("skill_factory.core.sources._Files.size", lambda self: 0)
     assert content(make(many, *ALL_FORMATS)) == expected

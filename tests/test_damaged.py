@@ -21,8 +21,8 @@ from conftest import REAL, ROOT, read_traces
 from model_server import Server, serve
 from tutor import speak
 
-from skill_factory.cli import main
-from skill_factory.yaml_files import MOST, UNREADABLE, parse
+from skill_factory.cli.main import main
+from skill_factory.core.yaml_files import MOST, UNREADABLE, parse
 
 pytestmark = pytest.mark.slow
 

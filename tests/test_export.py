@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import REAL, ROOT, Outcome, run, write_rows, write_tokenizer
 
-from skill_factory.export.verl import reward_settings
+from skill_factory.handoff.verl import reward_settings
 from skill_factory.rewards import compute_score
 
 

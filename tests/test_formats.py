@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from skill_factory.draws import Draws
-from skill_factory.formats import FORMATS, Lengths, Pool, Recipe, Unfillable
-from skill_factory.ledger import Reason
-from skill_factory.phrases import Kind
+from skill_factory.core.ledger import Reason
+from skill_factory.stages.create.draws import Draws
+from skill_factory.stages.create.formats import FORMATS, Lengths, Pool, Recipe, Unfillable
+from skill_factory.stages.create.phrases import Kind
 
 
 def pool(correct: int, incorrect: int, variants: list[int] | None = None) -> Pool:

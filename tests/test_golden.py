@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import BUNDLED, REAL, attempt, write_rows
 
-from skill_factory.cli import main
+from skill_factory.cli.main import main
 
 GOLDEN = Path(__file__).parent / "data" / "golden.json"
 FORMATS = ["0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "paper"]

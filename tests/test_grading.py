@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skill_factory.grading import grade_file
-from skill_factory.tables import ATTEMPTS
+from skill_factory.core.tables import ATTEMPTS
+from skill_factory.stages.grade import grade_file
 
 
 def attempt(response: str, **other: Any) -> dict[str, Any]:

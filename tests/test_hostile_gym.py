@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from skill_factory.errors import InputError
-from skill_factory.questions.making import make_questions
-from skill_factory.questions.settings import QuestionsConfig
+from skill_factory.stages.questions.making import make_questions
+from skill_factory.stages.settings import QuestionsConfig
 from skill_factory.tasks import gym, mathematics
-from skill_factory.tasks.judge_guard import Refused, evaluated
+from skill_factory.tasks.workers.judge_guard import Refused, evaluated
 
 pytestmark = pytest.mark.slow
 

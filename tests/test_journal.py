@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from skill_factory.asking.journal import Asked, Journal, Refused, Sample
 from skill_factory.errors import InputError, OutputError
-from skill_factory.journal import Asked, Journal, Refused, Sample
 from skill_factory.models import Completion
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -69,7 +69,7 @@ def _add_and_wait(folder: Path) -> None:
 
 def test_a_second_process_is_refused_in_one_line(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from skill_factory.journal import Journal\n"
+        "import sys; from pathlib import Path; from skill_factory.asking.journal import Journal\n"
         "try: Journal(Path(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
@@ -120,7 +120,7 @@ def test_what_was_asked_under_a_name_is_kept(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys, time; from pathlib import Path\n"
-        "from skill_factory.journal import Journal, Sample\n"
+        "from skill_factory.asking.journal import Journal, Sample\n"
         "from skill_factory.models import Completion\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from skill_factory.core.ledger import Account, Ledger
 from skill_factory.errors import LedgerError
-from skill_factory.ledger import Account, Ledger
 
 
 def account(read: int, kept: int, **losses: int) -> Account:

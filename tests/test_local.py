@@ -15,11 +15,11 @@ from typing import TypeVar
 import pytest
 from conftest import ROOT
 
-from skill_factory.journal import Journal
-from skill_factory.local import LocalModel
+from skill_factory.asking.collect import Ask, Pace, collect, key_of
+from skill_factory.asking.journal import Journal
+from skill_factory.asking.prompts import load_prompts
 from skill_factory.models import Completion, Messages, ModelError, Sampling, TooLongError
-from skill_factory.prompts import load_prompts
-from skill_factory.sampling import Ask, Pace, collect, key_of
+from skill_factory.models.local import LocalModel
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ def test_a_missing_package_is_named(package: str) -> None:
     done = run_code(f"""
         import asyncio, sys
         sys.modules[{package!r}] = None  # so Python takes it for missing
-        from skill_factory.local import LocalModel, ModelError
+        from skill_factory.models.local import LocalModel, ModelError
         try:
             asyncio.run(LocalModel("smollm2").preflight())
         except ModelError as error:
@@ -287,7 +287,7 @@ def test_what_nobody_waits_for_makes_room() -> None:
 def test_a_process_that_never_closes_it_ends_well_and_quietly() -> None:
     done = run_code("""
         import asyncio
-        from skill_factory.local import LocalModel
+        from skill_factory.models.local import LocalModel
         from skill_factory.models import Sampling
 
         async def work():

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory import markup
-from skill_factory.markup import Step, Trace, Verdict, read, read_verdict, write
+from skill_factory.core import markup
+from skill_factory.core.markup import Step, Trace, Verdict, read, read_verdict, write
 
 # Bits that are near our tags without being them, and characters that careless code changes.
 NEAR = ["<", ">", "</", "<sample", "think>", "<Sample>", "< think >", "<answer/>", "&lt;sample&gt;"]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_factory.tasks.math_markup import bare
-from skill_factory.tasks.math_reading import readings
 from skill_factory.tasks.mathematics import fault, grade, wrong
+from skill_factory.tasks.mathematics.markup import bare
+from skill_factory.tasks.mathematics.reading import readings
 
 Row = tuple[str, str, bool | None]
 

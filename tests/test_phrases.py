@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from skill_factory.errors import PhraseError
-from skill_factory.phrases import Kind, load_phrases
+from skill_factory.stages.create.phrases import Kind, load_phrases
 
 
 def test_the_built_in_bank_has_a_dozen_phrases_of_each_kind() -> None:

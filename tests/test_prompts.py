@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from skill_factory.asking.prompts import load_prompts
 from skill_factory.errors import PromptError
-from skill_factory.prompts import load_prompts
 
 BANK = load_prompts(None)
 

@@ -18,15 +18,15 @@ from click.testing import CliRunner
 from conftest import ROOT, Make, Outcome, attempt, read_traces, write_rows
 from pydantic import ValidationError
 
-from skill_factory.checks import check
+from skill_factory.cli.questions import questions
+from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import ColumnError, InputError, OptionError
-from skill_factory.question_commands import questions
-from skill_factory.questions.gym_maker import encoded
-from skill_factory.questions.making import Made, make_questions
-from skill_factory.questions.settings import USES, QuestionsConfig
-from skill_factory.tables import QUESTIONS
+from skill_factory.handoff.check import check
+from skill_factory.stages.questions.making import Made, make_questions
+from skill_factory.stages.settings import USES, QuestionsConfig
 from skill_factory.tasks import task_of
-from skill_factory.tasks.gym_judge import decoded
+from skill_factory.tasks.workers.gym_judge import decoded
+from skill_factory.tasks.workers.gym_maker import encoded
 
 MADE: dict[str, dict[str, Any]] = {
     "countdown_3arg": {"source": "countdown", "count": 2000},
@@ -380,7 +380,7 @@ def test_facts_reach_the_plan_and_rewards_are_replayed_on_them(
 
 
 def command(place: Path, *words: str | Path) -> Outcome:
-    code = "from skill_factory.question_commands import questions; questions()"
+    code = "from skill_factory.cli.questions import questions; questions()"
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)],
         cwd=place,
@@ -451,7 +451,7 @@ def test_the_command_refuses_in_one_clear_line(
 
 def test_words_that_cannot_be_had_name_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "spellchecker.py").write_text("raise ModuleNotFoundError(name='spellchecker')")
-    code = "from skill_factory.question_commands import questions; questions()"
+    code = "from skill_factory.cli.questions import questions; questions()"
     done = subprocess.run(
         [sys.executable, "-c", code, "acronym", "--dry-run"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},

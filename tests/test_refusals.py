@@ -14,9 +14,9 @@ from test_runs import accounts, config, go
 from test_sampling import QUICK, SAMPLING, asks, gather, rows_of
 from tutor import speak
 
-from skill_factory.journal import Journal
+from skill_factory.asking.collect import Ask, key_of
+from skill_factory.asking.journal import Journal
 from skill_factory.models import ModelError
-from skill_factory.sampling import Ask, key_of
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,14 @@ from skill_factory.models import (
     TooLongError,
     Trouble,
 )
-from skill_factory.replies import decoded, error_message, parse, read_answer, refusal, told_error
+from skill_factory.models.replies import (
+    decoded,
+    error_message,
+    parse,
+    read_answer,
+    refusal,
+    told_error,
+)
 
 
 def meaning(status: int, body: Any) -> Exception:

@@ -26,7 +26,7 @@ from conftest import run as run_module
 from model_server import Fault, Server, serve
 from tutor import speak
 
-from skill_factory.cli import main
+from skill_factory.cli.main import main
 
 KEY_NAME = "SKILL_FACTORY_TEST_KEY"
 
@@ -481,7 +481,7 @@ def test_killed_twenty_times_a_run_ends_as_if_it_never_was(server: Server, tmp_p
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(settings))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skill_factory.runs", "skill_factory.run_commands"])
+    context.set_forkserver_preload(["skill_factory.runs.run", "skill_factory.cli.run"])
     while len(kills) < 20:
         child = context.Process(
             target=_child, args=(["run", str(path), "-o", str(tmp_path / "run")],)
@@ -721,7 +721,7 @@ def test_grading_again_never_throws_reflections_away(server: Server, tmp_path: P
 
 def test_what_step_2_is_made_from_is_looked_at(server: Server, tmp_path: Path) -> None:
     phrases = tmp_path / "phrases.yaml"
-    shutil.copy(ROOT / "skill_factory" / "phrases.yaml", phrases)
+    shutil.copy(ROOT / "skill_factory" / "stages" / "create" / "phrases.yaml", phrases)
     settings = config(server, create={"phrases": str(phrases)})
     go(tmp_path / "run", settings)
     text = phrases.read_text()

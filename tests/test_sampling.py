@@ -27,12 +27,12 @@ import pytest
 from conftest import ROOT
 from model_server import FORMS, SPOILT, Fault, Server, serve
 
+from skill_factory.asking.collect import Ask, Pace, Tally, collect, key_of
+from skill_factory.asking.journal import Journal
 from skill_factory.errors import SkillFactoryError
-from skill_factory.journal import Journal
 from skill_factory.models import ModelError, Sampling, Trouble
-from skill_factory.replies import read_answer
-from skill_factory.sampling import Ask, Pace, Tally, collect, key_of
-from skill_factory.servers import OpenAIModel
+from skill_factory.models.replies import read_answer
+from skill_factory.models.servers import OpenAIModel
 
 QUICK = Pace(concurrency=32, wait=0.02, longest_wait=0.1, patience=20, every=0.05)
 SAMPLING = Sampling(temperature=0.7, top_k=20, max_tokens=64)
@@ -203,9 +203,9 @@ def test_a_full_disk_is_one_line_however_many_requests_meet_it(
     code = (
         "import asyncio, resource, signal, sys; from pathlib import Path\n"
         "from test_sampling import asks, QUICK, SAMPLING\n"
-        "from skill_factory.journal import Journal\n"
-        "from skill_factory.sampling import collect\n"
-        "from skill_factory.servers import OpenAIModel\n"
+        "from skill_factory.asking.journal import Journal\n"
+        "from skill_factory.asking.collect import collect\n"
+        "from skill_factory.models.servers import OpenAIModel\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "async def work():\n"
@@ -623,7 +623,7 @@ def test_killed_twenty_times_a_run_asks_for_nothing_that_was_answered(
 ) -> None:
     server.latency, total, draw, kills = 0.1, 900, random.Random(4), list[float]()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skill_factory.sampling", "skill_factory.servers"])
+    context.set_forkserver_preload(["skill_factory.asking.collect", "skill_factory.models.servers"])
     while len(kills) < 20:
         child = context.Process(target=_child, args=(server.url, tmp_path / "j", total))
         child.start()

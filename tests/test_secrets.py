@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from model_server import Fault, Server, serve
 from tutor import speak
 
-from skill_factory.cli import main
-from skill_factory.redaction import address_secrets, redact
+from skill_factory.cli.main import main
+from skill_factory.core.redaction import address_secrets, redact
 
 pytestmark = pytest.mark.slow
 

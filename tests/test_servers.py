@@ -13,10 +13,10 @@ import pytest
 from model_server import Fault, Server, serve
 from test_sampling import KEY_NAME, QUICK, SAMPLING, asks
 
-from skill_factory.journal import Journal
+from skill_factory.asking.collect import collect
+from skill_factory.asking.journal import Journal
 from skill_factory.models import Completion, Kind, ModelError, Trouble
-from skill_factory.sampling import collect
-from skill_factory.servers import OpenAIModel
+from skill_factory.models.servers import OpenAIModel
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

@@ -30,8 +30,8 @@ from hypothesis import strategies as st
 from model_server import Fault, Server, serve
 from tutor import speak
 
-from skill_factory.cli import main
-from skill_factory.terminal import guarded, visible
+from skill_factory.cli.main import main
+from skill_factory.core.terminal import guarded, visible
 
 EVIL = "\x1b]52;c;ZWNobyBoaQ==\x07\x1b[2J\x9b31m\r\x7f\x08\u202eevil\u2066\u200f\u2028\x00"
 """Fills the clipboard, clears the screen, turns text round."""

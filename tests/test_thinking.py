@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory import markup
+from skill_factory.core import markup
 from skill_factory.models import Completion
-from skill_factory.thinking import Thinking, hear, read
+from skill_factory.models.thinking import Thinking, hear, read
 
 SHAPES = {
     "tags": "<think>\n{}\n</think>\n\n{}",

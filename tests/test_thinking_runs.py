@@ -14,9 +14,9 @@ from model_server import Server, serve
 from test_runs import accounts, command, config, go, rows
 from tutor import speak
 
-from skill_factory.config import ReflectConfig, SampleConfig
-from skill_factory.grading import Outcome
-from skill_factory.ledger import Reason
+from skill_factory.core.ledger import Reason
+from skill_factory.stages.grade import Outcome
+from skill_factory.stages.settings import ReflectConfig, SampleConfig
 
 pytestmark = pytest.mark.slow
 

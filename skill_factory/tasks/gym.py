@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from skill_factory.tasks import countdown
-from skill_factory.tasks.gym_judge import decoded
 from skill_factory.tasks.judging import Judges
+from skill_factory.tasks.workers.gym_judge import decoded
 
 SECONDS = 3.0
 """CPU time that one judgement may take."""

@@ -42,7 +42,7 @@ SLOWEST = 30.0
 LONGEST_REPLY = 256 << 20
 """Bytes."""
 
-_FOLDER = Path(__file__).parent
+_WORKERS = Path(__file__).parent / "workers"
 _CGROUPS = (
     ("/sys/fs/cgroup/cpu.max", None),
     ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
@@ -235,7 +235,7 @@ class _Judge:
         self.process = subprocess.Popen(
             [
                 # -P: the modules beside the file are not for the library to import
-                *(sys.executable, "-P", str(_FOLDER / "judge_process.py"), str(_FOLDER / script)),
+                *(sys.executable, "-P", str(_WORKERS / "judge_process.py"), str(_WORKERS / script)),
                 *(str(os.getpid()), "trusted" if trusted else "guarded"),
             ],
             stdin=subprocess.PIPE,

@@ -25,14 +25,14 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from skill_factory.attempts import write_attempts
-from skill_factory.grading import Outcome, grade_answer, grade_file
-from skill_factory.journal import Journal
-from skill_factory.markup import final_answer
+from skill_factory.asking.collect import Ask, Pace, Tally, collect
+from skill_factory.asking.journal import Journal
+from skill_factory.asking.progress import Progress
+from skill_factory.core.markup import final_answer
 from skill_factory.models import Completion, Sampling
-from skill_factory.progress import Progress
-from skill_factory.sampling import Ask, Pace, Tally, collect
-from skill_factory.servers import OpenAIModel
+from skill_factory.models.servers import OpenAIModel
+from skill_factory.stages.grade import Outcome, grade_answer, grade_file
+from skill_factory.stages.sample import write_attempts
 
 IN_FLIGHT = 256
 SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=4096)

@@ -64,7 +64,7 @@ def user_folder() -> Path:
         *("--formats", "*C_full", "*C*IC", "*CC", "paper", "--attempts", "4"),
         cwd=place,
     )
-    texts = [ROOT / "README.md", ROOT / "skill_factory" / "phrases.yaml"]
+    texts = [ROOT / "README.md", ROOT / "skill_factory" / "stages" / "create" / "phrases.yaml"]
     trainer(
         "llamafactory",
         "python",

@@ -1,0 +1,1 @@
+"""Ask once: prompts, the journal, collecting at a pace, batch files, estimates, progress."""

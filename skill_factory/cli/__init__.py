@@ -1,0 +1,1 @@
+"""What is typed: the verbs of `skill-factory`, their options and errors."""

@@ -1,0 +1,228 @@
+"""The stages' tables: column names and Arrow types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skill_factory.core.columns import Columns
+from skill_factory.errors import InputError
+
+FACT_GROUPS = (
+    ("numbers", "target"),
+    ("letters", "length", "words"),
+    ("choices", "length", "words"),
+    ("gym", "entry"),
+    ("options",),
+    ("accepted_answers",),
+    ("all_numbers",),
+    ("rounded",),
+)
+"""What a grader may need of a question besides its gold answer: a group is of use only whole."""
+
+
+def facts_of(known: object) -> dict[str, Any] | None:
+    """The facts in a mapping or its JSON, `nums` taken for `numbers`; None if no group of them is
+    all there."""
+    if isinstance(known, str):
+        try:
+            known = json.loads(known)
+        except (ValueError, RecursionError):
+            return None  # metadata of another kind
+    if not isinstance(known, dict):
+        return None
+    given = {name: value for name, value in known.items() if value is not None}
+    named = {"numbers": given.get("nums")} | given
+    whole = [group for group in FACT_GROUPS if all(named.get(name) is not None for name in group)]
+    return {name: named[name] for group in whole for name in group} or None
+
+
+USABLE = pa.schema(
+    [
+        pa.field("question_id", pa.binary(16), nullable=False),
+        pa.field("attempt_id", pa.binary(16), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("response", pa.int32(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("variant", pa.string()),
+        pa.field("correct", pa.bool_(), nullable=False),
+        pa.field("attempt", pa.string(), nullable=False),
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("reflections", pa.list_(pa.string()), nullable=False),
+        pa.field("reflection_numbers", pa.list_(pa.int32()), nullable=False),
+        pa.field("data_source", pa.string()),
+        pa.field("ground_truth", pa.string()),
+        pa.field("extra_info", pa.string()),
+    ]
+)
+"""One row per valid attempt, the working table of step 2.
+
+`question_id` and `attempt_id` are digests of the content. `row` counts the input's rows from 0 over
+all files in order; `response` is the place in the row's list of responses. `reflections` are the
+valid ones only and `reflection_numbers` their places in the attempt's list. The last three are what
+a reward needs, as in `PLAN`.
+"""
+
+QUESTIONS = pa.schema(
+    [
+        pa.field(name, pa.string(), nullable=False)
+        for name in ("question", "answer", "task_source", "metadata")
+    ]
+)
+"""One row a question: what the model is asked, the gold answer, the task that grades it, and a JSON
+object with what its grader needs besides."""
+
+ATTEMPTS = pa.schema(
+    [
+        *QUESTIONS,
+        pa.field("prompt_variant", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("response", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("text_alone", pa.string()),
+    ]
+)
+"""One row an attempt, in order of questions, variants and samples; `completion_tokens` null: the
+server did not say. `text_alone` is the response without its thinking, null: it has none.
+`finish_reason` is "length" too for what never came out of its thinking."""
+
+GRADED = pa.schema(
+    [
+        *ATTEMPTS,
+        pa.field("grade", pa.string(), nullable=False),
+        pa.field("extracted_answer", pa.string()),
+    ]
+)
+"""`grade` is right, wrong, undecided, cut_off (by a length limit, or in its thinking), leaks_hint;
+`extracted_answer` is the text of the last `<answer>` pair, null without one."""
+
+ANNOTATED = pa.schema(
+    [
+        *QUESTIONS,
+        pa.field("prompt_variant", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field(Columns.response, pa.list_(pa.string())),
+        pa.field(Columns.correctness, pa.list_(pa.bool_())),
+        pa.field(Columns.extracted_answer, pa.list_(pa.string())),
+        pa.field(Columns.reflection, pa.list_(pa.string())),
+        pa.field("reflection_samples", pa.list_(pa.int32())),
+        pa.field("grade", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("completion_tokens", pa.int32()),
+    ]
+)
+"""One row an attempt, in the columns of the released reflection datasets and some more. The lists
+of the response are of one; correctness is null for what is neither right nor wrong, as `grade`
+says. `reflection_samples` are the reflections' sample numbers in the journal."""
+
+SFT = pa.schema(
+    [
+        pa.field(
+            "conversations",
+            pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])),
+        ),
+        pa.field("sft_template_type_idx", pa.string()),
+        pa.field("trace_id", pa.string()),
+    ]
+)
+"""The SFT dataset: a user turn and an assistant turn, the format label, and the trace's name in the
+plan."""
+
+LAYOUTS = {
+    name: pa.schema([SFT.field(0).with_name(name), *list(SFT)[1:]])
+    for name in ("conversations", "messages")
+}
+"""The SFT dataset's schema by the name of its first column: LLaMA-Factory's habit, and TRL's."""
+
+PLAN = pa.schema(
+    [
+        pa.field("trace_id", pa.string()),
+        pa.field("question_id", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("repeat", pa.int32()),
+        pa.field("slot", pa.int32()),
+        pa.field(
+            "steps",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("row", pa.int64()),
+                        pa.field("response", pa.int32()),
+                        pa.field("correct", pa.bool_()),
+                        pa.field("reflection", pa.int32()),
+                        pa.field("glue", pa.int32()),
+                    ]
+                )
+            ),
+        ),
+        pa.field("lead", pa.int32()),
+        pa.field("restated", pa.int32()),
+        pa.field("closing", pa.int32()),
+        pa.field("answer_of", pa.int32()),
+        pa.field("data_source", pa.string()),
+        pa.field("ground_truth", pa.string()),
+        pa.field("extra_info", pa.string()),
+    ]
+)
+"""One row per trace: where each of its texts comes from.
+
+A step is an attempt (`row` and `response` as in `USABLE`), whether it is `correct`, the place of
+its `reflection` in the input's list (null: none shown) and the phrase id of the `glue` after it
+(null after the last). `lead` and `closing` are phrase ids; `restated` and `answer_of` count the
+steps from 0: the attempt given again after a backtrack (null: none) and the one whose extracted
+answer ends the trace. Phrase texts stand in the manifest.
+
+For rewards, named as verl does: `data_source` names the question's task, `ground_truth` is its gold
+answer, `extra_info` its facts, a JSON object; null where the input does not say.
+"""
+
+
+_ADDED = {"text_alone"}
+"""Columns that tables of older versions do not have."""
+
+
+def as_own(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of a table of ours in the columns of a schema; what was added since is null."""
+    columns = [
+        batch.column(field.name)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
+    """See that a file is a table of ours, with nothing missing in it, and JSON objects as its
+    metadata; raises `InputError`."""
+    with pq.ParquetFile(path) as table:
+        found = table.schema_arrow
+        for field in schema:
+            if field.name in _ADDED and field.name not in found.names:
+                continue
+            at = found.get_field_index(field.name)
+            if at < 0 or found.field(at).type != field.type:
+                raise InputError(
+                    f"{path}: has no column {field.name!r} of the type {field.type}, so it is not "
+                    f"what the stage `{stage}` makes; make it with `--from {stage}`"
+                )
+        strict = [field.name for field in schema if not field.nullable]
+        for batch in table.iter_batches(columns=strict):
+            for name in strict:
+                if batch.column(name).null_count:
+                    raise InputError(f"{path}: column {name!r} has nulls; mend the file")
+            if not all(map(_is_metadata, set(batch.column("metadata").to_pylist()))):
+                raise InputError(f"{path}: column 'metadata' holds what is no JSON object")
+
+
+def _is_metadata(text: str) -> bool:
+    try:
+        return not text or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,133 @@
+"""The one way to the terminal: what datasets, models and servers say is shown there, never obeyed.
+
+A terminal takes orders from text: to move its cursor, to name its window, to fill the clipboard
+(OSC 52), to show words in another order than they have (Unicode's bidirectional controls).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO, cast
+
+import click
+
+from skill_factory.core.redaction import environment_secrets, redact
+
+# C0 but for tab and newline, DEL and C1, separators of lines, bidirectional controls (Unicode's
+# property Bidi_Control), halves of characters.
+_ORDERS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_MOVES = re.compile(r"(?:[\r\n]|\x1b\[A)*")
+"""What progress bars (tqdm 4) write besides their text."""
+
+
+def visible(text: str) -> str:
+    r"""The text with what would steer a terminal spelt out; newlines and tabs stay.
+
+    >>> print(visible("\x1b[2Jred\r\n\u202etxt"))
+    \x1b[2Jred\x0d
+    <U+202E>txt
+    """
+    return _ORDERS.sub(_spelt, text)
+
+
+def _spelt(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"<U+{code:04X}>"
+
+
+def one_line(text: object) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(text).split())
+
+
+def echo(text: str = "", err: bool = False) -> None:
+    """Print a text, visibly, and a newline: on the standard output, or with `err` beside it."""
+    click.echo(visible(text), err=err)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Let all that is printed while the block runs be visible, also what libraries print, and
+    without the secrets of the environment.
+
+    A stream that cannot be written to ends the block with a `click.ClickException`.
+    """
+    before = sys.stdout, sys.stderr
+    secrets = environment_secrets()
+    sys.stdout, sys.stderr = (
+        stream and cast(TextIO, _Visible(stream, name, secrets))
+        for stream, name in zip(before, ("standard output", "standard error"), strict=True)
+    )
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class Guarded(click.Command):
+    """A command that is an entry point: `guarded`, and with exit code 1 when not even its errors
+    can be shown."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with guarded():
+            try:
+                return super().main(*args, **extra)
+            except click.ClickException:
+                if not extra.get("standalone_mode", True):
+                    raise
+                sys.exit(1)
+
+
+class _Visible:
+    """A text stream before another one, which it leaves open."""
+
+    errors = "backslashreplace"
+
+    def __init__(self, stream: TextIO, name: str, secrets: list[str]) -> None:
+        self._stream, self._name, self._secrets = stream, name, secrets
+        self._codec = stream.encoding or "utf-8"
+        # click puts a stream of its own in the place of one that says ascii.
+        self.encoding = "utf-8" if self._codec.lower() in ("ascii", "us-ascii") else self._codec
+
+    def write(self, text: str) -> int:
+        shown = redact(self._shown(text), self._secrets)
+        if not shown:
+            return 0  # click asks with an empty text whether this is a stream for text
+        try:
+            self._stream.write(shown.encode(self._codec, self.errors).decode(self._codec))
+        except OSError as error:
+            self._fail(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _shown(self, text: str) -> str:
+        """On a terminal, a bar's way back to the start of its line stays."""
+        if not self._stream.isatty():
+            return visible(text)
+        if _MOVES.fullmatch(text):
+            return text
+        return "\r" * text.startswith("\r") + visible(text.removeprefix("\r"))
+
+    def _fail(self, error: OSError) -> NoReturn:
+        """Give the stream up: what is left in it, Python would try to write as it ends."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise error  # nobody reads on, as in `| head`: click ends in silence
+        raise click.ClickException(f"the {self._name} cannot be written: {error.strerror}")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,1 @@
+"""The method, a stage after the other: questions, sample, grade, reflect, create."""

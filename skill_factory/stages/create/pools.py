@@ -1,0 +1,125 @@
+"""Pools: the valid attempts of each question, brought together from all over the input.
+
+`Spill` keeps what the index lets through, cut by ranges of the question's digest, and gives it back
+a part at a time: memory is bounded, and the order of rows does not matter.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skill_factory.core.arrays import Ints, view
+from skill_factory.core.tables import USABLE
+
+
+class Spill:
+    """Valid attempts on disk, cut into `parts` by ranges of their questions' digests. Use as a
+    context manager: the file is complete on leaving.
+
+    An Arrow file. What `add` takes becomes a record batch for each part that has some of it, so
+    that a part can be read without the rest (a memory map would count the whole file as memory, as
+    the kernel maps far around what is touched). `text_bytes` is the size of all texts in it, in
+    UTF-8; it does not depend on how they came in batches.
+    """
+
+    def __init__(self, path: Path, parts: int) -> None:
+        self.path = path
+        self.text_bytes = 0
+        self._batches: list[array[int]] = [array("L") for _ in range(parts)]
+        self._written = 0
+        self._starts = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Spill:
+        self._writer = pa.ipc.new_file(str(self.path), USABLE)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._writer.close()
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return len(self._batches)
+
+    def add(self, usable: pa.RecordBatch) -> None:
+        """Take a batch as `index` makes it; from any thread."""
+        if not usable.num_rows:
+            return
+        texts = [usable.column(name) for name in ("question", "attempt", "answer")]
+        texts.append(usable.column("reflections").flatten())
+        text_bytes = sum(int(pc.sum(pc.binary_length(text)).as_py()) for text in texts)
+        keys = _keys(usable.column("question_id"))[:, 0]
+        bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
+        with self._lock:
+            self.text_bytes += text_bytes
+            for part, (start, stop) in enumerate(pairwise(bounds)):
+                if start < stop:
+                    self._writer.write_batch(usable.slice(start, stop - start))
+                    self._batches[part].append(self._written)
+                    self._written += 1
+
+    def batches(self, part: int | None = None) -> Iterator[pa.RecordBatch]:
+        """What is in a part, or in all of them; each part of what was added is still sorted."""
+        chosen = range(self._written) if part is None else self._batches[part]
+        with pa.OSFile(str(self.path)) as source:
+            reader = pa.ipc.open_file(source)
+            for number in chosen:
+                yield reader.get_batch(number)
+
+
+def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
+    """Digests as two numbers each, which sort as the digests do; no copy."""
+    start, stop = ids.offset * 2, (ids.offset + len(ids)) * 2
+    return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
+
+
+class Unit(NamedTuple):
+    """All valid attempts of the questions in one part of a spill, and who belongs together.
+
+    Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the
+    schema `USABLE`): in order of their content's digest, so the order of the input's rows does not
+    matter. `duplicates` are the rows of attempts that say in all what another one says.
+    """
+
+    attempts: pa.Table
+    order: Ints
+    bounds: Ints
+    duplicates: Ints
+
+
+def read_unit(spill: Spill, part: int) -> Unit:
+    """One part of a spill."""
+    attempts = pa.Table.from_batches(spill.batches(part), USABLE)
+    if not attempts.num_rows:
+        nothing = np.zeros(0, np.int64)
+        return Unit(attempts, nothing, np.zeros(1, np.int64), nothing)
+    asked, said = (
+        np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
+        for name in ("question_id", "attempt_id")
+    )
+    place = (view(attempts["response"]), view(attempts["row"]))
+    order = np.lexsort((*place, said[:, 1], said[:, 0], asked[:, 1], asked[:, 0]))
+    again = np.zeros(len(order), bool)
+    again[1:] = (said[order[1:]] == said[order[:-1]]).all(axis=1)
+    duplicates, order = order[again], order[~again]
+    asked = asked[order]
+    starts = np.flatnonzero((asked[1:] != asked[:-1]).any(axis=1)) + 1
+    return Unit(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
+
+
+def questions(unit: Unit) -> Iterator[list[int]]:
+    """The rows of each question's attempts, in order of the questions' digests."""
+    order, bounds = unit.order.tolist(), unit.bounds.tolist()
+    for start, stop in pairwise(bounds):
+        yield order[start:stop]

@@ -1,0 +1,339 @@
+"""Reflections: what is asked about each attempt that can be used, and the annotated table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from skill_factory.asking.collect import Ask
+from skill_factory.asking.journal import Journal
+from skill_factory.asking.prompts import Prompt
+from skill_factory.core.arrays import Ints, Mask, bounds, numbers, strings, view
+from skill_factory.core.columns import Columns
+from skill_factory.core.files import new_file
+from skill_factory.core.ledger import Account, Reason
+from skill_factory.core.tables import ANNOTATED, GRADED, as_own
+from skill_factory.models import Completion, Identified, Sampling
+from skill_factory.models.thinking import Thinking, hear
+from skill_factory.stages.create.index import (
+    KEPT,
+    Judged,
+    code_of,
+    count_reasons,
+    judge_attempts,
+    judge_questions,
+    judge_reflections,
+)
+from skill_factory.stages.grade import Outcome
+from skill_factory.stages.sample import BATCH_ROWS, MISSING, grammar_body, short_digest
+
+CUT_OFF = "cut_off"
+"""Reason of reflections that a length limit ended: what came of them is not whole."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked about attempts: `reflections` on each, one after the other until one is valid
+    if `until_valid`. `grammar` is how the server takes a prompt's grammar. `thinking` says what
+    becomes of the reflections' own.
+
+    Only attempts that `create` could use are asked about: those of the prompt variants `chosen`
+    (None: of all) at questions that some attempt got right; with `all_questions`, at all. A
+    reflection with one of the texts `without` in it is not valid.
+    """
+
+    prompt: Prompt
+    reflections: int
+    until_valid: bool = False
+    all_questions: bool = False
+    chosen: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    grammar: str = "llama.cpp"
+    thinking: Thinking = "drop"
+
+    def ask(self, question: str, attempt: str, right: bool, count: int) -> Ask:
+        """What is asked about one attempt, which is `right` or not."""
+        return Ask(
+            self.prompt.fill(question=question, attempt=attempt),
+            count,
+            ("reflect", short_digest(question), short_digest(attempt)),
+            grammar_body(self.prompt, self.grammar),
+            right,
+        )
+
+
+class Batch(NamedTuple):
+    """Rows of a graded table, and for each the code of why it is not asked about, or KEPT."""
+
+    table: pa.RecordBatch
+    codes: Judged
+
+    @property
+    def asked(self) -> Ints:
+        """The rows that are asked about."""
+        return np.flatnonzero(self.codes == KEPT)
+
+    @property
+    def right(self) -> Mask:
+        """Whose answer is right."""
+        return _is(self.table, Outcome.RIGHT)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The attempts of a graded table, and which of them are asked about."""
+
+    path: Path
+    codes: tuple[Judged, ...]
+
+    def batches(self) -> Iterator[Batch]:
+        """All of them, in order; a batch in memory at a time."""
+        with pq.ParquetFile(self.path) as file:
+            tables = (as_own(batch, GRADED) for batch in file.iter_batches(BATCH_ROWS))
+            yield from map(Batch, tables, self.codes)
+
+    def account(self) -> Account:
+        """How many are asked about, and why the others are not."""
+        account = Account()
+        for codes in self.codes:
+            account.read += len(codes)
+            account.kept += count_reasons(codes, account.losses)
+        return account
+
+
+def choose(path: Path, wanted: Wanted) -> Attempts:
+    """See which attempts of a graded table are asked about."""
+    judged: list[Judged] = []
+    of_question: list[Ints] = []
+    known: dict[str, int] = {}
+    solved: set[int] = set()
+    names = ["question", "response", "extracted_answer", "prompt_variant", "grade"]
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=names):
+            codes = _judge(batch, wanted.chosen)
+            question = batch.column("question").dictionary_encode()
+            numbered = np.array(
+                [known.setdefault(text, len(known)) for text in question.dictionary.to_pylist()]
+            )[view(question.indices)]
+            solved.update(numbered[(codes == KEPT) & _is(batch, Outcome.RIGHT)].tolist())
+            judged.append(codes)
+            of_question.append(numbered)
+    if not wanted.all_questions:
+        useful = np.isin(np.arange(len(known)), list(solved))
+        for codes, numbered in zip(judged, of_question, strict=True):
+            codes[(codes == KEPT) & ~useful[numbered]] = code_of(Reason.NO_CORRECT_ATTEMPT)
+    return Attempts(path, tuple(judged))
+
+
+def _judge(batch: pa.RecordBatch, chosen: Sequence[str] | None) -> Judged:
+    decided = _is(batch, Outcome.RIGHT) | _is(batch, Outcome.WRONG)
+    codes = judge_attempts(
+        batch.column("response"),
+        batch.column("extracted_answer"),
+        batch.column("prompt_variant"),
+        decided,
+        chosen,
+    )
+    questions = judge_questions(batch.column("question"))
+    return np.where(questions == KEPT, codes, questions)
+
+
+def _is(batch: pa.RecordBatch, outcome: Outcome) -> Mask:
+    return view(pc.equal(batch.column("grade"), pa.scalar(outcome.value)))
+
+
+class Round(NamedTuple):
+    """Asks that are to be answered before the next round is looked at; `samples` in all."""
+
+    asks: Iterator[Ask]
+    samples: int
+
+
+def rounds(
+    attempts: Attempts, wanted: Wanted, model: Identified, sampling: Sampling, journal: Journal
+) -> Iterator[Round]:
+    """All that is asked; with `until_valid` round after round, about those attempts that have no
+    valid reflection yet."""
+    if not wanted.until_valid:
+        yield everything(attempts, wanted)
+        return
+    for count in range(1, wanted.reflections + 1):
+        rows = [
+            _pending(batch, _hear(batch, wanted, count - 1, model, sampling, journal), count - 1)
+            for batch in attempts.batches()
+        ]
+        yield _round(attempts, wanted, rows, count)
+
+
+def _pending(batch: Batch, heard: _Heard, before: int) -> Ints:
+    """The rows that have none of their first `before` reflections valid, and lack none of them: if
+    one failed, so would the next."""
+    had = np.bincount(heard.owner, minlength=len(batch.codes))
+    there = np.flatnonzero((batch.codes == KEPT) & (had >= before))
+    return np.setdiff1d(there, heard.owner[heard.valid])
+
+
+def everything(attempts: Attempts, wanted: Wanted) -> Round:
+    """All reflections on all attempts that are asked about."""
+    rows = [np.flatnonzero(codes == KEPT) for codes in attempts.codes]
+    return _round(attempts, wanted, rows, wanted.reflections)
+
+
+def _round(attempts: Attempts, wanted: Wanted, rows: list[Ints], count: int) -> Round:
+    asks = (
+        ask
+        for batch, chosen in zip(attempts.batches(), rows, strict=True)
+        for ask in _asks_of(batch, chosen, wanted, count)
+    )
+    return Round(asks, count * sum(map(len, rows)))
+
+
+def _asks_of(batch: Batch, rows: Ints, wanted: Wanted, count: int) -> Iterator[Ask]:
+    """What is asked about some rows of a batch: attempts are shown without their thinking, so that
+    the same is asked whether that is kept or dropped."""
+    names = ["question", "text_alone", "response"]
+    questions, alone, responses = batch.table.select(names).take(numbers(rows)).columns
+    shown = pc.coalesce(alone, responses).to_pylist()
+    right = batch.right[rows].tolist()
+    return map(partial(wanted.ask, count=count), questions.to_pylist(), shown, right)
+
+
+class _Heard(NamedTuple):
+    """Reflections in a journal on the attempts of a batch, in order of attempts and samples: item
+    i is about row `owner[i]`. `codes` say why they cannot be used, if they were not `cut` off.
+    `refused` says of rows why the server will not reflect on them, `with_thinking` how many have
+    thinking."""
+
+    owner: Ints
+    sample: list[int]
+    completions: list[Completion]
+    codes: Judged
+    cut: Mask
+    refused: dict[int, str]
+    with_thinking: int
+
+    @property
+    def valid(self) -> Mask:
+        valid: Mask = (self.codes == KEPT) & ~self.cut
+        return valid
+
+
+def _hear(
+    batch: Batch,
+    wanted: Wanted,
+    count: int,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
+) -> _Heard:
+    """The first `count` reflections on each attempt that is asked about."""
+    rows = batch.asked.tolist() if count else []
+    asks = _asks_of(batch, batch.asked, wanted, count) if count else iter(())
+    keys = [ask.key(model, sampling) for ask in asks]
+    there, refused = journal.read_all(dict.fromkeys(keys, count)), journal.refused(keys)
+    found = [
+        (row, idx, completion)
+        for row, key in zip(rows, keys, strict=True)
+        for idx, completion in there[key]
+    ]
+    owner = np.array([row for row, _, _ in found], np.int64)
+    heard = [hear(completion, wanted.thinking) for _, _, completion in found]
+    completions = [one.completion for one in heard]
+    thinking = sum(one.text_alone is not None for one in heard)
+    codes = judge_reflections(
+        strings([completion.text for completion in completions]),
+        np.zeros(len(found), bool),
+        batch.right[owner],
+        wanted.without,
+    )
+    cut = np.array([completion.finish_reason == "length" for completion in completions], bool)
+    reasons = {
+        row: refused[key].reason for row, key in zip(rows, keys, strict=True) if key in refused
+    }
+    samples = [idx for _, idx, _ in found]
+    return _Heard(owner, samples, completions, codes, cut, reasons, thinking)
+
+
+@dataclass
+class Reflected:
+    """What is in an annotated table: of all attempts those that were asked about, of the
+    reflections those that are valid, and how many have thinking."""
+
+    attempts: Account
+    reflections: Account
+    with_thinking: int = 0
+
+
+def write_annotated(
+    target: Path,
+    attempts: Attempts,
+    wanted: Wanted,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
+) -> Reflected:
+    """Write all attempts with the reflections that the journal has, whole or not.
+
+    Reflections that were cut off are left out, and with `until_valid` all that come after the
+    first valid one.
+    """
+    made = Reflected(attempts.account(), Account())
+    with new_file(target) as part, pq.ParquetWriter(part, ANNOTATED, compression="zstd") as out:
+        for batch in attempts.batches():
+            heard = _hear(batch, wanted, wanted.reflections, model, sampling, journal)
+            needed = _needed(heard) if wanted.until_valid else np.ones(len(heard.owner), bool)
+            made.with_thinking += heard.with_thinking
+            _count(made.reflections, batch, heard, needed, wanted)
+            out.write_batch(_annotated(batch, heard, needed & ~heard.cut))
+    return made
+
+
+def _needed(heard: _Heard) -> Mask:
+    """Which reflections come before or are the first valid one on their attempt."""
+    out, done = np.ones(len(heard.owner), bool), -1
+    for i, (row, valid) in enumerate(zip(heard.owner.tolist(), heard.valid, strict=True)):
+        out[i] = row != done
+        done = row if valid else done
+    return out
+
+
+def _count(account: Account, batch: Batch, heard: _Heard, needed: Mask, wanted: Wanted) -> None:
+    satisfied = set(heard.owner[heard.valid].tolist()) if wanted.until_valid else set[int]()
+    had = np.bincount(heard.owner, minlength=len(batch.codes))
+    account.read += int(needed.sum())
+    for row in batch.asked.tolist():
+        if row not in satisfied:
+            lacking = wanted.reflections - int(had[row])
+            account.read += lacking
+            account.lose(heard.refused.get(row, MISSING), lacking)
+    account.kept += int((needed & heard.valid).sum())
+    account.lose(CUT_OFF, int((needed & heard.cut).sum()))
+    count_reasons(heard.codes[needed & ~heard.cut], account.losses)
+
+
+def _annotated(batch: Batch, heard: _Heard, shown: Mask) -> pa.RecordBatch:
+    """A batch of the annotated table."""
+    table, size = batch.table, batch.table.num_rows
+    ones = numbers(np.arange(size + 1, dtype=np.int32))
+    kept = np.flatnonzero(shown)
+    ends = bounds(np.bincount(heard.owner[kept], minlength=size)).astype(np.int32)
+    texts = strings([heard.completions[i].text for i in kept])
+    places = numbers(np.array([heard.sample[i] for i in kept], np.int32))
+    decided = batch.right | _is(table, Outcome.WRONG)
+    correct = pa.array(batch.right.tolist(), pa.bool_(), mask=~decided)
+    columns: dict[str, Any] = {name: table.column(name) for name in table.schema.names} | {
+        Columns.response: pa.ListArray.from_arrays(ones, table.column("response")),
+        Columns.correctness: pa.ListArray.from_arrays(ones, correct),
+        Columns.extracted_answer: pa.ListArray.from_arrays(ones, table.column("extracted_answer")),
+        Columns.reflection: pa.ListArray.from_arrays(numbers(ends), texts),
+        "reflection_samples": pa.ListArray.from_arrays(numbers(ends), places),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in ANNOTATED.names], schema=ANNOTATED)

@@ -1,0 +1,146 @@
+"""Attempts: what is asked of each question, and the table of what was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
+
+from skill_factory.asking.collect import Ask
+from skill_factory.asking.journal import Journal
+from skill_factory.asking.prompts import Prompt, PromptBank
+from skill_factory.core.files import new_file
+from skill_factory.core.ledger import Account
+from skill_factory.core.tables import ATTEMPTS, QUESTIONS
+from skill_factory.errors import OptionError
+from skill_factory.models import Identified, Sampling
+from skill_factory.models.thinking import Heard, Thinking, hear
+
+MISSING = "missing"
+"""Reason of samples that were asked for and never answered."""
+
+BATCH_ROWS = 4096
+"""Rows that are written together; the file's bytes depend on it."""
+
+
+_CHUNK = 64
+"""Asks that are looked up in the journal together."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every question: `samples` answers to each of `variants`, by name.
+    `grammar` is how the server takes a prompt's grammar: "llama.cpp" or "vllm"."""
+
+    variants: dict[str, Prompt]
+    samples: int
+    grammar: str
+
+
+def wanted(bank: PromptBank, variants: Sequence[str], samples: int, grammar: str) -> Wanted:
+    """What is to be asked; raises `OptionError` for a prompt variant that does not exist."""
+    if unknown := [name for name in variants if name not in bank.variants]:
+        raise OptionError(
+            f"no prompt variant {unknown[0]!r}; the variants are {', '.join(bank.variants)}"
+        )
+    return Wanted({name: bank.variants[name] for name in variants}, samples, grammar)
+
+
+def asks(questions: Path, wanted: Wanted) -> Iterator[Ask]:
+    """All that is asked of a table of questions, in its order; each is `about` a row of
+    `tables.QUESTIONS` with its `prompt_variant`."""
+    for row in read_rows(questions, QUESTIONS):
+        name = short_digest(row["question"])
+        for variant, prompt in wanted.variants.items():
+            yield Ask(
+                prompt.fill(question=row["question"], answer=row["answer"]),
+                wanted.samples,
+                ("sample", name, variant),
+                grammar_body(prompt, wanted.grammar),
+                row | {"prompt_variant": variant},
+            )
+
+
+def grammar_body(prompt: Prompt, how: str) -> dict[str, Any] | None:
+    """What a prompt's grammar is in a request: llama.cpp's server takes `grammar`
+    (tools/server/README.md), vLLM `structured_outputs` (its page "Structured Outputs")."""
+    if prompt.grammar is None:
+        return None
+    said = {"grammar": prompt.grammar}
+    return {"structured_outputs": said} if how == "vllm" else said
+
+
+class Written(NamedTuple):
+    """What became of the samples of a table, and how many have thinking."""
+
+    samples: Account
+    with_thinking: int
+
+
+def write_attempts(
+    target: Path,
+    asked: Iterable[Ask],
+    thinking: Thinking,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
+) -> Written:
+    """Write what the journal has of all that is asked as a table of attempts, whole or not, with
+    their `thinking` dropped or kept."""
+    account, thought = Account(), 0
+    with new_file(target) as part, pq.ParquetWriter(part, ATTEMPTS, compression="zstd") as out:
+        rows = _rows(asked, thinking, model, sampling, journal, account)
+        while chunk := list(islice(rows, BATCH_ROWS)):
+            out.write_table(pa.Table.from_pylist(chunk, ATTEMPTS))
+            thought += sum(row["text_alone"] is not None for row in chunk)
+    return Written(account, thought)
+
+
+def _rows(
+    asked: Iterable[Ask],
+    thinking: Thinking,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
+    account: Account,
+) -> Iterator[dict[str, Any]]:
+    rest = iter(asked)
+    while chunk := list(islice(rest, _CHUNK)):
+        keys = [ask.key(model, sampling) for ask in chunk]
+        most = max(ask.count for ask in chunk)
+        there, refused = journal.read_all(dict.fromkeys(keys, most)), journal.refused(keys)
+        for key, ask in zip(keys, chunk, strict=True):
+            found = [sample for sample in there[key] if sample[0] < ask.count]
+            account.read += ask.count
+            account.kept += len(found)
+            why = refused[key].reason if key in refused else MISSING
+            account.lose(why, ask.count - len(found))
+            for idx, completion in found:
+                yield ask.about | {"sample": idx} | _said(hear(completion, thinking))
+
+
+def _said(heard: Heard) -> dict[str, Any]:
+    return {
+        "response": heard.completion.text,
+        "finish_reason": heard.completion.finish_reason,
+        "completion_tokens": heard.completion.completion_tokens,
+        "text_alone": heard.text_alone,
+    }
+
+
+def read_rows(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+    """The rows of a table of ours, a batch in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=schema.names):
+            yield from batch.to_pylist()
+
+
+def short_digest(text: str) -> str:
+    """16 characters that name a text."""
+    return xxh3_128_hexdigest(text.encode())[:16]
