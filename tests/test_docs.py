@@ -50,7 +50,7 @@ GRADING = (ROOT / "docs" / "grading.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 # These set up an environment of their own; the job that runs this test is the last of them.
 SET_UP = ("python3 -m venv", ". .venv", "pip install", "bash tests/run.sh")
-# tests/trainers and tests/models run these.
+# tests/trainers and tests/real_model run these.
 TRAINERS = ("llamafactory-cli", "bash ./rl/train_grpo.sh", "skill-factory run configs/quickstart")
 
 
@@ -258,7 +258,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "bash tests/run.sh\n" in README
     ci = (ROOT / ".ci" / "run").read_text()
     assert "/tests/run.sh" in ci
-    for suite in ("trainers", "models"):
+    for suite in ("trainers", "real_model"):
         assert f"/tests/{suite}/run.sh" in ci
         assert f"`bash tests/{suite}/run.sh`" in README
 

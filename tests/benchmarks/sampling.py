@@ -36,7 +36,7 @@ from skill_factory.stages.sample import write_attempts
 
 IN_FLIGHT = 256
 SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=4096)
-SERVER = Path(__file__).parent.parent / "model_server.py"
+SERVER = Path(__file__).parents[1] / "fakes" / "model_server.py"
 
 
 FACTS = json.dumps({"numbers": [3, 7, 2, 9], "target": 20})

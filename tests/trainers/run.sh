@@ -29,5 +29,7 @@ folder.mkdir(exist_ok=True)
     cp "$here/$1.txt" "$place/made-from.txt"
 }
 
+[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 for name in llamafactory verl-0.9 verl-0.6; do make "$name"; done
 exec "$venv/bin/python" -m pytest -o addopts=-q "$here" "$@"

@@ -202,7 +202,7 @@ def test_a_full_disk_is_one_line_however_many_requests_meet_it(
 ) -> None:
     code = (
         "import asyncio, resource, signal, sys; from pathlib import Path\n"
-        "from test_sampling import asks, QUICK, SAMPLING\n"
+        "from test_collect import asks, QUICK, SAMPLING\n"
         "from skill_factory.asking.journal import Journal\n"
         "from skill_factory.asking.collect import collect\n"
         "from skill_factory.models.servers import OpenAIModel\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from model_server import Fault, Server, serve
-from test_sampling import KEY_NAME, QUICK, SAMPLING, asks
+from test_collect import KEY_NAME, QUICK, SAMPLING, asks
 
 from skill_factory.asking.collect import collect
 from skill_factory.asking.journal import Journal

@@ -1,7 +1,7 @@
 """A model server on the loopback that speaks chat completions as OpenAI has them, and fails on
 demand.
 
-    python tests/model_server.py        # prints its address, and serves until it is killed
+    python tests/fakes/model_server.py        # prints its address, and serves until it is killed
 
 The answer depends on the request alone. What was answered is logged.
 """

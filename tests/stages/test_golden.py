@@ -1,7 +1,7 @@
 """What is made does not change with the code: the same traces, in the same order, for the same
 input and settings; the same questions for the same seed; the same keys in a journal.
 
-    python tests/test_golden.py     # writes tests/data/golden.json: when a change is meant
+    python tests/stages/test_golden.py     # writes tests/data/golden.json: when a change is meant
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from conftest import BUNDLED, REAL, attempt, write_rows
 
 from skill_factory.cli.main import main
 
-GOLDEN = Path(__file__).parent / "data" / "golden.json"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
 FORMATS = ["0C", "*C", "*C_full", "*C*IC", "*CC", "random", "no_reflection", "paper"]
 OPTIONS: dict[str, list[str]] = {
     "plain": [],

@@ -15,4 +15,4 @@ if ! cmp -s "$here/local.txt" "$place/made-from.txt"; then
     cp "$here/local.txt" "$place/made-from.txt"
 fi
 "$place/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-exec "$place/bin/python" -m pytest -o addopts=-q "$here" tests/test_local.py "$@"
+exec "$place/bin/python" -m pytest -o addopts=-q "$here" tests/models/test_local.py "$@"

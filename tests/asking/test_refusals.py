@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from model_server import Fault, Server, serve
+from test_collect import QUICK, SAMPLING, asks, gather, rows_of
 from test_runs import accounts, config, go
-from test_sampling import QUICK, SAMPLING, asks, gather, rows_of
 from tutor import speak
 
 from skill_factory.asking.collect import Ask, key_of
