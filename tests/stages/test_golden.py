@@ -1,7 +1,9 @@
 """What is made does not change with the code: the same traces, in the same order, for the same
 input and settings; the same questions for the same seed; the same keys in a journal.
 
-    python tests/stages/test_golden.py     # writes tests/data/golden.json: when a change is meant
+    PYTHONPATH=tests python tests/stages/test_golden.py     # writes tests/data/golden.json
+
+Only when a change of the data is meant.
 """
 
 from __future__ import annotations
