@@ -13,7 +13,7 @@ import pyarrow as pa
 from skill_factory.asking.collect import Ask
 from skill_factory.core.arrays import Mask, strings
 from skill_factory.core.ledger import Reason
-from skill_factory.core.markup import final_answer
+from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion
 from skill_factory.models.thinking import Thinking, hear
 from skill_factory.stages.create.validate import (

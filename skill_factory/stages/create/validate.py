@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skill_factory.core import markup
+from skill_factory.core import tags
 from skill_factory.core.arrays import Mask, strings, view
 from skill_factory.core.ledger import Reason
 
@@ -53,7 +53,7 @@ def question_faults(question: pa.Array) -> tuple[tuple[Reason, Mask], ...]:
     return (
         (Reason.NO_QUESTION, _blank(question)),
         (Reason.QUESTION_NOT_UNICODE, not_unicode(question)),
-        (Reason.QUESTION_HOLDS_CHAT_TOKEN, holds(question, *markup.CHAT_TOKENS)),
+        (Reason.QUESTION_HOLDS_CHAT_TOKEN, holds(question, *tags.CHAT_TOKENS)),
     )
 
 
@@ -74,7 +74,7 @@ def judge_attempts(
         (Reason.NO_ANSWER, _blank(answer)),
         (Reason.NOT_UNICODE, not_unicode(text) | not_unicode(answer) | not_unicode(variant)),
         (Reason.HOLDS_MARKUP, _breaks_attempt(text)),
-        (Reason.HOLDS_MARKUP, holds(answer, markup.ANY_TAG, *markup.CHAT_TOKENS)),
+        (Reason.HOLDS_MARKUP, holds(answer, tags.ANY_TAG, *tags.CHAT_TOKENS)),
     )
 
 
@@ -83,9 +83,9 @@ def judge_reflections(
 ) -> Judged:
     """Why reflections cannot be used. `orphaned`: their attempt cannot be, `truth`: it is correct,
     `without`: texts that must not be in one, in any case."""
-    several = holds(texts, f"(?s){markup.VERDICT_TAG}.*{markup.VERDICT_TAG}.*{markup.VERDICT_TAG}")
-    right = holds(texts, markup.verdict_re2(markup.Verdict.CORRECT))
-    wrong = holds(texts, markup.verdict_re2(markup.Verdict.INCORRECT))
+    several = holds(texts, f"(?s){tags.VERDICT_TAG}.*{tags.VERDICT_TAG}.*{tags.VERDICT_TAG}")
+    right = holds(texts, tags.verdict_re2(tags.Verdict.CORRECT))
+    wrong = holds(texts, tags.verdict_re2(tags.Verdict.INCORRECT))
     filtered = np.zeros(len(texts), bool)
     for word in without:
         filtered |= view(pc.match_substring(texts, word, ignore_case=True))
@@ -94,7 +94,7 @@ def judge_reflections(
         (Reason.ATTEMPT_SET_ASIDE, orphaned),
         (Reason.BLANK, _blank(texts)),
         (Reason.NOT_UNICODE, not_unicode(texts)),
-        (Reason.HOLDS_MARKUP, holds(texts, markup.FOREIGN_IN_REFLECTION, *markup.CHAT_TOKENS)),
+        (Reason.HOLDS_MARKUP, holds(texts, tags.FOREIGN_IN_REFLECTION, *tags.CHAT_TOKENS)),
         (Reason.SEVERAL_VERDICTS, several),
         (Reason.NO_VERDICT, ~(right | wrong)),
         (Reason.WRONG_VERDICT, right != truth),
@@ -103,13 +103,13 @@ def judge_reflections(
 
 
 def _breaks_attempt(texts: pa.Array) -> Mask:
-    out = holds(texts, markup.FOREIGN_IN_ATTEMPT, *markup.CHAT_TOKENS)
-    tags = view(pc.count_substring_regex(texts, markup.ANSWER_TAG))
+    out = holds(texts, tags.FOREIGN_IN_ATTEMPT, *tags.CHAT_TOKENS)
+    counts = view(pc.count_substring_regex(texts, tags.ANSWER_TAG))
     pair = holds(texts, r"<answer>(?s:.*)</answer>")
     # One pair is what a good attempt has, and two columns see it; the few others are looked at one
     # by one.
-    for i in np.flatnonzero((tags != 0) & ~((tags == 2) & pair)):
-        out[i] |= not markup.answers_are_pairs(
+    for i in np.flatnonzero((counts != 0) & ~((counts == 2) & pair)):
+        out[i] |= not tags.answers_are_pairs(
             texts[i].as_buffer().to_pybytes().decode(errors="replace")
         )
     return out
@@ -130,14 +130,14 @@ def holds(texts: pa.Array, *patterns: str) -> Mask:
 
 def stripped(texts: pa.Array) -> pa.Array:
     """Without white space at their ends: questions that differ in no more are one question."""
-    if not holds(texts, rf"\A[{markup.SPACE_RE2}]", rf"[{markup.SPACE_RE2}]\z").any():
+    if not holds(texts, rf"\A[{tags.SPACE_RE2}]", rf"[{tags.SPACE_RE2}]\z").any():
         return texts
-    ends = rf"\A[{markup.SPACE_RE2}]+|[{markup.SPACE_RE2}]+\z"
+    ends = rf"\A[{tags.SPACE_RE2}]+|[{tags.SPACE_RE2}]+\z"
     return pc.replace_substring_regex(texts, ends, "")
 
 
 def _blank(texts: pa.Array) -> Mask:
-    return ~holds(texts, f"[^{markup.SPACE_RE2}]")
+    return ~holds(texts, f"[^{tags.SPACE_RE2}]")
 
 
 def not_unicode(texts: pa.Array) -> Mask:
