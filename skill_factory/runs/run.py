@@ -40,10 +40,10 @@ from skill_factory.asking.estimates import Estimate, estimate, longest
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.prompts import PromptBank, load_prompts
+from skill_factory.core.batches import DAMAGED
 from skill_factory.core.files import new_file, read_whole, resolved
 from skill_factory.core.files import sha256 as file_digest
 from skill_factory.core.ledger import Account, account_table
-from skill_factory.core.sources import DAMAGED
 from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
 from skill_factory.core.tags import final_answer, read_verdict
 from skill_factory.errors import InputError, OptionError, OutputError, TaskError

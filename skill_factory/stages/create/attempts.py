@@ -12,9 +12,9 @@ from xxhash import xxh3_128, xxh3_128_digest
 
 from skill_factory.core.annotated import list_depth
 from skill_factory.core.arrays import Ints, Mask, bounds, given, numbers, offsets, view
+from skill_factory.core.batches import Batch
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger, Reason
-from skill_factory.core.sources import Batch
 from skill_factory.errors import InputError
 from skill_factory.stages.create.validate import (
     KEPT,

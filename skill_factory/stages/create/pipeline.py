@@ -14,10 +14,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 from xxhash import xxh3_128
 
+from skill_factory.core.batches import Batch, Source
 from skill_factory.core.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.core.files import new_folder, resolved
 from skill_factory.core.ledger import Ledger, Reason
-from skill_factory.core.sources import Batch, Source, find_source
+from skill_factory.core.sources import find_source
 from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.core.values import READABLE
