@@ -34,6 +34,9 @@ COLUMN_OPTIONS = {
 }
 """Which option names which column that must be there."""
 
+LIST_ROLES = ("response", "correctness", "extracted_answer", "reflection")
+"""The columns that may hold lists."""
+
 OPTIONAL_COLUMNS = {
     "gold": "--answer-column",
     "task": "--task-column",
