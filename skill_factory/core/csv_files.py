@@ -59,9 +59,11 @@ def _rows(path: Path) -> Iterator[PlacedRow]:
         reader = csv.reader(chain([header], text), delimiter=delimiter, strict=True)
         try:
             names = _names(path, next(reader, []))
-            line = reader.line_num + 1
-            for number, cells in enumerate(filter(None, reader)):
-                yield _row(path, f"row {number} (line {line})", names, cells)
+            number, line = 0, reader.line_num + 1
+            for cells in reader:
+                if cells:  # not a blank line
+                    yield _row(path, f"row {number} (line {line})", names, cells)
+                    number += 1
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(f"{path}: line {reader.line_num} is not CSV: {error}") from None

@@ -116,7 +116,7 @@ GOOD = 'What?,original,it is 4,true,4,"[""<verdict>Correct</verdict>""]"\n'
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (f"{HEADER}{GOOD}a,b\n", "row 1 (line 3) has 2 cells, but the header names 6 columns"),
+        (f"{HEADER}{GOOD}\n\na,b\n", "row 1 (line 5) has 2 cells, but the header names 6 columns"),
         (f'{HEADER}"W\nhat",{GOOD[6:]}x\n', "row 1 (line 4) has 1 cells"),
         (f'{HEADER}{GOOD}"What?,original', "line 3 is not CSV: unexpected end of data"),
         (f"a,a\n{GOOD}", "the header names the column 'a' twice"),
