@@ -316,3 +316,14 @@ class RunConfig(BaseModel):
     grade: GradeConfig = GradeConfig()
     reflect: ReflectConfig = ReflectConfig()
     create: CreateConfig = CreateConfig()
+
+
+STAGES: dict[str, type[BaseModel]] = {
+    "questions": QuestionsConfig,
+    "model": ModelConfig,
+    "sample": SampleConfig,
+    "grade": GradeConfig,
+    "reflect": ReflectConfig,
+    "create": CreateConfig,
+}
+"""The settings by the keys of a config file."""
