@@ -120,9 +120,14 @@ def told_error(body: Any) -> Any:
 
 
 def _is_null(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_null, value.values()))
-    return not value
+    left = [value]  # no recursion: it may be nested as deeply as the parser of JSON can go
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif one:
+            return False
+    return True
 
 
 def _as_it_is(text: str) -> str:
