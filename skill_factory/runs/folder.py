@@ -139,8 +139,12 @@ class RunFolder:
 
 
 def public_address(url: str | None) -> str:
-    """A server's address without what may be secret in it; empty: there is none."""
-    parts = urlsplit(url or "")
+    """A server's address without what may be secret in it; empty: there is none, or what is there
+    is no address."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
 
 

@@ -161,13 +161,17 @@ class QuestionsConfig(BaseModel):
         return {name for name in made if getattr(self, name) != fields[name].default}
 
 
-def _address(url: str) -> str:
+def is_address(url: str) -> bool:
+    """Whether this can be a server's address."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        good = False
-    if not good:  # not shown: there may be a password in it
+        return False
+
+
+def _address(url: str) -> str:
+    if not is_address(url):  # not shown: there may be a password in it
         raise ValueError("base_url: is no address of a server: http://HOST:PORT/v1")
     return url
 
