@@ -71,10 +71,13 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
 def new_file(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the name `path` when the block ends well, and else vanishes.
 
-    Raises `OutputError` if it cannot be written.
+    Raises `OutputError` if it cannot be written, or is a folder or a device: /dev/full and
+    /dev/stdout would be replaced by a file.
     """
-    part = path.with_name(f".{path.name}.partial")
+    part = path.parent / f".{path.name}.partial"
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is not a file; choose another path")
         yield part
         part.replace(path)
     except OSError as error:

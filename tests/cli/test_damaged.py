@@ -265,6 +265,12 @@ def _obey_permissions() -> None:
 
 
 def apart(*words: str | Path, cwd: Path, limit: str = "unlimited") -> tuple[int, str]:
+    """What `shown` gives, without what was printed besides errors."""
+    code, _, said = shown(*words, cwd=cwd, limit=limit)
+    return code, said
+
+
+def shown(*words: str | Path, cwd: Path, limit: str = "unlimited") -> tuple[int, str, str]:
     """A command in a process that obeys permissions, with a limit on the size of files."""
     script = f'ulimit -f {limit}; exec "$0" -m skill_factory "$@"'
     done = subprocess.run(
@@ -277,7 +283,7 @@ def apart(*words: str | Path, cwd: Path, limit: str = "unlimited") -> tuple[int,
         check=False,
     )
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_in_one_line(
@@ -290,7 +296,9 @@ def test_a_folder_that_cannot_be_written_is_told_of_in_one_line(
         for words, works in (
             (["run", config, "-o", tmp_path / "new", "--dry-run"], True),
             (["create", "-i", folder / "annotated.parquet", "--dry-run", "--attempts", "2"], True),
-            (["run", config, "-o", folder, "--dry-run"], False),
+            (["run", config, "-o", folder, "--dry-run"], True),
+            (["sample", "-o", folder, "--samples", "3", "--dry-run"], True),
+            (["reflect", folder, "--dry-run"], True),
             (["grade", folder], False),
             (["questions", "addition", "--count", "2", "-o", "q.parquet"], False),
         ):
@@ -300,6 +308,31 @@ def test_a_folder_that_cannot_be_written_is_told_of_in_one_line(
     finally:
         for path in (folder, tmp_path):
             path.chmod(0o755)
+
+
+def test_a_dry_run_reads_a_journal_that_cannot_be_written(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    folder.chmod(0o555)
+    try:
+        code, out, said = shown("sample", "-o", folder, "--samples", "3", "--dry-run", cwd=folder)
+        assert (code, said) == (0, "")
+        assert "16 samples to ask for in 16 requests, 32 are had already" in out
+    finally:
+        folder.chmod(0o755)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_device_and_a_folder_are_not_replaced_by_a_file(folder: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jsonl"  # stands for /dev/full and /dev/stdout
+    os.mkfifo(pipe)
+    (tmp_path / "place.jsonl").mkdir()
+    more: list[str | Path] = ["sample", "-o", folder, "--samples", "3", "--write-requests"]
+    for path in (pipe, tmp_path / "place.jsonl", tmp_path, Path("."), Path("/")):
+        assert "is not a file; choose another path" in command(*more, path, codes=(1,))
+        command("questions", "addition", "--count", "2", "-o", path)
+        command("export", "llama-factory", folder / "sft", "--overwrite", "-o", path)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.jsonl", "place.jsonl", "run"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
