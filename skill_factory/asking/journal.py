@@ -371,8 +371,12 @@ def journal_to_read(path: Path) -> Iterator[Journal]:
     with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
         for file in path.parent.glob(f"{glob.escape(path.name)}*"):  # with the log of a killed run
             shutil.copyfile(file, Path(work) / file.name)
-        with Journal(Path(work) / path.name) as journal:
-            yield journal
+        copy = Path(work) / path.name
+        try:
+            with Journal(copy) as journal:
+                yield journal
+        except InputError as error:
+            raise InputError(str(error).replace(str(copy), str(path))) from None
 
 
 def _checksum(sample: Sample) -> int:

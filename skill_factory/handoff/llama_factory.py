@@ -135,7 +135,7 @@ def _entries(info: Path) -> dict[str, Any]:
         return {}
     try:
         entries = json.loads(info.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{info}: cannot be read: {error}") from None
     if not isinstance(entries, dict):
         raise InputError(f"{info}: expected an object with an entry for each dataset")

@@ -172,5 +172,5 @@ def _read_manifest(folder: Path) -> dict[Stage, Done]:
                 f"{folder}: holds something else than a run; choose another folder"
             ) from None
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{folder}: is no run's folder; choose another one") from None

@@ -183,7 +183,7 @@ def _body(extra: dict[Any, Any]) -> dict[str, Any]:
     """As JSON has it: from a config and from the run's own, the same."""
     try:
         body: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"extra_body: is not JSON: {error}") from None
     if taken := _OURS & body.keys():
         raise ValueError(f"extra_body: {min(taken)} is not for this place: it has a meaning here")

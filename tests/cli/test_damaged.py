@@ -110,7 +110,11 @@ def test_a_run_with_wrong_bits(folder: Path, name: str, words: list[str]) -> Non
         command(*words, folder / "sft" if words == ["check"] else folder, codes=(0, 1, 2))
 
 
-@pytest.mark.parametrize("value", ["{bad", "[1]", "null", '"x"', "[" * 100_000])
+DEEP = '{"a": ' * 930 + "1" + "}" * 930
+"""JSON that can just be read near the top of the stack."""
+
+
+@pytest.mark.parametrize("value", ["{bad", "[1]", "null", '"x"', "[" * 100_000, DEEP])
 def test_metadata_of_a_run_that_is_no_json_object(folder: Path, value: str) -> None:
     path = folder / "attempts.parquet"
     table = pq.read_table(path)
@@ -118,6 +122,38 @@ def test_metadata_of_a_run_that_is_no_json_object(folder: Path, value: str) -> N
     field = table.schema.field("metadata")
     pq.write_table(table.set_column(table.schema.names.index("metadata"), field, values), path)
     assert "column 'metadata' holds what is no JSON object" in command("grade", folder)
+
+
+@pytest.mark.parametrize("said", ['{"a": ' * 30_000, '{"output": {"files": [1]}}', "[]", "7"])
+def test_a_manifest_that_is_none(folder: Path, said: str) -> None:
+    (folder / "manifest.json").write_text(said)
+    assert "is no run's folder" in command("sample", "-o", folder, "--dry-run")
+    (folder / "sft" / "manifest.json").write_text(said)
+    sft, config = folder / "sft", folder / "x.yaml"
+    assert "is no SFT folder" in command("check", sft)
+    assert "is no SFT folder" in command("push", sft, "me/x")
+    assert "is no SFT folder" in command("export", "llama-factory", sft, "-o", config)
+
+
+def test_settings_and_entries_that_are_nested_too_deeply(folder: Path) -> None:
+    deep = '{"a": ' * 30_000
+    command("sample", "-o", folder, "--extra-body", deep)
+    (folder / "sft" / "dataset_info.json").write_text(deep)
+    words: list[str | Path] = ["export", "llama-factory", folder / "sft", "-o", folder / "x.yaml"]
+    said = command(*words)
+    assert "dataset_info.json: " in said
+
+
+def test_a_damaged_journal_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "journal.sqlite").write_bytes(b"no journal" * 999)
+    folder.chmod(0o555)
+    try:
+        words: list[str | Path] = ["sample", "-o", folder, "--samples", "3", "--dry-run"]
+        code, said = apart(*words, cwd=folder)
+        assert (code, said.count("\n")) == (1, 1)
+        assert f"{folder / 'journal.sqlite'} is not a journal" in said
+    finally:
+        folder.chmod(0o755)
 
 
 def test_dates_that_python_does_not_have(tmp_path: Path) -> None:
