@@ -13,10 +13,10 @@ import pyarrow as pa
 from skill_factory.asking.collect import Ask
 from skill_factory.core.arrays import Mask, strings
 from skill_factory.core.ledger import Reason
-from skill_factory.core.markup import final_answer
+from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion
 from skill_factory.models.thinking import Thinking, hear
-from skill_factory.stages.create.index import (
+from skill_factory.stages.create.validate import (
     Judged,
     count_reasons,
     judge_attempts,
