@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from skill_factory.core.batches import Source
     from skill_factory.handoff.check import Report
     from skill_factory.handoff.hub import Pushed
 
@@ -140,12 +140,13 @@ def create(
 
     if folder is None and not settings.get("dry_run"):
         raise OptionError("no folder: name one, or say dry_run=True")
-    with _disk(), _on_disk(data) as source:
-        given = {"input_dataset": source, "push": False} | _texts(settings)
-        if folder is not None:
-            given["output_dataset"] = str(Path(folder).expanduser().absolute())
+    given = {"push": False} | _texts(settings)
+    given |= {"input_dataset": str(data)} if isinstance(data, str | Path) else {}
+    if folder is not None:
+        given["output_dataset"] = str(Path(folder).expanduser().absolute())
+    with _disk():
         read = load_config(Path(config) if config else None, given)
-        made = pipeline.create(read)
+        made = pipeline.create(read, _in_memory(data))
     there = None if read.dry_run else Path(read.folder)
     return SFT(there, made.told(), made.ledger.as_dict())
 
@@ -237,8 +238,12 @@ def run(
     from skill_factory.runs.run import Run as Going
 
     tell = progress or (lambda line: None)
-    with _disk(), _config_file(config) as path:
-        settled = load_run(path, _by_stage(settings))
+    path = Path(config) if isinstance(config, str | Path) else None
+    given = _by_stage(settings)
+    for stage, said in ({} if isinstance(config, str | Path) else config).items():
+        given[stage] = dict(said) | given.get(stage, {})
+    with _disk():
+        settled = load_run(path, given)
         going = Going(Path(folder), settled, tell)
         _outside_the_loop(lambda: going.go(Stage(first), Stage(last)))
     return Run(Path(folder))
@@ -262,20 +267,6 @@ def _by_stage(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             )
         placed.setdefault(having[0], {}).update(_texts({name: value}))
     return placed
-
-
-@contextmanager
-def _config_file(config: PathLike | Mapping[str, Any]) -> Iterator[Path]:
-    """A config's file; a mapping is written to one, so that both are checked alike."""
-    if isinstance(config, str | Path):
-        yield Path(config)
-        return
-    import yaml
-
-    with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
-        path = Path(work) / "config.yaml"
-        path.write_text(yaml.safe_dump(json.loads(json.dumps(config, default=str))), "utf-8")
-        yield path
 
 
 def _outside_the_loop(work: Callable[[], None]) -> None:
@@ -305,35 +296,26 @@ def _disk() -> Iterator[None]:
         raise OutputError(f"{where}{error.strerror or error}") from None
 
 
-@contextmanager
-def _on_disk(data: Any) -> Iterator[str]:
-    """Where the rows are; those in memory are written to a file for as long as it takes."""
+def _in_memory(data: Any) -> Source | None:
+    """Rows in memory as step 2 reads them; None for a path."""
     if isinstance(data, str | Path):
-        yield str(data)
-        return
-    import pyarrow.parquet as pq
-
-    table = _table(data)
-    with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
-        path = Path(work) / "memory.parquet"
-        pq.write_table(table, path)
-        yield str(path)
-
-
-def _table(data: Any) -> pa.Table:
+        return None
+    import datasets
     import pyarrow as pa
 
+    from skill_factory.core.loaded_datasets import LoadedSource
+
+    if type(data).__module__.partition(".")[0] == "pandas":
+        data = pa.Table.from_pandas(data, preserve_index=False)
     if isinstance(data, pa.Table):
-        return data
-    kind = type(data).__module__.partition(".")[0]
-    if kind == "pandas":
-        return pa.Table.from_pandas(data, preserve_index=False)
-    if kind == "datasets":
-        return data.with_format("arrow")[:]
-    raise OptionError(
-        f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame or "
-        "a pyarrow Table"
-    )
+        data = _dataset(data)
+    if not isinstance(data, datasets.Dataset):
+        raise OptionError(
+            f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame "
+            "or a pyarrow Table"
+        )
+    origin: dict[str, str | None] = dict.fromkeys(("config", "split", "revision"))
+    return LoadedSource("rows in memory", origin, data)
 
 
 def _read(path: Path) -> pa.Table:

@@ -92,7 +92,10 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
         (lambda place: sf.run({}, place / "x"), "no questions"),
         (lambda place: sf.run({}, place / "x", seed=1), "seed: say which"),
         (lambda place: sf.run({}, place / "x", sead=1), "no stage has"),
-        (lambda place: sf.run({"questions": {"sauce": 1}}, place / "x"), "unknown key"),
+        (
+            lambda place: sf.run({"questions": {"source": "addition", "sauce": 1}}, place / "x"),
+            "unknown key",
+        ),
         (lambda place: sf.run(place / "none.yaml", place / "x"), "none.yaml"),
     ],
 )
