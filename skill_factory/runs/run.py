@@ -37,7 +37,7 @@ from skill_factory import __version__
 from skill_factory.asking import batch_files
 from skill_factory.asking.collect import NEW, Ask, Tally, collect
 from skill_factory.asking.estimates import Estimate, estimate, longest
-from skill_factory.asking.journal import Journal
+from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.batches import DAMAGED
@@ -174,7 +174,7 @@ class Run:
         self.say(f"{stage}: would ask {where}")
         model = self._known_model()
         there = model is not None and self.folder.journal.is_file()
-        with Journal(self.folder.journal) if there else nullcontext() as journal:
+        with journal_to_read(self.folder.journal) if there else nullcontext() as journal:
             about = estimate(itertools.chain(listed, asks), model, sampling, journal, self._retry)
         self.say(f"{stage}: {self._told(about)}")
         return about

@@ -40,14 +40,15 @@ PART_BYTES = 16 << 20
 MAX_PARTS = 4096
 
 
-def create(config: CreateConfig) -> CreateResult:
-    """Run step 2. `config` names an input and, unless it is a dry run, a local folder as output.
+def create(config: CreateConfig, source: Source | None = None) -> CreateResult:
+    """Run step 2. `config` names an input, unless a `source` is given, and, unless it is a dry run,
+    a local folder as output.
 
     Raises `SkillFactoryError`s. Whatever stops a run, even its death, the output folder is then not
     there, or as it was.
     """
     phrases = load_phrases(Path(config.phrases) if config.phrases else None)
-    source = find_source(
+    source = source or find_source(
         config.input_dataset or "", config.input_config, config.input_split, config.revision
     )
     if config.dry_run:
