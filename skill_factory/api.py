@@ -118,7 +118,7 @@ def questions(source: PathLike, **settings: Any) -> datasets.Dataset:
         assert config is not None
         made = make_questions(config)
     dataset = _dataset(made.table)
-    dataset.info.description = made.told()
+    dataset.info.description = made.summary()
     return dataset
 
 
@@ -148,7 +148,7 @@ def create(
         read = load_config(Path(config) if config else None, given)
         made = pipeline.create(read, _in_memory(data))
     there = None if read.dry_run else Path(read.folder)
-    return SFT(there, made.told(), made.ledger.as_dict())
+    return SFT(there, made.summary(), made.ledger.as_dict())
 
 
 def check(

@@ -115,7 +115,7 @@ class Taken:
     finish_reasons: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         lines = [f"{self.new:,} new samples, {self.known:,} that the journal had"]
         lines += [f"{count:,} requests failed: {why}" for why, count in self.failures.most_common()]

@@ -40,7 +40,7 @@ class Estimate:
     reasons: Counter[str] = field(default_factory=Counter)
     """Why samples are asked for."""
 
-    def told(self, prompt_price: float | None, completion_price: float | None) -> str:
+    def summary(self, prompt_price: float | None, completion_price: float | None) -> str:
         """For a person; prices are of a million tokens."""
         most = self.completion_tokens
         limit = "unlimited" if most is None else f"at most {most:,}"

@@ -238,7 +238,7 @@ def create(config_file: Path | None, **flags: Any) -> None:
 
         engines.save_memory()
         made = pipeline.create(config)
-        echo(made.told())
+        echo(made.summary())
         if config.dry_run:
             echo("\nDry run: nothing was written.")
             return
@@ -247,7 +247,7 @@ def create(config_file: Path | None, **flags: Any) -> None:
             from skill_factory.handoff import hub
 
             folder, repo = Path(config.folder), config.repository
-            echo(hub.push(folder, repo, private=config.private).told())
+            echo(hub.push(folder, repo, private=config.private).summary())
 
 
 def _check_places(config: CreateConfig) -> None:

@@ -50,7 +50,7 @@ def push(
             message=commit_message,
             create_pr=create_pr,
         )
-    echo(done.told())
+    echo(done.summary())
 
 
 @click.group(context_settings=SETTINGS)
@@ -114,7 +114,7 @@ def export_llama_factory(
             cutoff_len=cutoff_len,
             output_dir=output_dir,
         )
-    echo(done.told())
+    echo(done.summary())
 
 
 @export.command("verl", context_settings=SETTINGS)
@@ -205,7 +205,7 @@ def export_verl(
             split=input_split,
             **settings,
         )
-    echo(done.told())
+    echo(done.summary())
 
 
 @click.command(context_settings=SETTINGS)
@@ -245,7 +245,7 @@ def check(
         report = checks.check(
             folder, task=task, rewards=rewards, counter=counter, cutoff_len=cutoff_len
         )
-    echo(report.told(report.traces if verbose else 10))
+    echo(report.summary(report.traces if verbose else 10))
     if report.faults:
         context.exit(1)
     echo("No fault found.")

@@ -199,7 +199,7 @@ def run(
             from skill_factory.handoff import hub
 
             repo = config.create.repository
-            echo(hub.push(going.folder.sft, repo, private=config.create.private).told())
+            echo(hub.push(going.folder.sft, repo, private=config.create.private).summary())
 
 
 @click.command(context_settings=SETTINGS)

@@ -62,7 +62,7 @@ class Report:
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[str] = field(default_factory=list)
 
-    def told(self, names: int) -> str:
+    def summary(self, names: int) -> str:
         """All of it as lines of text, with up to so many trace ids for each fault."""
         lines = [f"{self.traces:,} traces"]
         for fault, ids in self.faults.items():

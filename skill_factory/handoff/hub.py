@@ -44,7 +44,7 @@ class Pushed(NamedTuple):
     changed: int
     request: str | None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person: what is where, and how to load it."""
         if not self.changed:
             return f"{self.repo}: everything was there already ({self.revision})"

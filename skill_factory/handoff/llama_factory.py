@@ -42,7 +42,7 @@ class Exported(NamedTuple):
     config: Path
     report: Report
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         lines = [f"{self.info}: entry {self.name!r}", f"{self.config}: training config"]
         lines += [f"Note: {note}" for note in self.report.notes]
@@ -108,7 +108,7 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
         raise InputError(
             f"{folder}: LLaMA-Factory would not learn these traces whole; nothing was written. "
             "For those that are too long, raise --cutoff-len, or leave them out with "
-            f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.told(10)}"
+            f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.summary(10)}"
         )
     if counter is None:
         report.notes.append(

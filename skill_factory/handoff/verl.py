@@ -44,7 +44,7 @@ class Exported:
     questions: Account
     notes: list[str] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         lines = [account_table({"questions": self.questions})]
         lines += ["", f"train {self.train:,}, val {self.val:,}"]
@@ -107,7 +107,7 @@ def export(
         )
     wanted = max(1, min(len(chosen) // 10, 500)) if val_size is None else val_size
     if len(chosen) <= wanted:
-        told = Exported(output, 0, 0, account).told().split("\n\n")[0]
+        told = Exported(output, 0, 0, account).summary().split("\n\n")[0]
         raise InputError(
             f"{source}: {len(chosen)} questions left, too few for {wanted} in val:\n{told}"
         )

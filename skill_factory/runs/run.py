@@ -569,7 +569,7 @@ class Run:
         if (folder / "manifest.json").is_file() and not _is_whole(folder):
             shutil.rmtree(folder)  # what is left of an SFT folder of this run
         made = pipeline.create(config)
-        self.say(f"\n{made.told()}\n\nSFT dataset: {folder}")
+        self.say(f"\n{made.summary()}\n\nSFT dataset: {folder}")
         return self._made(Stage.CREATE, made.ledger.as_dict())
 
     # -- asking -----------------------------------------------------------------------------------
@@ -622,7 +622,7 @@ class Run:
     def _told(self, about: Estimate) -> str:
         """What asking will take, and why what was asked before is asked again."""
         model = self.config.model
-        lines = [about.told(model.prompt_price, model.completion_price)]
+        lines = [about.summary(model.prompt_price, model.completion_price)]
         for reason, count in about.reasons.items():
             if reason != NEW:
                 lines.append(f"  {count:,} of them because {reason}")
@@ -716,7 +716,7 @@ class Run:
             self._see_input(stage)
             self._see_journal()
             with Journal(self.folder.journal) as journal:
-                self.say(batch_files.read_responses(path, journal).told())
+                self.say(batch_files.read_responses(path, journal).summary())
             if stage is Stage.SAMPLE:
                 self.folder.note(stage, self._write_attempts(model))
             else:

@@ -118,7 +118,7 @@ def _create(
     questions.read = found.questions
     made.ledger.check()
     if not made.ledger.traces.kept:
-        raise NothingMadeError("0 traces; the table says why", made.told())
+        raise NothingMadeError("0 traces; the table says why", made.summary())
     if folder:
         join_files(work, full, folder)
         describe(folder, config, source, phrases, made, f"{found.digest:032x}", content.hexdigest())

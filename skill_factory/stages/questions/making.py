@@ -54,7 +54,7 @@ class Made:
     account: Account
     notes: list[str] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         return "\n".join(
             [account_table({"questions": self.account}), *(f"Note: {note}" for note in self.notes)]
