@@ -85,10 +85,10 @@ class Run:
     @property
     def sft(self) -> SFT:
         """The SFT dataset; raises `InputError` if it is not there, or not whole."""
-        from skill_factory.core.files import read_whole
+        from skill_factory.core.files import verified_manifest
 
         folder = self.folder / "sft"
-        manifest = read_whole(folder)
+        manifest = verified_manifest(folder)
         counts = manifest["counts"]
         summary = f"{counts['traces']:,} traces of {counts['questions']:,} questions"
         return SFT(folder, summary, manifest["ledger"])

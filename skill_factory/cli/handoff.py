@@ -193,14 +193,14 @@ def export_verl(
         from skill_factory.handoff import verl
         from skill_factory.tasks.golds import Several
 
-        columns = verl.Columns(
+        columns = verl.QuestionColumns(
             question_column, answer_column, task_column, facts_column, choices_column
         )
         several = Several(several_answers) if several_answers else None
         done = verl.export(
             input_dataset,
             columns=columns,
-            rules=verl.Rules(task, several, all_numbers, rounded),
+            rules=verl.QuestionRules(task, several, all_numbers, rounded),
             config=input_config,
             split=input_split,
             **settings,

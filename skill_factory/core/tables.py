@@ -188,7 +188,7 @@ _ADDED = {Column.TEXT_ALONE}
 """Columns that tables of older versions do not have."""
 
 
-def as_own(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """A batch of a table of ours in the columns of a schema; what was added since is null."""
     columns = [
         batch.column(field.name)
@@ -203,7 +203,7 @@ _ROOM = 100
 """Levels by which metadata may be nested less deeply than JSON can be read."""
 
 
-def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
+def validate_table(path: Path, schema: pa.Schema, stage: str) -> None:
     """See that a file is a table of ours, with nothing missing in it, and JSON objects as its
     metadata; raises `InputError`."""
     with pq.ParquetFile(path) as table:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from skill_factory.core import markup, tags
 from skill_factory.core.arrays import Ints
-from skill_factory.core.files import read_whole
+from skill_factory.core.files import verified_manifest
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.errors import InputError, TaskError
 from skill_factory.rewards import compute_score
@@ -89,7 +89,7 @@ def check(
     `task` overrides what the folder says. Raises `InputError` for what is no whole SFT folder, and
     `TaskError` for an unknown `task`.
     """
-    read_whole(folder)
+    verified_manifest(folder)
     named = task_of(task) if task else None
     report, lengths = Report(), _Lengths(counter, cutoff_len)
     total = pq.ParquetFile(folder / "plan.parquet").metadata.num_rows

@@ -41,10 +41,10 @@ from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.batches import DAMAGED
-from skill_factory.core.files import new_file, read_whole, resolved
+from skill_factory.core.files import new_file, resolved, verified_manifest
 from skill_factory.core.files import sha256 as file_digest
 from skill_factory.core.ledger import Account, account_table
-from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
+from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, validate_table
 from skill_factory.core.tags import final_answer, read_verdict
 from skill_factory.errors import InputError, OptionError, OutputError, TaskError
 from skill_factory.models import Completion, Identified, Model, ModelError, Refusal, Sampling
@@ -138,8 +138,8 @@ class Run:
             self.say(f"{first} asks nobody")
             return
         if first is Stage.REFLECT:
-            attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
-            asks = reflecting.everything(attempts, self.wanted).asks
+            attempts = reflecting.choose_attempts(self.folder.path(Stage.GRADE), self.wanted)
+            asks = reflecting.all_reflections(attempts, self.wanted).asks
             self._preview(Stage.REFLECT, asks, self.config.reflect.sampling, 2)
             return
         with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
@@ -301,7 +301,7 @@ class Run:
                 f"{self.folder.path(before)}: is missing; the stage `{before}` makes it"
             )
         with _tables():
-            check_own(self.folder.path(before), _SCHEMAS[before], before)
+            validate_table(self.folder.path(before), _SCHEMAS[before], before)
         if before in self.folder.done and not self.is_made(before):
             self.say(
                 f"Note: {self.folder.path(before)} was made with other settings, or lacks "
@@ -352,10 +352,10 @@ class Run:
         source = questions or self.folder.path(Stage.QUESTIONS)
         return attempting.asks(source, self._wanted_attempts())
 
-    def _wanted_attempts(self) -> attempting.Wanted:
+    def _wanted_attempts(self) -> attempting.SampleSpec:
         """What is asked of every question; raises `OptionError` for unknown prompt variants."""
         config = self.config
-        return attempting.wanted(
+        return attempting.sample_spec(
             self.bank, self._variants(), config.sample.samples, config.model.grammar
         )
 
@@ -456,10 +456,10 @@ class Run:
     # -- reflections ------------------------------------------------------------------------------
 
     @property
-    def wanted(self) -> reflecting.Wanted:
+    def wanted(self) -> reflecting.ReflectSpec:
         """What is asked about attempts."""
         config = self.config
-        return reflecting.Wanted(
+        return reflecting.ReflectSpec(
             self.bank.reflection,
             config.reflect.reflections,
             config.reflect.until_valid,
@@ -472,14 +472,14 @@ class Run:
 
     def _reflect(self) -> Done:
         known, sampling = self._known_model(), self.config.reflect.sampling
-        attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
+        attempts = reflecting.choose_attempts(self.folder.path(Stage.GRADE), self.wanted)
         self._tell(Stage.REFLECT, {"attempts to reflect on": attempts.account()})
         if known is not None and not self._lacking_reflections(attempts, known):
             self.say("reflect: all of it is in the journal")
             return self._write_annotated(known, attempts)
 
         async def work(model: Model, journal: Journal) -> Tally:
-            asked = reflecting.everything(attempts, self.wanted).asks
+            asked = reflecting.all_reflections(attempts, self.wanted).asks
             about = estimate(asked, model, sampling, journal, self._retry)
             if self.wanted.until_valid:  # one at a time, so each with its prompt
                 about.prompt_tokens *= self.wanted.reflections
@@ -502,7 +502,7 @@ class Run:
         self._tell_tally("reflect", tally)
         return self._write_annotated(Known(identity), attempts)
 
-    def _lacking_reflections(self, attempts: reflecting.Attempts, model: Identified) -> bool:
+    def _lacking_reflections(self, attempts: reflecting.GradedAttempts, model: Identified) -> bool:
         """Whether the journal lacks any reflection."""
         sampling = self.config.reflect.sampling
         with Journal(self.folder.journal) as journal:
@@ -511,7 +511,7 @@ class Run:
                 estimate(asks, model, sampling, journal, self._retry).samples for asks, _ in rounds
             )
 
-    def _write_annotated(self, model: Identified, attempts: reflecting.Attempts) -> Done:
+    def _write_annotated(self, model: Identified, attempts: reflecting.GradedAttempts) -> Done:
         path, sampling = self.folder.path(Stage.REFLECT), self.config.reflect.sampling
         with Journal(self.folder.journal) as journal:
             made = reflecting.write_annotated(path, attempts, self.wanted, model, sampling, journal)
@@ -540,7 +540,7 @@ class Run:
                 )
                 return
             self._see_journal()
-            attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
+            attempts = reflecting.choose_attempts(self.folder.path(Stage.GRADE), self.wanted)
             self.folder.note(Stage.REFLECT, self._write_annotated(Known(before.identity), attempts))
             if not self.folder.done[Stage.REFLECT].whole:
                 self.say(f"`skill-factory reflect {self.folder}` asks for what is missing")
@@ -605,7 +605,7 @@ class Run:
         """Ask for what the journal lacks; `skip`: count what is too long for the model."""
 
         def answered(ask: Ask, answers: list[Completion]) -> None:
-            heard = first.hear(ask, answers)
+            heard = first.add(ask, answers)
             if shown:
                 shown.answered(ask, heard)
 
@@ -686,7 +686,7 @@ class Run:
                 asks, sampling = self.asks(), self.config.sample.sampling
             else:
                 sampling = self.config.reflect.sampling
-                attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
+                attempts = reflecting.choose_attempts(self.folder.path(Stage.GRADE), self.wanted)
                 asks = self._first_round(attempts, model, sampling, journal)
             return batch_files.write_requests(
                 path, asks, model, sampling, journal, retry=self._retry
@@ -694,7 +694,7 @@ class Run:
 
     def _first_round(
         self,
-        attempts: reflecting.Attempts,
+        attempts: reflecting.GradedAttempts,
         model: Identified,
         sampling: Sampling,
         journal: Journal,
@@ -720,7 +720,7 @@ class Run:
             if stage is Stage.SAMPLE:
                 self.folder.note(stage, self._write_attempts(model))
             else:
-                attempts = reflecting.choose(self.folder.path(Stage.GRADE), self.wanted)
+                attempts = reflecting.choose_attempts(self.folder.path(Stage.GRADE), self.wanted)
                 self.folder.note(stage, self._write_annotated(model, attempts))
 
     def _tell(self, stage: Stage, accounts: dict[str, Account], notes: Iterable[str] = ()) -> None:
@@ -764,7 +764,7 @@ def _digest(value: Any) -> str:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        read_whole(folder)
+        verified_manifest(folder)
     except InputError:
         return False
     return True

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
-from skill_factory.core.tables import ATTEMPTS, GRADED, as_own
+from skill_factory.core.tables import ATTEMPTS, GRADED, with_schema
 from skill_factory.core.tags import final_answer
 from skill_factory.tasks import JUDGED_AT_ONCE, graded, task_of
 
@@ -128,7 +128,7 @@ def _grade_batch(
     each: Callable[[Callable[[_Pair], Outcome], list[_Pair]], Iterator[Outcome]] = map,
 ) -> pa.RecordBatch:
     """A batch with its outcomes; `each` is how those of tasks with judges are had."""
-    batch = as_own(batch, ATTEMPTS)
+    batch = with_schema(batch, ATTEMPTS)
     rows = batch.to_pylist()
     answers = [final_answer(row[Column.RESPONSE]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))

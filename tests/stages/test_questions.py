@@ -22,7 +22,7 @@ from skill_factory.cli.questions import questions
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import ColumnError, InputError, OptionError
 from skill_factory.handoff.check import check
-from skill_factory.stages.questions.making import Made, make_questions
+from skill_factory.stages.questions.making import QuestionsResult, make_questions
 from skill_factory.stages.settings import USES, QuestionsConfig
 from skill_factory.tasks import task_of
 from skill_factory.tasks.workers.gym_judge import decoded
@@ -42,16 +42,16 @@ MADE: dict[str, dict[str, Any]] = {
 }
 
 
-def make_of(**settings: Any) -> Made:
+def make_of(**settings: Any) -> QuestionsResult:
     return make_questions(QuestionsConfig(**settings))
 
 
-def rows_of(made: Made) -> list[dict[str, Any]]:
+def rows_of(made: QuestionsResult) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = made.table.to_pylist()
     return rows
 
 
-def digest(made: Made) -> str:
+def digest(made: QuestionsResult) -> str:
     return hashlib.sha256(json.dumps(rows_of(made)).encode()).hexdigest()
 
 
@@ -217,7 +217,7 @@ def test_what_reasoning_gym_cannot_give_is_said(
 # -- datasets -------------------------------------------------------------------------------------
 
 
-def read(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> Made:
+def read(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> QuestionsResult:
     path = write_rows(tmp_path / "questions.jsonl", rows)
     return make_of(source=str(path), **settings)
 

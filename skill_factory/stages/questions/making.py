@@ -16,10 +16,10 @@ from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.questions import gym, letters, numbers
 from skill_factory.stages.questions.datasets import (
-    Columns,
     Loss,
     Question,
-    Rules,
+    QuestionColumns,
+    QuestionRules,
     fault_of,
     read_rows,
 )
@@ -28,7 +28,7 @@ from skill_factory.tasks import task_of
 from skill_factory.tasks.text import normal
 
 COUNT = 1000
-"""Made questions where none are asked for."""
+"""QuestionsResult questions where none are asked for."""
 
 _IN_VAIN = 30_000
 """Draws without a new question after which there are taken to be no more."""
@@ -46,7 +46,7 @@ _DRAWN: dict[str, Callable[[QuestionsConfig, Random], Question | None]] = {
 
 
 @dataclass
-class Made:
+class QuestionsResult:
     """Questions as `tables.QUESTIONS` has them, what became of those that are not there, and what a
     person should read."""
 
@@ -65,7 +65,7 @@ def _reasons(account: Account) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in account.losses.most_common())
 
 
-def make_questions(config: QuestionsConfig) -> Made:
+def make_questions(config: QuestionsConfig) -> QuestionsResult:
     """The questions that a config asks for: no two the same, each graded right with its gold answer
     where it was made.
 
@@ -80,7 +80,7 @@ def make_questions(config: QuestionsConfig) -> Made:
 # -- made -----------------------------------------------------------------------------------------
 
 
-def _made(config: QuestionsConfig) -> Made:
+def _made(config: QuestionsConfig) -> QuestionsResult:
     """Draw until there are enough, or no new ones come any more."""
     of_gym = config.kind == "reasoning-gym"
     stream = gym.questions(config) if of_gym else _draws(config)
@@ -95,7 +95,7 @@ def _made(config: QuestionsConfig) -> Made:
             widen = ", ".join(USES[config.kind])
             raise OptionError(f"count: {said}; ask for fewer, or change {widen}")
         notes.append(said)
-    return Made(_table(chosen), account, notes)
+    return QuestionsResult(_table(chosen), account, notes)
 
 
 def _draws(config: QuestionsConfig) -> Iterator[Question | Loss | None]:
@@ -142,7 +142,7 @@ def _duplicate(question: Question, seen: set[str]) -> Loss | None:
 # -- read -----------------------------------------------------------------------------------------
 
 
-def _read(config: QuestionsConfig) -> Made:
+def _read(config: QuestionsConfig) -> QuestionsResult:
     """All questions of a dataset in its order, or so many drawn from them."""
     rows = read_questions(config.source, config.input_config, config.input_split, config.revision)
     found = read_rows(config.source, rows, _columns(config), _rules(config))
@@ -158,13 +158,13 @@ def _read(config: QuestionsConfig) -> Made:
         chosen.sort(key=lambda q: xxh3_64_intdigest(f"{seed}\0{normal(q.text)}".encode()))
         chosen = chosen[:wanted]
         account.kept = wanted
-    return Made(_table(chosen), account)
+    return QuestionsResult(_table(chosen), account)
 
 
-def _columns(config: QuestionsConfig) -> Columns:
+def _columns(config: QuestionsConfig) -> QuestionColumns:
     if config.choices_column and config.task and task_of(config.task).name != "choice":
         raise OptionError(f"choices_column: the task {config.task} has no choices")
-    return Columns(
+    return QuestionColumns(
         config.question_column,
         config.answer_column,
         config.task_column,
@@ -173,8 +173,8 @@ def _columns(config: QuestionsConfig) -> Columns:
     )
 
 
-def _rules(config: QuestionsConfig) -> Rules:
-    return Rules(config.task, config.several_answers, config.all_numbers, config.rounded)
+def _rules(config: QuestionsConfig) -> QuestionRules:
+    return QuestionRules(config.task, config.several_answers, config.all_numbers, config.rounded)
 
 
 def _table(questions: list[Question]) -> pa.Table:
