@@ -15,7 +15,7 @@ from skill_factory.errors import OptionError
 from skill_factory.stages.create.settings import HUB, CreateConfig
 
 if TYPE_CHECKING:
-    from skill_factory.stages.create.pipeline import Made
+    from skill_factory.stages.create.result import CreateResult
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("create", CreateConfig))
@@ -45,7 +45,7 @@ def create(config_file: Path | None, **given: Any) -> None:
             echo(hub.push(folder, repo, private=config.private).told())
 
 
-def _create(config: CreateConfig) -> Made:
+def _create(config: CreateConfig) -> CreateResult:
     from skill_factory.core import engines  # heavy, and --help does not need them
     from skill_factory.stages.create import pipeline
 
@@ -61,7 +61,7 @@ def check_places(config: CreateConfig) -> None:
         return
     if not config.output_dataset:
         raise OptionError("no output dataset; name it with -o")
-    if config.repository:
+    if config.repository is not None:
         check_repository(config)
         return
     output = config.output_dataset

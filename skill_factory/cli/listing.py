@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors, other_option
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError
 
@@ -62,12 +63,12 @@ def sources() -> dict[str, str]:
 
 
 def variants(prompts: Path | None) -> dict[str, str]:
-    """The beginning of each prompt, after the question."""
+    """The beginning of each prompt, after the question; of those that show a hint, that they do."""
     from skill_factory.asking.prompts import load_prompts
 
     found = load_prompts(prompts).variants
     return {
-        name: ("shows the gold answer; " if prompt.hint else "") + _begins(prompt.messages[-1][1])
+        name: "shows the gold answer" if prompt.hint else _begins(prompt.messages[-1][1])
         for name, prompt in found.items()
     }
 
@@ -85,13 +86,14 @@ _KINDS: dict[str, Callable[[], dict[str, str]]] = {
 
 
 @click.command(cls=Command, context_settings=SETTINGS)
-@click.argument(
-    "kind", metavar="tasks|formats|sources|variants", type=click.Choice([*_KINDS, "variants"])
-)
+@click.argument("kind", metavar="tasks|formats|sources|variants")
 @other_option("--prompts", metavar="FILE", type=PATH, help="Prompt variants of this file, too.")
 def list_parts(kind: str, prompts: Path | None) -> None:
     """Show the tasks, formats, sources or prompt variants that there are, a line each."""
     with clear_errors():
+        if kind not in (*_KINDS, "variants"):
+            hint = did_you_mean(kind, [*_KINDS, "variants"])
+            raise OptionError(f"{kind}: there are tasks, formats, sources and variants{hint}")
         if prompts and kind != "variants":
             raise OptionError("--prompts is for `list variants`")
         found = variants(prompts) if kind == "variants" else _KINDS[kind]()

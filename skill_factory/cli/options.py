@@ -82,13 +82,14 @@ class SettingOption(click.Option):
         many = kind.base in (tuple, dict)
         decls = list(_names(stage, name, kind, said, dotted, plain))
         attributes: dict[str, Any] = {"help": said.help, "hidden": hidden}
-        if kind.base is not bool:
+        if kind.base is bool:
+            attributes["default"] = None  # not given is not no
+        else:
             attributes |= {"type": _type(kind), "multiple": many, "metavar": metavar(kind, said)}
         if many:
             attributes["callback"] = _several
         super().__init__(
             [f"{stage}{_BETWEEN}{name}", *decls],
-            default=None,
             required=required,
             **attributes,
         )
@@ -97,6 +98,11 @@ class SettingOption(click.Option):
     def section(self) -> str:
         """The heading under which the help has it."""
         return self.said.section
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Its own names, for an error."""
+        names = [self.said.short, next(name for name in self.opts if name.startswith("--"))]
+        return " / ".join(f"'{name}'" for name in names if name)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Its name, and its help with the default, for the help of a command."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.errors import TaskError
 
 Check = Callable[[Any], Any]
@@ -95,12 +96,12 @@ class Reads:
 
 
 def _task(name: str) -> str:
-    from skill_factory.tasks import task_of  # heavy, and --help does not need it
+    from skill_factory.tasks import TASKS, task_of  # heavy, and --help does not need them
 
     try:
         task_of(name)
     except TaskError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{error}{did_you_mean(name, TASKS)}") from None
     return name
 
 

@@ -124,9 +124,13 @@ class QuestionsConfig(Settings):
         {}, "A setting of the dataset, as its config class names it; again for more."
     )
 
-    input_config: str | None = same_as(CreateConfig, "input_config", section=_DATASET.title)
-    input_split: str | None = same_as(CreateConfig, "input_split", section=_DATASET.title)
-    revision: str | None = same_as(CreateConfig, "revision", section=_DATASET.title)
+    input_config: str | None = same_as(
+        CreateConfig, "input_config", section=_DATASET.title, in_run=True
+    )
+    input_split: str | None = same_as(
+        CreateConfig, "input_split", section=_DATASET.title, in_run=True
+    )
+    revision: str | None = same_as(CreateConfig, "revision", section=_DATASET.title, in_run=True)
     task: KnownTask | None = same_as(
         CreateConfig, "task", section=_DATASET.title, unset="what it says"
     )
@@ -206,13 +210,17 @@ def _check_source(source: str) -> None:
     )
 
 
-def _address(url: str) -> str:
+def is_address(url: str) -> bool:
+    """Whether this can be a server's address."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        good = False
-    if not good:  # not shown: there may be a password in it
+        return False
+
+
+def _address(url: str) -> str:
+    if not is_address(url):  # not shown: there may be a password in it
         raise ValueError("is no address of a server: http://HOST:PORT/v1")
     return url
 
@@ -224,7 +232,7 @@ def _body(extra: dict[Any, Any]) -> dict[str, Any]:
     """As JSON has it: from a config and from the run's own, the same."""
     try:
         body: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON: {error}") from None
     if taken := _OURS & body.keys():
         raise ValueError(f"{min(taken)} is not for this place: it has a meaning here")

@@ -38,7 +38,7 @@ class CreateConfig(Settings):
 
     input_dataset: str | None = _INPUT(
         None,
-        "Annotated dataset: a file, a folder, a run's folder, or org/name on the Hub.",
+        "Annotated dataset: a file, a folder, a run, or org/name on the Hub.",
         metavar="PATH|REPO",
         short="-i",
         was="--input_reflection_dataset_name",
@@ -108,7 +108,7 @@ class CreateConfig(Settings):
     )
     phrases: str | None = _TRACES(
         None,
-        "YAML file with other phrases between attempts.",
+        "YAML file with other phrases.",
         unset="the built-in ones",
         metavar="FILE",
     )
