@@ -78,6 +78,8 @@ _MODEL = (
                  "do not fit the model's context, instead of ending the run."),
     click.option("--retry-refused/--no-retry-refused", default=None, help="Ask again what the "
                  "server refused before."),
+    click.option("--ask-again/--no-ask-again", default=None, help="Ask anew where the model, a "
+                 "prompt or the sampling has changed."),
     click.option("--grammar", type=click.Choice(["llama.cpp", "vllm"]), help="How the server "
                  "takes grammars.  [default: llama.cpp]"),
     click.option("--prompt-price", type=float, help="Of a million tokens."),
@@ -173,8 +175,15 @@ def _split(given: dict[str, Any], options: tuple[Any, ...]) -> dict[str, Any]:
 @click.option("--from", "first", type=click.Choice(_STAGES), help="First stage; it is made anew.")
 @click.option("--to", "last", type=click.Choice(_STAGES), default="create", help="Last stage.")
 @click.option("--dry-run", is_flag=True, help="Show the first prompts and what all would take.")
+@click.option("--ask-again/--no-ask-again", default=None,
+              help="Ask anew where the model, a prompt or the sampling has changed.")  # fmt: skip
 def run(
-    config_file: Path, output: Path | None, first: str | None, last: str, dry_run: bool
+    config_file: Path,
+    output: Path | None,
+    first: str | None,
+    last: str,
+    dry_run: bool,
+    ask_again: bool | None,
 ) -> None:
     """All stages of CONFIG in one folder: questions, sample, grade, reflect, create.
 
@@ -183,7 +192,7 @@ def run(
     """
     folder = output or Path("outputs") / config_file.stem
     with _errors(folder):
-        config = _settings(folder, config_file)
+        config = _settings(folder, config_file, model={"ask_again": ask_again})
         from skill_factory.runs.folder import Stage
         from skill_factory.runs.run import Run
 
@@ -225,7 +234,7 @@ def sample(folder: Path, config_file: Path | None, questions: str | None, **give
         config = _settings(
             folder, config_file, questions={"source": questions}, model=model, sample=given
         )
-        _see_key(config_file, config, model, files)
+        _validate_key(config_file, config, model, files)
         _ask(folder, config, "sample", **files)
 
 
@@ -268,19 +277,19 @@ def reflect(folder: Path, config_file: Path | None, prompts: str | None, **given
         config = _settings(
             folder, config_file, model=model, reflect=given, sample={"prompts": prompts}
         )
-        _see_key(config_file, config, model, files)
+        _validate_key(config_file, config, model, files)
         _ask(folder, config, "reflect", **files)
 
 
-def _see_key(
+def _validate_key(
     config_file: Path | None, config: RunConfig, model: dict[str, Any], files: dict[str, Any]
 ) -> None:
-    """As `run_settings.see_key`, where a server may be asked; a named config is the user's word."""
+    """As `validate_key`, where a server may be asked; a named config is the user's word."""
     if config_file or files["dry_run"] or files["read_responses"]:
         return
-    from skill_factory.runs.settings import see_key
+    from skill_factory.runs.settings import validate_key
 
-    see_key(config.model, {name for name, value in model.items() if value is not None})
+    validate_key(config.model, {name for name, value in model.items() if value is not None})
 
 
 def _ask(

@@ -217,6 +217,9 @@ class ModelConfig(BaseModel):
     """Count questions that do not fit the model's context, instead of ending the run."""
     retry_refused: bool = False
     """Ask again what the server refused before, or its content filter."""
+    ask_again: bool = False
+    """Ask anew where the model, a prompt or the sampling has changed; else a run stops and says
+    what it would ask anew."""
     grammar: Literal["llama.cpp", "vllm"] = "llama.cpp"
     """How the server takes the grammar of a prompt that has one."""
     prompt_price: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
