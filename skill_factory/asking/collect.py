@@ -309,14 +309,11 @@ class _Collection:
         self._see_settings(ALL_REFUSED)
 
     def _see_settings(self, least: int) -> None:
-        """Raise `ModelError` if nearly all prompts are refused, or the first ones, `least` or more:
-        then it is the settings that are."""
-        pending = len(self.tasks)  # a good answer takes its time
-        if self.refusals.are_many(least, pending, self.good, self._evidence):
-            raise ModelError(
-                f"{self.refusals.doubtful} prompts are refused, so the settings may be; "
-                f"{self.tally.last_refusal}"
-            )
+        """Raise `ModelError` if it is the settings that are refused: so they may be when the first
+        prompts are, `least` or more."""
+        why = self.refusals.blamed(least, len(self.tasks), self.good, self._evidence)
+        if why:
+            raise ModelError(f"{why}; {self.tally.last_refusal}")
 
     def _give_up(self, job: _Job, why: Exception) -> None:
         self.tally.failed += len(job.run)

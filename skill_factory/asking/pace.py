@@ -53,6 +53,7 @@ class Throttle:
         self.since = 0.0  # when the first of them was
         self.pause = 0.0  # seconds of the last pause
         self.until = 0.0  # when the pause ends
+        self.asked_until = 0.0  # until when the server has asked to be left alone
         self.eased = 0.0  # when the pace was last lowered
         self.last_success = 0.0
         self.last = ""
@@ -67,11 +68,11 @@ class Throttle:
         if patience is None:
             return False
         away = self.streak >= _DEAD and now - self.since > patience
-        return away or self.until - now > patience
+        return away or self.asked_until - now > patience
 
     def asks_for_too_much(self, now: float) -> str:
         """That the server asks for more than our patience, for a message; empty: it does not."""
-        wait, patience = self.until - now, self.pace.patience
+        wait, patience = self.asked_until - now, self.pace.patience
         if patience is None or wait <= patience:
             return ""
         return f"; it asks to be left alone for {wait:,.0f} s, the patience is {patience:,.0f} s"
@@ -91,7 +92,8 @@ class Throttle:
         now, stale = time.monotonic(), started < self.eased
         self.last = str(trouble)
         if trouble.retry_after is not None:
-            self.until = max(self.until, now + trouble.retry_after)
+            self.asked_until = max(self.asked_until, now + trouble.retry_after)
+            self.until = max(self.until, self.asked_until)
         if stale and trouble.kind is Kind.BUSY:
             return  # one of the same burst as the last: nothing new
         self.since = now if self.streak == 0 else self.since

@@ -36,9 +36,18 @@ class Refusals:
             del self._unnoted[key]
         return news
 
-    def are_many(self, least: int, pending: int, good: int, evidence: int) -> bool:
-        """Whether it is the settings that are refused: nearly all prompts are, or, without any
-        `evidence` that the settings are good, the first ones, `least` or more. `good` requests were
-        answered, and so many are `pending`."""
+    def blamed(self, least: int, pending: int, good: int, evidence: int) -> str:
+        """Why asking on is of no use, for a message; empty: it is not known to be.
+
+        It is the settings that are refused if nearly all prompts are, or, without any `evidence`
+        that the settings are good, the first ones, `least` or more. It may be the account if a
+        filter stops all. `good` requests were answered, and so many are `pending`: a good answer
+        takes its time.
+        """
+        most, refused = max(_MOST_REFUSED, pending), len(self.errors)
         first = evidence == 0 and self.doubtful >= max(least, pending)
-        return first or self.doubtful >= max(_MOST_REFUSED, good + pending)
+        if first or self.doubtful >= max(most, good + pending):
+            return f"{self.doubtful} prompts are refused, so the settings may be"
+        if evidence == 0 and refused >= most:
+            return f"{refused} prompts are refused and none is answered, so the account may be"
+        return ""

@@ -14,7 +14,7 @@ from skill_factory.asking.asks import Ask
 from skill_factory.asking.collect import collect
 from skill_factory.asking.estimates import Estimate, estimate
 from skill_factory.asking.interrupts import Interrupted
-from skill_factory.asking.journal import Journal
+from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.tally import Tally
 from skill_factory.errors import AskedBeforeError, InputError
@@ -168,7 +168,7 @@ def _estimated(context: Context, plan: Plan, model: Identified | None) -> Estima
     """What asking will take; no samples to ask for if all of it is in the journal."""
     path, retry = context.folder.journal, context.config.model.retry_refused
     there = model is not None and path.is_file()
-    with Journal(path) if there else nullcontext() as journal:
+    with journal_to_read(path) if there else nullcontext() as journal:
         if model and journal and plan.at_most:
             had = Estimate()
             for one in plan.rounds(model, journal):

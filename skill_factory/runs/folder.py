@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from skill_factory import __version__
+from skill_factory.core.batches import DAMAGED
 from skill_factory.core.files import new_file, resolved
-from skill_factory.core.sources import DAMAGED
 from skill_factory.errors import InputError, SkillFactoryError
 from skill_factory.runs import lock
 from skill_factory.stages.settings import RunConfig
@@ -133,8 +133,12 @@ class RunFolder:
 
 
 def public_address(url: str | None) -> str:
-    """A server's address without what may be secret in it; empty: there is none."""
-    parts = urlsplit(url or "")
+    """A server's address without what may be secret in it; empty: there is none, or what is there
+    is no address."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
 
 
@@ -163,7 +167,7 @@ def _read_manifest(folder: Path) -> dict[Stage, Record]:
                 f"{folder}: holds something else than a run; choose another folder"
             ) from None
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{folder}: is no run's folder; choose another one") from None
 
 

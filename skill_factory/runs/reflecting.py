@@ -8,7 +8,7 @@ from typing import Any
 
 from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
-from skill_factory.core.markup import read_verdict
+from skill_factory.core.tags import read_verdict
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.runs import asking, summary
 from skill_factory.runs.asking import Round, model_settings

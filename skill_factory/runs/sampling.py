@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from skill_factory.asking.asks import Ask
 from skill_factory.asking.estimates import longest
 from skill_factory.asking.journal import Journal
-from skill_factory.core.markup import final_answer
 from skill_factory.core.tables import QUESTIONS
+from skill_factory.core.tags import final_answer
 from skill_factory.errors import InputError, TaskError
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.runs import asking
