@@ -57,10 +57,12 @@ def estimate(
     model: Identified | None,
     sampling: Sampling,
     journal: Journal | None,
+    *,
     retry: bool = False,
+    one_by_one: bool = False,
 ) -> Estimate:
     """What `asks` take, with `retry` also what was refused before; without a model or a journal, as
-    if nothing had been asked before."""
+    if nothing had been asked before. `one_by_one`: no request is for several samples."""
     out, rest = Estimate(), iter(asks)
     seen: dict[bytes, int] = {}
     names = _Names()
@@ -69,7 +71,7 @@ def estimate(
             count, key = lack.ask.count, lack.key
             absent = lack.absent - set(range(seen.get(key, 0)))
             seen[key] = max(count, seen.get(key, 0))
-            requests = len(runs(absent))
+            requests = len(absent) if one_by_one else len(runs(absent))
             out.refused += lack.refused
             out.twice += len(lack.absent) - len(absent)
             out.had += count - len(lack.absent) - lack.refused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,7 +12,7 @@ from skill_factory.asking import batch_files
 from skill_factory.asking.asks import Ask
 from skill_factory.asking.collect import collect
 from skill_factory.asking.estimates import Estimate, estimate
-from skill_factory.asking.interrupts import Interrupted
+from skill_factory.asking.interrupts import Interrupted, run_async
 from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.tally import Tally
@@ -169,15 +168,20 @@ def _estimated(context: Context, plan: Plan, model: Identified | None) -> Estima
     path, retry = context.folder.journal, context.config.model.retry_refused
     there = model is not None and path.is_file()
     with journal_to_read(path) if there else nullcontext() as journal:
-        if model and journal and plan.at_most:
-            had = Estimate()
-            for one in plan.rounds(model, journal):
-                had = estimate(one.asks, model, plan.sampling, journal, retry)
-                if had.samples:
-                    break
-            else:
-                return had
-        return estimate(plan.asks(), model, plan.sampling, journal, retry)
+        about = estimate(
+            plan.asks(), model, plan.sampling, journal, retry=retry, one_by_one=plan.at_most
+        )
+        if model and journal and plan.at_most and _has_all(plan, model, journal, retry):
+            return Estimate(had=about.had, refused=about.refused)
+        return about
+
+
+def _has_all(plan: Plan, model: Identified, journal: Journal, retry: bool) -> bool:
+    """Whether the journal has all that is asked, round after round."""
+    return not any(
+        estimate(one.asks, model, plan.sampling, journal, retry=retry).samples
+        for one in plan.rounds(model, journal)
+    )
 
 
 def _told(context: Context, plan: Plan, about: Estimate) -> str:
@@ -219,17 +223,17 @@ def _ask(context: Context, plan: Plan, about: Estimate) -> Known:
             await model.close()
 
     try:
-        tally = asyncio.run(asking())
+        tally = run_async(asking())
     except Interrupted as stop:
-        _tell_tally(context, plan.stage, stop.tally)
+        _tell_tally(context, f"{plan.stage}: stopped", stop.tally)
         raise KeyboardInterrupt from None
-    _tell_tally(context, plan.stage, tally)
+    _tell_tally(context, str(plan.stage), tally)
     return Known(model.identity)
 
 
-def _tell_tally(context: Context, stage: Stage, tally: Tally) -> None:
+def _tell_tally(context: Context, heading: str, tally: Tally) -> None:
     first, *rest = summary.of_tally(tally)
-    for line in (f"{stage}: {first}", *rest):
+    for line in (f"{heading}: {first}", *rest):
         context.say(line)
 
 
@@ -281,7 +285,7 @@ def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Writ
     model, retry = make_server(context.config.model), context.config.model.retry_refused
     with Journal(context.folder.journal) as journal:
         for number, one in enumerate(plan.rounds(model, journal)):
-            about = estimate(one.asks, model, plan.sampling, journal, retry)
+            about = estimate(one.asks, model, plan.sampling, journal, retry=retry)
             if about.samples:
                 _validate_anew(context, plan.stage, about)
                 again = next(itertools.islice(plan.rounds(model, journal), number, None))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from skill_factory.asking.asks import digest
+from skill_factory.asking.interrupts import run_async
 from skill_factory.asking.pace import Pace
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Model, ModelError, Trouble
@@ -112,7 +112,7 @@ def find_name(context: Context) -> None:
         return
     name = name_before(context)
     try:
-        name = asyncio.run(_only_model(context.config.model))
+        name = run_async(_only_model(context.config.model))
     except ModelError as error:
         if name:
             context.say(f"Note: {error}; taken to be the model that was asked before, {name}")
@@ -170,7 +170,7 @@ class Seen(NamedTuple):
 def look(config: ModelConfig) -> Seen:
     """Look whether a server answers. It is sent no key: this may be done on the word of a run's own
     config.yaml."""
-    return asyncio.run(_look(config))
+    return run_async(_look(config))
 
 
 def validate_listed(config: ModelConfig) -> None:

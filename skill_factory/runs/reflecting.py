@@ -88,12 +88,12 @@ class ReflectPlan:
         self._attempts = reflecting.choose(context.folder.input_of(self.stage), self._wanted)
 
     def tell_attempts(self) -> None:
-        """Tell how many attempts are asked about."""
+        """Tell how many attempts can be reflected on, and why the others cannot."""
         account = self._attempts.account()
         lost = ", ".join(f"{reason} {count:,}" for reason, count in account.losses.most_common())
-        why = f"; not about the others: {lost}" if lost else ""
+        why = f"; the others not: {lost}" if lost else ""
         self._context.say(
-            f"\nreflect: {account.kept:,} of {account.read:,} attempts are asked about{why}"
+            f"\nreflect: {account.kept:,} of {account.read:,} attempts can be reflected on{why}"
         )
 
     def asks(self) -> Iterator[Ask]:

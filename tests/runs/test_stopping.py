@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,8 +39,14 @@ def running(server: Server, folder: Path, **reflect: Any) -> Iterator[Process]:
     """A run in a process of its own, with a group of its own as a terminal's jobs have."""
     path = folder.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(settings(server, **reflect)))
+    with started("-m", "skill_factory", "run", str(path), "-o", str(folder)) as process:
+        yield process
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Process]:
     with subprocess.Popen(
-        [sys.executable, "-m", "skill_factory", "run", str(path), "-o", str(folder)],
+        [sys.executable, *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -97,8 +104,7 @@ def test_the_first_waits_for_what_is_in_flight_and_nothing_is_asked_twice(
         rest, errors = process.communicate()
     assert process.returncode == 130, errors
     stage = "sample" if answered == 5 else "reflect"
-    assert f"{stage}: " in rest
-    assert "answered, 0 failed" in rest
+    assert re.search(rf"^{stage}: stopped: \d+ answered, 0 failed; ", rest, re.MULTILINE)
     assert errors.splitlines() == [
         f"Stopped. All answers are kept in {tmp_path / 'run'}; the same command goes on from here."
     ]
@@ -151,3 +157,40 @@ def test_ctrl_c_before_anything_is_asked_ends_at_once(server: Server, tmp_path: 
         del os.environ["SKILL_FACTORY_TEST_KEY"]
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
+
+
+NOTEBOOK = """
+import asyncio, sys
+import skill_factory as sf
+
+async def cell():
+    sf.run(sys.argv[1], sys.argv[2], progress=lambda line: print(line, flush=True))
+
+# As a notebook's kernel: Ctrl-C is a KeyboardInterrupt in the main thread, whose loop is running.
+asyncio.new_event_loop().run_until_complete(cell())
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_stops_a_run_in_a_notebook_as_in_a_terminal(
+    server: Server, tmp_path: Path, times: int
+) -> None:
+    path, folder = tmp_path / "run.yaml", tmp_path / "run"
+    path.write_text(yaml.safe_dump(settings(server)))
+    with started("-c", NOTEBOOK, str(path), str(folder)) as process:
+        caught(server, process, 5)
+        interrupt(process)
+        assert "that are waited for: 4" in read_to(process, "stopping")
+        if times == 1:
+            server.held = False
+        else:
+            interrupt(process)
+        rest, errors = process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert ("sample: stopped: " in rest) == (times == 1)
+    server.held = False
+    go(folder, settings(server), "--to", "sample")
+    assert len(rows(folder, "attempts")) == 30 * 16
+    if times == 1:
+        assert set(server.answered().values()) == {4}
