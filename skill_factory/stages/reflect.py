@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skill_factory.asking.collect import Ask
+from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt
 from skill_factory.core.arrays import Ints, Mask, bounds, numbers, strings, view

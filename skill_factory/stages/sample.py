@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
-from skill_factory.asking.collect import Ask
+from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt, PromptBank
 from skill_factory.core.columns import Column
