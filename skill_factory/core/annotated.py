@@ -38,8 +38,7 @@ class InputColumn(NamedTuple):
 
 
 class TypedRows(NamedTuple):
-    """Rows with the columns as their inputs type them, and what of some columns, by role, could
-    not be read."""
+    """Rows with typed columns, and which values of some columns, by role, could not be read."""
 
     table: pa.RecordBatch
     unread: dict[str, Unread]
@@ -184,7 +183,7 @@ def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:
 def read_columns(
     batch: pa.RecordBatch, inputs: Sequence[InputColumn], where: str, first_row: int
 ) -> TypedRows:
-    """A batch as its inputs type it; `first_row` is its place in the file `where`.
+    """A batch with its columns typed; `first_row` is its place in the file `where`.
 
     Raises `ColumnError` for correctness that is neither true nor false.
     """

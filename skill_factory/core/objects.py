@@ -61,7 +61,7 @@ class FoundTypes:
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 _NO_FACTS = pa.struct([(name, pa.null()) for name in ("nums", *sorted({*chain(*FACT_GROUPS)}))])
 _NAMES = ("role", "content", *(field.name for field in _NO_FACTS))
-"""What of an object tells whether it is of use."""
+"""The names in an object that say whether it is messages or facts."""
 
 
 def _json_type(value: object) -> pa.DataType:
@@ -119,7 +119,7 @@ PlacedRow = tuple[str, dict[str, Any]]
 
 
 def from_objects(path: Path, rows: Sequence[PlacedRow], inputs: Sequence[InputColumn]) -> TypedRows:
-    """Rows as their inputs type them; raises `ColumnError` for a value of another type."""
+    """Rows as typed columns; raises `ColumnError` for a value of another type."""
     arrays, unread = [], dict[str, Unread]()
     for input_column in inputs:
         values, failed = [], []

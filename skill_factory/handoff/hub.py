@@ -294,7 +294,7 @@ def _arrived_anyway(
     try:
         now = str(api.dataset_info(repo, revision=revision).sha)
         _compare(api, repo, now, files)
-    except Exception:  # the first failure is the one to tell of
+    except Exception:  # the first failure is reported
         return None
     return now if now != head else None
 

@@ -1,4 +1,4 @@
-"""What a stage's first answers say of all that will come: told while it runs, not at its end."""
+"""Checks a stage's first answers while it runs, and says early how many of them cannot be used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skill_factory.stages.create.validate import (
 from skill_factory.stages.grade import Outcome
 
 ENOUGH = 50
-"""Answers, after which it is told how many of them cannot be used."""
+"""After so many answers it is said how many of them cannot be used."""
 
 
 _PAGE = "docs/thinking.md"

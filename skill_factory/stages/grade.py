@@ -36,7 +36,7 @@ _Work = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 class Outcome(StrEnum):
     """What became of an attempt. Only the first two are used for traces: undecided and cut off are
-    not wrong, and what speaks of a hint cannot be the model's own way to the answer."""
+    not wrong, and a response that mentions a hint is not the model's own way to the answer."""
 
     RIGHT = "right"
     WRONG = "wrong"

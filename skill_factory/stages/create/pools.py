@@ -93,7 +93,7 @@ class Pools(NamedTuple):
 
     Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the
     schema `USABLE`): in order of their content's digest, so the order of the input's rows does not
-    matter. `duplicates` are the rows of attempts that say in all what another one says.
+    matter. `duplicates` are the rows of attempts whose whole content another one has.
     """
 
     attempts: pa.Table
