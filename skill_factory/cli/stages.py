@@ -141,9 +141,9 @@ def _ask(name: str, folder: Path, config_file: Path | None, values: dict[str, An
         given = without(values, "asking")
         config = load_settings(folder, config_file, given)
         if not (config_file or asking.dry_run or asking.read_responses):
-            from skill_factory.runs.settings import see_key
+            from skill_factory.runs.settings import validate_key
 
-            see_key(config.model, given.get("model", {}))
+            validate_key(config.model, given.get("model", {}))
         if asking.dry_run + bool(asking.write_requests) + bool(asking.read_responses) > 1:
             raise OptionError("choose one of --dry-run, --write-requests and --read-responses")
         _run_stage(name, folder, config, asking)

@@ -288,6 +288,10 @@ class ModelConfig(Settings):
     """Reflections that do not fit the model's context are always counted."""
     retry_refused: bool = _MODEL(False, "Ask again what the server refused before.")
     """Refused by status 400, 413 or 422, or by its content filter."""
+    ask_again: bool = _MODEL(
+        False, "Ask anew where the model, a prompt or the sampling changed.", common=True
+    )
+    """Else a run stops before the first request, and says what it would ask anew."""
     grammar: Literal["llama.cpp", "vllm"] = _MODEL(
         "llama.cpp", "How the server takes the grammar of a prompt."
     )

@@ -80,9 +80,9 @@ def test_options_that_a_local_path_has_no_use_for(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("question\n")
-    error = create_fails(tmp_path, "rows.csv")
-    assert "rows.csv: expected a .parquet, .jsonl or .json file" in error
+    (tmp_path / "rows.txt").write_text("question\n")
+    error = create_fails(tmp_path, "rows.txt")
+    assert "rows.txt: expected a .parquet, .jsonl, .json or .csv file" in error
 
 
 def test_a_folder_with_several_configs(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_splits_are_found_anywhere_in_the_paths(tmp_path: Path) -> None:
 def test_a_folder_without_data(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "README.md").touch()
-    assert "no parquet, jsonl or json file" in create_fails(tmp_path, "./folder")
+    assert "no parquet, jsonl, json or csv file" in create_fails(tmp_path, "./folder")
 
 
 def test_a_folder_with_two_kinds_or_several_splits(tmp_path: Path) -> None:
