@@ -289,8 +289,10 @@ def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Writ
             if about.samples:
                 _validate_anew(context, plan.stage, about)
                 again = next(itertools.islice(plan.rounds(model, journal), number, None))
+                # Nobody waits for the first ask here: the file has all in their own order.
+                asks = plan.asks() if plan.first_alone else again.asks
                 return batch_files.write_requests(
-                    path, again.asks, model, plan.sampling, journal, retry=retry
+                    path, asks, model, plan.sampling, journal, retry=retry
                 )
         return batch_files.write_requests(path, [], model, plan.sampling, journal)
 
