@@ -18,6 +18,7 @@ from skill_factory.asking.prompts import Prompt, PromptBank
 from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.ledger import Account
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.tables import ATTEMPTS, QUESTIONS
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Sampling
@@ -51,6 +52,7 @@ def sample_spec(
     if unknown := [name for name in variants if name not in bank.variants]:
         raise OptionError(
             f"no prompt variant {unknown[0]!r}; the variants are {', '.join(bank.variants)}"
+            f"{did_you_mean(unknown[0], bank.variants)}"
         )
     return SampleSpec({name: bank.variants[name] for name in variants}, samples, grammar)
 

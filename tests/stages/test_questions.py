@@ -202,7 +202,11 @@ def test_settings_of_a_dataset_of_reasoning_gym_are_its_own() -> None:
     ("settings", "error", "said"),
     [
         ({"source": "reasoning-gym:leg_count"}, OptionError, "it has leg_counting"),
-        ({"source": "reasoning-gym:gcd", "gym": {"legs": 4}}, OptionError, "does not take these"),
+        (
+            {"source": "reasoning-gym:gcd", "gym": {"legs": 4}},
+            OptionError,
+            "gcd has no setting 'legs'; it has min_numbers",
+        ),
         ({"source": "reasoning-gym:gcd", "gym": {"seed": 4}}, OptionError, "gym: seed is not set"),
         ({"source": "reasoning-gym:game_of_life_halting"}, InputError, "200 takes_any_answer"),
         ({"source": "reasoning-gym:boxnet"}, InputError, "200 no_gold_answer"),

@@ -19,6 +19,7 @@ from skill_factory.core.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.core.files import new_folder, resolved
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.sources import find_source
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.core.values import READABLE
@@ -189,6 +190,7 @@ def _notes(config: CreateConfig, found: _InputSummary, source: Source) -> list[s
     there = ", ".join(sorted(map(str, found.variants)))
     notes = [
         f"no attempt has the prompt variant {name!r}; there are: {there}"
+        f"{did_you_mean(name, map(str, found.variants))}"
         for name in config.prompt_variants or ()
         if name not in found.variants
     ]
