@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from tqdm import tqdm
 
 from skill_factory.asking.asks import Ask
 from skill_factory.asking.tally import Tally
-from skill_factory.core.terminal import echo
+from skill_factory.core.terminal import echo, has_terminal
 from skill_factory.models import Completion
 
 EVERY = 30.0
@@ -44,7 +42,7 @@ class Meter:
         self._bar = tqdm(
             total=total,
             desc=stage,
-            disable=not (_has_room() if bar is None else bar),
+            disable=not (has_terminal() if bar is None else bar),
             leave=False,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {postfix}",
         )
@@ -68,15 +66,6 @@ class Meter:
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             echo(f"{self._stage}: {done:,} of {self._total:,}, {text}", err=True)
-
-
-def _has_room() -> bool:
-    """Whether the errors' stream is a terminal with a width; some say that they have none."""
-    if not sys.stderr.isatty():
-        return False
-    with suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    return False
 
 
 class Progress:

@@ -70,6 +70,15 @@ def guarded() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def has_terminal() -> bool:
+    """Whether the errors' stream is a terminal with a width; some say that they have none."""
+    if not sys.stderr.isatty():
+        return False
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    return False
+
+
 class Guarded(click.Command):
     """A command that is an entry point: `guarded`, and with exit code 1 when not even its errors
     can be shown."""
