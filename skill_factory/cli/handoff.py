@@ -211,6 +211,13 @@ def export_verl(
 @click.command(context_settings=SETTINGS)
 @_FOLDER
 @click.option("--task", metavar="NAME", help="Task of all questions.  [default: what is known]")
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="NAME",
+    help="A check of your own too, file.py:NAME; can be repeated.",
+)
 @click.option("--rewards/--no-rewards", default=True, help="Replay rewards.  [default]")
 @click.option("--tokenizer", metavar="PATH|REPO", help="Look at lengths and special tokens.")
 @click.option(
@@ -224,6 +231,7 @@ def check(
     context: click.Context,
     folder: Path,
     task: str | None,
+    checks: tuple[str, ...],
     rewards: bool,
     tokenizer: str | None,
     cutoff_len: int | None,
@@ -239,11 +247,16 @@ def check(
         if cutoff_len and not tokenizer:
             raise OptionError("--cutoff-len counts tokens; name a --tokenizer")
         from skill_factory.core import tokens
-        from skill_factory.handoff import check as checks
+        from skill_factory.handoff import check as checking
 
         counter = tokens.TokenCounter(tokenizer) if tokenizer else None
-        report = checks.check(
-            folder, task=task, rewards=rewards, counter=counter, cutoff_len=cutoff_len
+        report = checking.check(
+            folder,
+            task=task,
+            rewards=rewards,
+            counter=counter,
+            cutoff_len=cutoff_len,
+            checks=checks,
         )
     echo(report.told(report.traces if verbose else 10))
     if report.faults:

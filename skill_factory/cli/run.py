@@ -152,7 +152,8 @@ def _settings(folder: Path, config_file: Path | None, **stages: dict[str, Any]) 
         }
         for stage, given in stages.items()
     }
-    return load_run(config_file or (own if own.is_file() else None), flags)
+    file = config_file or (own if own.is_file() else None)
+    return load_run(file, flags, trusted=config_file is not None)
 
 
 def _split(given: dict[str, Any], options: tuple[Any, ...]) -> dict[str, Any]:

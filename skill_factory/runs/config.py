@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from skill_factory.core.yaml_files import NO_TEXT, UNREADABLE, parse
 from skill_factory.errors import ConfigError, OptionError
 from skill_factory.stages.create.settings import CreateConfig
+from skill_factory.stages.fields import Origin
 from skill_factory.stages.settings import (
     GradeConfig,
     ModelConfig,
@@ -35,9 +36,12 @@ def load_config(path: Path | None, flags: Mapping[str, Any]) -> CreateConfig:
     return load_run(path, {"create": flags}).create
 
 
-def load_run(path: Path | None, flags: Mapping[str, Mapping[str, Any]]) -> RunConfig:
-    """The settings of all stages, as `load_config`; `flags` are by the stage's key."""
-    config = load_run_file(path) if path else RunConfig()
+def load_run(
+    path: Path | None, flags: Mapping[str, Mapping[str, Any]], *, trusted: bool = True
+) -> RunConfig:
+    """The settings of all stages, as `load_config`; `flags` are by the stage's key. Not `trusted`:
+    the user does not name the file, and code that it names is not loaded."""
+    config = load_run_file(path, trusted=trusted) if path else RunConfig()
     settings = config.model_dump(exclude_unset=True)
     for stage, given in flags.items():
         _see_texts(given)
@@ -62,7 +66,7 @@ def _see_texts(flags: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is not UTF-8")
 
 
-def load_run_file(path: Path) -> RunConfig:
+def load_run_file(path: Path, *, trusted: bool = True) -> RunConfig:
     """The settings in a config file; raises `ConfigError` as `load_config` does."""
     try:
         content, root = parse(path.read_text(encoding="utf-8"))
@@ -83,7 +87,8 @@ def load_run_file(path: Path) -> RunConfig:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected settings under a key such as 'create:'")
     try:
-        return _beside(RunConfig.model_validate(content), path)
+        context = Origin(path.parent, trusted)
+        return _beside(RunConfig.model_validate(content, context=context), path)
     except ValidationError as error:
         key, message = _message(error.errors()[0])
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from skill_factory.errors import TaskError
-from skill_factory.tasks import task_of
+from skill_factory.errors import PluginError, TaskError
+from skill_factory.tasks import settled
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Word = Annotated[str, Field(pattern=r"\S")]
@@ -17,12 +18,24 @@ Few = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int, Field(ge=1, le=1024)]
 
 
-def _known(task: str) -> str:
+class Origin(NamedTuple):
+    """Where settings come from, the context of their validation: parts that they name may lie in
+    `folder` too; not `trusted`: they may not bring in code."""
+
+    folder: Path | None = None
+    trusted: bool = True
+
+    @classmethod
+    def of(cls, info: ValidationInfo[Any]) -> Origin:
+        return info.context if isinstance(info.context, cls) else cls()
+
+
+def _known(task: str, info: ValidationInfo[Any]) -> str:
+    origin = Origin.of(info)
     try:
-        task_of(task)
-    except TaskError as error:
+        return settled(task, origin.folder, trusted=origin.trusted)
+    except (TaskError, PluginError) as error:
         raise ValueError(f"task: {error}") from None
-    return task
 
 
 KnownTask = Annotated[str, AfterValidator(_known)]

@@ -10,14 +10,22 @@ import re
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
-from skill_factory.errors import TaskError
+from skill_factory.errors import PluginError
 from skill_factory.models import Sampling
 from skill_factory.models.thinking import Thinking
+from skill_factory.plugins import is_named, whole
 from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.fields import Count, Few, KnownTask, Texts, Word, Workers
-from skill_factory.tasks import task_of
+from skill_factory.stages.fields import Count, Few, KnownTask, Origin, Texts, Word, Workers
 from skill_factory.tasks.golds import Several
 
 GYM = "reasoning-gym:"
@@ -35,6 +43,7 @@ USES: dict[str, tuple[str, ...]] = {
     "letter_countdown": ("letters", "extra_letters"),
     "acronym": ("letters", "extra_words"),
     "reasoning-gym": ("gym",),
+    "own": ("task",),
     "dataset": DATASET_KEYS,
 }
 """The settings of each kind of source, besides `source`, `count` and `seed`, which all have."""
@@ -62,6 +71,16 @@ def _range(value: Any) -> Any:
     return Range(*value)
 
 
+def _settled(source: str, info: ValidationInfo[Any]) -> str:
+    """A source as it stands in settings: a reference gets the whole path of its file."""
+    if source.startswith(GYM):
+        return source
+    try:
+        return whole(source, "source", *Origin.of(info))
+    except PluginError as error:
+        raise ValueError(f"source: {error}") from None
+
+
 class QuestionsConfig(BaseModel):
     """Which questions are asked, the key `questions` of a config file. Each is an option of
     `skill-factory questions` too.
@@ -71,9 +90,10 @@ class QuestionsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    source: str
+    source: Annotated[str, AfterValidator(_settled)]
     """What is made: countdown, multiplication, addition, letter_countdown, acronym or
-    reasoning-gym:NAME; else the dataset that is read, a file, a folder or its name on the Hub."""
+    reasoning-gym:NAME; a source of your own, file.py:NAME or module:NAME; else the dataset that is
+    read, a file, a folder or its name on the Hub."""
     count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Questions wanted; None: 1,000 made ones, or what there is; all of a dataset."""
     seed: int = 0
@@ -109,8 +129,9 @@ class QuestionsConfig(BaseModel):
     """None: all of a local folder, `train` of a Hub dataset."""
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset; None: its main branch."""
-    task: str | None = None
-    """The task of all questions of a dataset; None: what it says of each."""
+    task: KnownTask | None = None
+    """The task of all questions of a dataset, or of a source of your own; None: what it says of
+    each."""
     question_column: str = "question"
     answer_column: str = "answer"
     """Gold answers: text, a number, a bool, a list or struct of these, or the worked solutions of
@@ -135,7 +156,9 @@ class QuestionsConfig(BaseModel):
         if self.source.startswith(GYM):
             return "reasoning-gym"
         name = self.source.replace("-", "_")
-        return name if name in USES else "dataset"
+        if name in USES and name not in ("own", "dataset"):
+            return name
+        return "own" if is_named("source", self.source) else "dataset"
 
     @model_validator(mode="after")
     def _fits_together(self) -> QuestionsConfig:
@@ -147,11 +170,6 @@ class QuestionsConfig(BaseModel):
             raise ValueError(f"source: name the dataset, as {GYM}basic_arithmetic")
         if self.low > self.high:
             raise ValueError(f"low: {self.low} is more than high, {self.high}")
-        if self.task is not None:
-            try:
-                task_of(self.task)
-            except TaskError as error:
-                raise ValueError(f"task: {error}") from None
         return self
 
     def _strangers(self, known: set[str]) -> set[str]:

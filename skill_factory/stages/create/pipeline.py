@@ -32,14 +32,15 @@ from skill_factory.core.tables import LAYOUTS, PLAN
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.core.values import READABLE
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
+from skill_factory.plugins import shown
 from skill_factory.stages.create import card
-from skill_factory.stages.create.formats import SAMPLED_FORMATS
+from skill_factory.stages.create.formats import format_of
 from skill_factory.stages.create.index import Choice, Indexed, index
 from skill_factory.stages.create.phrases import Kind, PhraseBank, load_phrases
 from skill_factory.stages.create.pools import Spill, Unit, read_unit
 from skill_factory.stages.create.settings import CreateConfig
 from skill_factory.stages.create.weave import Plan, PlanSettings, plan, plan_table, weave
-from skill_factory.tasks import task_of
+from skill_factory.tasks import load_installed, task_of
 
 PART_BYTES = 16 << 20
 """About how much text is planned and woven at a time; it bounds a worker's memory."""
@@ -86,6 +87,8 @@ def create(config: CreateConfig) -> Made:
     there, or as it was.
     """
     phrases = load_phrases(Path(config.phrases) if config.phrases else None)
+    if config.task is None:  # the input may name any task that is installed
+        load_installed()
     source = find_source(
         config.input_dataset or "", config.input_config, config.input_split, config.revision
     )
@@ -129,7 +132,7 @@ def _create(
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
     settings = PlanSettings(
-        formats=config.formats,
+        formats=tuple(one.name for one in map(format_of, config.formats)),
         lengths=config.lengths,
         repeats=config.repeats,
         unique_variants=config.unique_variants,
@@ -235,7 +238,9 @@ def _notes(config: CreateConfig, found: _Found, source: Source) -> list[str]:
     words = config.drop_reflections_containing
     if words and not found.ledger.reflections.losses[Reason.FILTERED_TEXT]:
         notes.append(f"no valid reflection contains {' or '.join(map(repr, words))}")
-    if config.sample_lengths and not SAMPLED_FORMATS.intersection(config.formats):
+    if config.sample_lengths and not any(
+        format_of(name).samples_lengths for name in config.formats
+    ):
         notes.append(f"sample_lengths has no effect on the formats {', '.join(config.formats)}")
     if problem := _ungradable(config, found):
         notes.append(f"check cannot replay rewards on all of these traces: {problem}")
@@ -424,7 +429,7 @@ def _describe(
             "files": source.rows,
             "digest": f"{found.digest:032x}",
         },
-        "settings": config.model_dump(mode="json", exclude=_NOT_CONTENT),
+        "settings": _settings(config),
         "counts": {
             "traces": ledger.traces.kept,
             "questions": ledger.questions.kept,
@@ -443,6 +448,13 @@ def _describe(
         for path in sorted(folder.rglob("*.parquet"))
     }
     _write(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def _settings(config: CreateConfig) -> dict[str, Any]:
+    """The settings that say what is made; of a user's own file only its name."""
+    settings = config.model_dump(mode="json", exclude=_NOT_CONTENT)
+    task = config.task and shown(config.task)
+    return settings | {"formats": list(map(shown, config.formats)), "task": task}
 
 
 def _write(path: Path, text: str) -> None:

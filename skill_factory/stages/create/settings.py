@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from skill_factory.core.columns import Columns
 from skill_factory.core.files import is_repository
-from skill_factory.stages.create.formats import FORMATS, NEEDS_TWO_ATTEMPTS, Lengths
-from skill_factory.stages.fields import Count, Few, KnownTask, Texts, Workers
+from skill_factory.errors import OptionError, PluginError
+from skill_factory.stages.create.formats import Lengths, format_of, settled
+from skill_factory.stages.fields import Count, Few, KnownTask, Origin, Texts, Workers
+
+
+def _known(formats: tuple[str, ...], info: ValidationInfo[Any]) -> tuple[str, ...]:
+    origin = Origin.of(info)
+    try:
+        return tuple(settled(name, origin.folder, trusted=origin.trusted) for name in formats)
+    except (OptionError, PluginError) as error:
+        raise ValueError(f"formats: {error}") from None
 
 
 class CreateConfig(BaseModel):
@@ -34,7 +50,7 @@ class CreateConfig(BaseModel):
     """Attempts in the longest trace; a question needs as many valid ones."""
     repeats: Few = 1
     """How often each format goes over a question."""
-    formats: Annotated[Texts, Field(min_length=1)] = ("*C_full",)
+    formats: Annotated[Texts, Field(min_length=1), AfterValidator(_known)] = ("*C_full",)
     sample_lengths: bool = False
     """Formats with one trace a question draw its length from 2 to `attempts`, instead of taking
     `attempts`."""
@@ -88,18 +104,16 @@ class CreateConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> CreateConfig:
-        if unknown := [name for name in self.formats if name not in FORMATS]:
-            raise ValueError(
-                f"formats: unknown format {unknown[0]!r}; the formats are {', '.join(FORMATS)}"
-            )
-        if len(set(self.formats)) < len(self.formats):
+        formats = [format_of(name) for name in self.formats]
+        if len({one.name for one in formats}) < len(formats):
             raise ValueError("formats: a format is named twice; use repeats for more traces of it")
         if self.attempts < 2 and self.sample_lengths:
             raise ValueError(
                 "sample_lengths: draws lengths from 2 to attempts, so attempts must be 2 or more"
             )
-        if self.attempts < 2 and (short := NEEDS_TWO_ATTEMPTS.intersection(self.formats)):
-            raise ValueError(f"formats: {min(short)} needs attempts to be 2 or more")
+        for one in formats:
+            if self.attempts < one.least:
+                raise ValueError(f"formats: {one.name} needs attempts to be {one.least} or more")
         if (self.max_tokens is None) != (self.tokenizer is None):
             raise ValueError("max_tokens: goes with tokenizer, and tokenizer with max_tokens")
         if not all(word.strip() for word in self.drop_reflections_containing):
