@@ -212,8 +212,10 @@ class Door(Generic[T]):
 
     def _checked(self, found: object, where: str) -> T:
         if not isinstance(found, self._kind):
-            of = f"{self._kind.__module__}.{self._kind.__name__}"
-            raise PluginError(f"{where}: expected a {of}, found a {type(found).__name__}")
+            raise PluginError(
+                f"{where}: expected a {self._kind.__name__} of skill_factory (docs/extending.md), "
+                f"found a {type(found).__name__}"
+            )
         return found
 
     def _enter(self, found: T, where: str) -> T:

@@ -35,7 +35,7 @@ def _known(task: str, info: ValidationInfo[Any]) -> str:
     try:
         return settled(task, origin.folder, trusted=origin.trusted)
     except (TaskError, PluginError) as error:
-        raise ValueError(f"task: {error}") from None
+        raise ValueError(f"task: {str(error).removeprefix('task ')}") from None
 
 
 KnownTask = Annotated[str, AfterValidator(_known)]

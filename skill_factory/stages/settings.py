@@ -78,7 +78,7 @@ def _settled(source: str, info: ValidationInfo[Any]) -> str:
     try:
         return whole(source, "source", *Origin.of(info))
     except PluginError as error:
-        raise ValueError(f"source: {error}") from None
+        raise ValueError(f"source: {str(error).removeprefix('source ')}") from None
 
 
 class QuestionsConfig(BaseModel):

@@ -26,7 +26,7 @@ def _known(formats: tuple[str, ...], info: ValidationInfo[Any]) -> tuple[str, ..
     try:
         return tuple(settled(name, origin.folder, trusted=origin.trusted) for name in formats)
     except (OptionError, PluginError) as error:
-        raise ValueError(f"formats: {error}") from None
+        raise ValueError(f"formats: {str(error).removeprefix('format ')}") from None
 
 
 class CreateConfig(BaseModel):
