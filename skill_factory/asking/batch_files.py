@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from skill_factory.asking.collect import Ask, lacking, runs, seeded
 from skill_factory.asking.journal import Journal, Refused, Sample
 from skill_factory.core.files import new_file
+from skill_factory.core.redaction import redact_environment
 from skill_factory.errors import InputError
 from skill_factory.models import Completion, Kind, Refusal, RefusedError, Sampling, Trouble
 from skill_factory.models.replies import error_message, filters, read_answer, told_error
@@ -217,8 +218,16 @@ def _answers(line: dict[str, Any]) -> list[Completion]:
     status = response.get("status_code", 200)
     if error or status != 200 or told_error(body) or not isinstance(body, dict):
         said = error or body or f"status {status}"
-        message = error_message(said)
-        if filters(status, json.dumps(said)):
+        message = error_message(said, redact_environment)
+        if filters(status, _spelt(said)):
             raise RefusedError(message, status, Refusal.CONTENT_FILTER)
         raise Trouble(Kind.FAULTY, message)
-    return read_answer(body, 0.0)
+    return read_answer(body, 0.0, redact_environment)
+
+
+def _spelt(said: Any) -> str:
+    """JSON as a text; the empty text if it is nested too deeply."""
+    try:
+        return json.dumps(said)
+    except RecursionError:
+        return ""

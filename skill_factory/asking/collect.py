@@ -503,10 +503,14 @@ class _Collection:
         """Raise `ModelError` if nearly all prompts are refused, or the first ones, `least` or more:
         then it is the settings that are."""
         doubtful, pending = self.refusals.doubtful, len(self.tasks)  # a good answer takes its time
+        most, last = max(_MOST_REFUSED, pending), self.tally.last_refusal
         first = self._evidence == 0 and doubtful >= max(least, pending)
-        if first or doubtful >= max(_MOST_REFUSED, self.good + pending):
-            last = self.tally.last_refusal
+        if first or doubtful >= max(most, self.good + pending):
             raise ModelError(f"{doubtful} prompts are refused, so the settings may be; {last}")
+        if self._evidence == 0 and (refused := len(self.refusals.errors)) >= most:
+            raise ModelError(
+                f"{refused} prompts are refused and none is answered, so the account may be; {last}"
+            )
 
     def _give_up(self, job: _Job, why: Exception) -> None:
         self.tally.failed += len(job.run)
@@ -569,6 +573,7 @@ class _Throttle:
         self.since = 0.0  # when the first of them was
         self.pause = 0.0  # seconds of the last pause
         self.until = 0.0  # when the pause ends
+        self.asked_until = 0.0  # until when the server has asked to be left alone
         self.eased = 0.0  # when the pace was last lowered
         self.last_success = 0.0
         self.last = ""
@@ -583,11 +588,11 @@ class _Throttle:
         if patience is None:
             return False
         away = self.streak >= _DEAD and now - self.since > patience
-        return away or self.until - now > patience
+        return away or self.asked_until - now > patience
 
     def asks_for_too_much(self, now: float) -> str:
         """That the server asks for more than our patience, for a message; empty: it does not."""
-        wait, patience = self.until - now, self.pace.patience
+        wait, patience = self.asked_until - now, self.pace.patience
         if patience is None or wait <= patience:
             return ""
         return f"; it asks to be left alone for {wait:,.0f} s, the patience is {patience:,.0f} s"
@@ -607,7 +612,8 @@ class _Throttle:
         now, stale = time.monotonic(), started < self.eased
         self.last = str(trouble)
         if trouble.retry_after is not None:
-            self.until = max(self.until, now + trouble.retry_after)
+            self.asked_until = max(self.asked_until, now + trouble.retry_after)
+            self.until = max(self.until, self.asked_until)
         if stale and trouble.kind is Kind.BUSY:
             return  # one of the same burst as the last: nothing new
         self.since = now if self.streak == 0 else self.since

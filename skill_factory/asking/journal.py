@@ -7,8 +7,12 @@ asked again.
 
 from __future__ import annotations
 
+import glob
 import json
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 import zlib
@@ -355,6 +359,24 @@ class Journal:
             raise OutputError(
                 f"{self.path} cannot be written: {error}; all that was written before is safe"
             ) from None
+
+
+@contextmanager
+def journal_to_read(path: Path) -> Iterator[Journal]:
+    """A journal to which nothing is added: where it cannot be written, a copy of it."""
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        with Journal(path) as journal:
+            yield journal
+        return
+    with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
+        for file in path.parent.glob(f"{glob.escape(path.name)}*"):  # with the log of a killed run
+            shutil.copyfile(file, Path(work) / file.name)
+        copy = Path(work) / path.name
+        try:
+            with Journal(copy) as journal:
+                yield journal
+        except InputError as error:
+            raise InputError(str(error).replace(str(copy), str(path))) from None
 
 
 def _checksum(sample: Sample) -> int:

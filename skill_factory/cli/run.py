@@ -45,7 +45,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> dict
         return None
     try:
         said = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         raise click.BadParameter('expected a JSON object, as {"min_p": 0.05}')

@@ -71,10 +71,13 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
 def new_file(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the name `path` when the block ends well, and else vanishes.
 
-    Raises `OutputError` if it cannot be written.
+    Raises `OutputError` if it cannot be written, or is a folder or a device: /dev/full and
+    /dev/stdout would be replaced by a file.
     """
-    part = path.with_name(f".{path.name}.partial")
+    part = path.parent / f".{path.name}.partial"
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is not a file; choose another path")
         yield part
         part.replace(path)
     except OSError as error:
@@ -167,16 +170,19 @@ def read_whole(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(
             (folder / "manifest.json").read_text(encoding="utf-8")
         )
-        files = manifest["output"]["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        files = {
+            name: (said["bytes"], said["sha256"])
+            for name, said in manifest["output"]["files"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f"{folder}: is no SFT folder; make one with `skill-factory create`"
         ) from None
-    for name, said in files.items():
+    for name, (size, digest) in files.items():
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: is missing, though manifest.json names it; make it again")
-        if path.stat().st_size != said["bytes"] or sha256(path) != said["sha256"]:
+        if path.stat().st_size != size or sha256(path) != digest:
             raise InputError(f"{path}: is not the file that manifest.json names; make it again")
     return manifest
 

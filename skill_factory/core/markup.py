@@ -1,6 +1,7 @@
-"""The tags of a trace: write one, read one back, and know which texts would break it.
+"""A trace as text: its layout, and how it is written and read back.
 
-Every tag of the project stands in this module. A written trace looks like this::
+The layout is data, which `write` and the weaving of whole batches share. A written trace looks
+like this::
 
     <think>
     <sample>
@@ -28,81 +29,60 @@ Phrases are single lines, so the text after ``</think>`` can be read back withou
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
-THINK_OPEN = "<think>\n"
-SAMPLE_OPEN = "<sample>\n"
-SAMPLE_CLOSE = "\n</sample>\n"
-REFLECT_OPEN = "<reflect>\n"
-REFLECT_CLOSE = "\n</reflect>\n"
-PHRASE_CLOSE = "\n"
-THINK_CLOSE = "</think>\n\n"
-ANSWER_OPEN = "\n\n<answer>\n"
-ANSWER_CLOSE = "\n</answer>"
-
-# The patterns below are read by Python's `re` and by Arrow's RE2 alike. Each begins with one
-# literal character: RE2 then jumps from one to the next (7 GB/s here), which an alternation would
-# stop.
-
-ANY_TAG = r"</?(?:think|sample|reflect|verdict|answer)>"
-"""Every tag of ours. No phrase and no final answer may hold one."""
-
-FOREIGN_IN_ATTEMPT = r"</?(?:think|sample|reflect|verdict)>"
-"""Tags that break an attempt; its own ``<answer>`` pairs may stay, if they are pairs."""
-
-FOREIGN_IN_REFLECTION = r"</?(?:think|sample|reflect|answer)>"
-"""Tags that break a reflection; its own ``<verdict>`` pair may stay."""
-
-CHAT_TOKENS = (
-    r"<(?:\|[^\s<>|]+\|?|[^\s<>|]+\||｜[^<>\s]+｜|/?s|<SYS>|</SYS>"
-    r"|(?i:bos|eos|pad|unk|eot|eod|sop|eop|mask|cls|sep|bos_token|eos_token|pad_token|im_start|im_end)"
-    r"|(?:start|end)_of_\w+|fim_\w+|repo_name|file_sep|extra_id_\d+|unused_?\d+|reserved_\w+"
-    r"|/?tool_call|/?tool_response)>",
-    r"\[(?:/?INST|[gs]?MASK|PAD|CLS|SEP|UNK|BOS|EOS|IMG|IMG_BREAK|IMG_END|/?SYSTEM_PROMPT|/?THINK"
-    r"|ARGS|CALL_ID|/?TOOL_[A-Z_]+|/?AVAILABLE_TOOLS|UNUSED_TOKEN_\d+)\]",
+from skill_factory.core.tags import (
+    ANSWER,
+    ANSWER_TAG,
+    END_ANSWER,
+    END_REFLECT,
+    END_SAMPLE,
+    END_THINK,
+    REFLECT,
+    SAMPLE,
+    THINK,
+    VERDICT_TAG,
+    VerdictReading,
+    are_pairs,
+    read_verdict,
 )
-"""Special tokens of ChatML, Llama, Qwen, DeepSeek, Gemma, GLM, Mistral, StarCoder, T5, InternLM and
-others, by their shapes: which of them a tokenizer has is not known here. A trainer's tokenizer
-turns them into real special tokens even in the middle of a text (measured with LLaMA-Factory
-0.9.5)."""
-
-ANSWER_TAG = r"</?answer>"
-VERDICT_TAG = r"</?verdict>"
-SPACE_RE2 = r"\s\v\x1c-\x1f\x{85}\pZ"
-"""The inside of an RE2 character class for what Python calls white space; RE2's own ``\\s`` is
-ASCII only."""
 
 
-class Verdict(StrEnum):
-    """What a reflection says of its attempt. No verdict is `None`, which is not `INCORRECT`."""
+class Piece(NamedTuple):
+    """A part of a trace by its name, and what is written before and after it. A part that is absent
+    leaves nothing."""
 
-    CORRECT = "Correct"
-    INCORRECT = "Incorrect"
-
-
-def _any_case(word: str) -> str:
-    """Spelt out, as the engines' own ways differ in what they take for an I."""
-    return "".join(f"[{letter.upper()}{letter.lower()}]" for letter in word)
+    part: str
+    before: str = ""
+    after: str = ""
 
 
-def verdict_re2(verdict: Verdict) -> str:
-    """RE2 pattern of a verdict pair that says `verdict`, in any case, with white space around."""
-    return f"<verdict>[{SPACE_RE2}]*{_any_case(verdict)}[{SPACE_RE2}]*</verdict>"
+BEGIN = f"{THINK}\n"
+"""What a trace begins with."""
 
+STEP_LAYOUT = (
+    Piece("attempt", f"{SAMPLE}\n", f"\n{END_SAMPLE}\n"),
+    Piece("reflection", f"{REFLECT}\n", f"\n{END_REFLECT}\n"),
+    Piece("glue", after="\n"),
+)
+"""Each step, in this order; the last one has no glue phrase."""
+
+MIDDLE = f"{END_THINK}\n\n"
+"""What stands between the last step and the end."""
+
+END_LAYOUT = (
+    Piece("lead", after="\n"),
+    Piece("restated", after="\n"),
+    Piece("closing"),
+    Piece("answer", f"\n\n{ANSWER}\n", f"\n{END_ANSWER}"),
+)
+"""What stands after the thinking, in this order."""
 
 _TAG = re.compile(r"<(/?)(think|sample|reflect|verdict|answer)>")
 _BLOCK = re.compile(r"<(/?)(sample|reflect)>")
-_ANSWER = re.compile(ANSWER_TAG)
-_VERDICT = re.compile(VERDICT_TAG)
-_ASKED_FOR = re.compile(r"</?(answer|verdict)>")
-_ASKED_PAIR = re.compile(r"<(answer|verdict)>((?:(?!</?\1>).)*)</\1>", re.DOTALL)
-_BETWEEN = {"", "and", "...", "…"}
-"""What stands in a pair that is only spoken of, as in "between <answer> and </answer>"."""
-_VERDICT_PAIR = re.compile(
-    rf"<verdict>\s*({_any_case(Verdict.CORRECT)}|{_any_case(Verdict.INCORRECT)})\s*</verdict>"
-)
+_ANSWER_TAG, _VERDICT_TAG = re.compile(ANSWER_TAG), re.compile(VERDICT_TAG)
 
 
 class Part(NamedTuple):
@@ -112,105 +92,6 @@ class Part(NamedTuple):
     text: str
     start: int
     end: int
-
-
-class VerdictReading(NamedTuple):
-    """A verdict and the span of its word."""
-
-    verdict: Verdict
-    start: int
-    end: int
-
-
-def answers_are_pairs(text: str) -> bool:
-    """Whether the ``<answer>`` tags of `text` (perhaps none) are closed pairs, one after the other.
-
-    >>> answers_are_pairs("<answer>4</answer>"), answers_are_pairs("so <answer>4")
-    (True, False)
-    """
-    return _are_pairs(_ANSWER.findall(text))
-
-
-def _are_pairs(tags: list[str]) -> bool:
-    """Whether tags of one name open and close in turns."""
-    opening, closing = tags[::2], tags[1::2]
-    return len(opening) == len(closing) and not any(
-        one.startswith("</") or not other.startswith("</")
-        for one, other in zip(opening, closing, strict=True)
-    )
-
-
-def final_answer(text: str) -> str | None:
-    """What a completion gives as its answer, stripped: the text of the last ``<answer>`` pair after
-    the last ``</think>``, of the whole text where there is none; None if there is no such pair.
-
-    A pair is an opening tag and the very next answer tag, if that closes it.
-
-    >>> final_answer("<think> <answer>3</answer> </think> <answer> 4 </answer> <answer>5")
-    '4'
-    """
-    opened, found = None, None
-    closing = text.rfind(THINK_CLOSE.strip())
-    for tag in _ANSWER.finditer(text, max(closing, 0)):
-        if tag[0] == ANSWER_OPEN.strip():
-            opened = tag.end()
-        elif opened is not None:
-            opened, found = None, (opened, tag.start())
-    return None if found is None else text[slice(*found)].strip()
-
-
-def untagged(text: str) -> str:
-    """A text with the tags that prompts ask for, ``<answer>`` and ``<verdict>``, taken off: a pair
-    leaves what is in it, and one that is only spoken of leaves its name.
-
-    >>> untagged("Put it between <answer> and </answer>. So <answer>7</answer>. An <answer> is")
-    'Put it between answer. So 7. An answer is'
-    """
-    if not _ASKED_FOR.search(text):
-        return text
-    text = _ASKED_FOR.sub(_spoken_of, _ASKED_PAIR.sub(_inside, text))
-    return _ASKED_FOR.sub(" ", text)  # what was put together just now
-
-
-def _inside(pair: re.Match[str]) -> str:
-    name, inner = pair.groups()
-    return name if inner.strip(" \n`'\"") in _BETWEEN else inner
-
-
-def _spoken_of(tag: re.Match[str]) -> str:
-    """The name of a tag, if it stands as a word of its own."""
-    around = (
-        tag.string[max(0, tag.start() - 1) : tag.start()] + tag.string[tag.end() : tag.end() + 1]
-    )
-    return "" if re.search(r"\w", around) else tag[1]
-
-
-def is_thinking(text: str) -> bool:
-    """Whether a ``<think>`` is open at the end of a text: it was cut off before it came to its
-    answer.
-
-    >>> is_thinking("<think> is it <answer>3</answer>?"), is_thinking("it </think> is <think>")
-    (True, True)
-    """
-    return text.rfind(THINK_OPEN.strip()) > text.rfind(THINK_CLOSE.strip())
-
-
-def read_verdict(reflection: str, offset: int = 0) -> VerdictReading | None:
-    """The verdict of a reflection, its span shifted by `offset`; None unless there is exactly one.
-
-    Two verdicts are no verdict, even if they agree: nothing tells which one the model meant.
-
-    >>> read_verdict("2+2 is 4. <verdict> correct </verdict>")
-    VerdictReading(verdict=<Verdict.CORRECT: 'Correct'>, start=20, end=27)
-    """
-    if len(_VERDICT.findall(reflection)) != 2:
-        return None
-    match = _VERDICT_PAIR.search(reflection)
-    if match is None:
-        return None
-    return VerdictReading(
-        Verdict(match[1].capitalize()), offset + match.start(1), offset + match.end(1)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +123,7 @@ def write(trace: Trace) -> str:
 
     Raises `ValueError` for a trace that could not be read back: no step, a wrong number of glue
     phrases, a phrase that is empty or longer than a line, `restated` empty or without `lead`. Tags
-    inside the texts are not looked for: see `FOREIGN_IN_ATTEMPT`, `FOREIGN_IN_REFLECTION`.
+    inside the texts are not looked for: `tags` has the patterns that find them.
     """
     if not trace.steps or len(trace.glue) != len(trace.steps) - 1:
         raise ValueError("a trace has at least one step, and one glue phrase between any two")
@@ -251,19 +132,21 @@ def write(trace: Trace) -> str:
         raise ValueError("a phrase is one line and not empty")
     if trace.restated is not None and (trace.lead is None or not trace.restated):
         raise ValueError("a restated attempt is not empty and comes after a lead phrase")
-    out = [THINK_OPEN]
-    for i, step in enumerate(trace.steps):
-        if i:
-            out += [trace.glue[i - 1], PHRASE_CLOSE]
-        out += [SAMPLE_OPEN, step.attempt, SAMPLE_CLOSE]
-        if step.reflection is not None:
-            out += [REFLECT_OPEN, step.reflection, REFLECT_CLOSE]
-    out.append(THINK_CLOSE)
-    for line in (trace.lead, trace.restated):
-        if line is not None:
-            out += [line, PHRASE_CLOSE]
-    out += [trace.closing, ANSWER_OPEN, trace.answer, ANSWER_CLOSE]
-    return "".join(out)
+    steps = [
+        {"attempt": step.attempt, "reflection": step.reflection, "glue": glue}
+        for step, glue in zip(trace.steps, (*trace.glue, None), strict=True)
+    ]
+    end = {name: getattr(trace, name) for name in ("lead", "restated", "closing", "answer")}
+    thinking = "".join(_written(STEP_LAYOUT, step) for step in steps)
+    return BEGIN + thinking + MIDDLE + _written(END_LAYOUT, end)
+
+
+def _written(layout: Sequence[Piece], texts: Mapping[str, str | None]) -> str:
+    return "".join(
+        f"{piece.before}{texts[piece.part]}{piece.after}"
+        for piece in layout
+        if texts[piece.part] is not None
+    )
 
 
 class ReflectionReading(NamedTuple):
@@ -362,7 +245,7 @@ class _Reader:
 
     def _thinking(self) -> tuple[int, int, int]:
         """Start and end of the thinking, and where the text after it starts."""
-        opening, closing = THINK_OPEN.strip(), THINK_CLOSE.strip()
+        opening, closing = THINK, END_THINK
         start = 0
         if self.text.startswith(opening):
             start = len(opening)
@@ -438,13 +321,13 @@ class _Reader:
         for tag in _TAG.finditer(part.text):
             if tag[2] == foreign:
                 self._problem(f"<{foreign}> inside <{name}>", part.start + tag.start())
-        own = _ANSWER if name == "sample" else _VERDICT
-        if not _are_pairs(own.findall(part.text)):
+        own = _ANSWER_TAG if name == "sample" else _VERDICT_TAG
+        if not are_pairs(own.findall(part.text)):
             self._problem(f"unpaired {own.pattern} inside <{name}>", part.start)
 
     def _tail(self, after: int) -> tuple[Part | None, Part | None, Part | None, Part | None]:
         """Lead, restated attempt, closing phrase, final answer."""
-        opening, closing = ANSWER_OPEN.strip(), ANSWER_CLOSE.strip()
+        opening, closing = ANSWER, END_ANSWER
         opened = self.text.rfind(opening, after)
         if opened < 0:
             self._problem("no final <answer>", len(self.text))
@@ -457,7 +340,7 @@ class _Reader:
         if end + len(closing) != len(self.text):
             self._problem("text after the final answer", end + len(closing))
         answer = self._inner(start, end)
-        middle, ahead = self.text[after:opened], THINK_CLOSE.removeprefix("</think>")
+        middle, ahead = self.text[after:opened], MIDDLE.removeprefix(END_THINK)
         if len(middle) < 5 or not middle.startswith(ahead) or not middle.endswith("\n\n"):
             self._problem("no closing phrase between </think> and <answer>", after)
             return None, None, None, answer

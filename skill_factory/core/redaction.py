@@ -45,6 +45,11 @@ def environment_secrets() -> list[str]:
     ]
 
 
+def redact_environment(text: str) -> str:
+    """The text without `environment_secrets`."""
+    return redact(text, environment_secrets())
+
+
 def address_secrets(url: str) -> list[str]:
     """What may be secret in a server's address: user, password (also as a header has them) and the
     values in the query; none of an address that cannot be read."""

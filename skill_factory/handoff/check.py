@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from skill_factory.core import markup
+from skill_factory.core import markup, tags
 from skill_factory.core.arrays import Ints
 from skill_factory.core.files import read_whole
 from skill_factory.core.tokens import TokenCounter
@@ -202,7 +202,7 @@ def _text_faults(trace: Trace) -> Iterator[str]:
         yield "the trace cannot be read back"
 
 
-_CHAT_TOKEN = re.compile("|".join(markup.CHAT_TOKENS))
+_CHAT_TOKEN = re.compile("|".join(tags.CHAT_TOKENS))
 
 
 # -- rewards --------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def _fault_of_reward(trace: Trace, task: Task) -> str | None:
         return "the gold answer is not right against itself"
     if _earned(trace.text, task, gold) != float(trace.right):
         return "the reward is not 1.0" if trace.right else "the reward of a wrong answer is not 0.0"
-    said = markup.final_answer(trace.text) or ""
+    said = tags.final_answer(trace.text) or ""
     for how, text in mutants(trace.text, task.wrong(said, *gold)).items():
         if _earned(text, task, gold) != 0.0:
             return f"the reward is not 0.0 with the final answer {how}"

@@ -178,7 +178,7 @@ def _staged(
     entries = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
     try:
         entries = json.loads(theirs("dataset_info.json") or "{}") | entries
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise HubError(
             f"{repo}: its dataset_info.json is no JSON object; mend or remove it"
         ) from None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from skill_factory.core.files import read_whole, resolved
+from skill_factory.core.files import new_file, read_whole, resolved
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.errors import InputError, OutputError
 from skill_factory.handoff.check import Report, check
@@ -136,7 +135,7 @@ def _entries(info: Path) -> dict[str, Any]:
         return {}
     try:
         entries = json.loads(info.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{info}: cannot be read: {error}") from None
     if not isinstance(entries, dict):
         raise InputError(f"{info}: expected an object with an entry for each dataset")
@@ -157,10 +156,5 @@ def _filled(settings: dict[str, Any]) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
-    part = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with new_file(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None

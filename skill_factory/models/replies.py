@@ -63,10 +63,10 @@ _DECODER = json.JSONDecoder(strict=False)
 """Takes line breaks within texts, which some servers leave as they are."""
 
 _SHOWN = 2000
-"""Signs of an error that are looked at for a line."""
+"""Characters of an error message that are read for its one line."""
 
 _LONGEST = 1e9
-"""Seconds: what asks for a longer wait, or for one without an end, asks for this."""
+"""Seconds: the longest wait. A server that asks for a longer or an endless one asks for this."""
 
 
 # -- bodies ---------------------------------------------------------------------------------------
@@ -120,9 +120,14 @@ def told_error(body: Any) -> Any:
 
 
 def _is_null(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_null, value.values()))
-    return not value
+    left = [value]  # no recursion: it may be nested as deeply as the parser of JSON can go
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif one:
+            return False
+    return True
 
 
 def _as_it_is(text: str) -> str:
@@ -280,7 +285,8 @@ def _shares(total: int | None, lengths: Sequence[int]) -> list[int | None]:
 
 
 def count_choices(answer: Any) -> int:
-    """How many choices there are in an answer of whatever form; a huge number for a broken one."""
+    """How many choices there are in an answer. A broken one has a huge number: it says nothing of
+    how many the server gives at once."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     return len(choices) if isinstance(choices, list) and choices else 1 << 30
 

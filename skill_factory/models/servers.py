@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import truststore
 
-from skill_factory.core.redaction import address_secrets, redact
+from skill_factory.core.redaction import address_secrets, environment_secrets, redact
 from skill_factory.core.yaml_files import NO_TEXT
 from skill_factory.models import (
     Completion,
@@ -119,7 +119,8 @@ class OpenAIModel:
             self._headers["Authorization"] = f"Basic {said}"
         elif self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
-        self._secrets = [self._key, *address_secrets(base_url)]
+        # A server may know more of the environment than it was sent, if it runs beside us.
+        self._secrets = [self._key, *address_secrets(base_url), *environment_secrets()]
         self._identity = identity
         self._takes_n = True
         self._session: aiohttp.ClientSession | None = None

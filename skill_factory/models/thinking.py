@@ -11,7 +11,7 @@ import re
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from skill_factory.core.markup import untagged
+from skill_factory.core.tags import untagged
 from skill_factory.models import Completion
 
 Thinking = Literal["drop", "keep"]
@@ -75,15 +75,16 @@ def _joined(apart: list[Block], pieces: list[Block]) -> list[Block]:
 
 
 class Heard(NamedTuple):
-    """A completion with its thinking dropped or kept, cut off if it is unfinished; and its text
-    alone, None: it has no thinking."""
+    """What `hear` gives: the `completion` with its thinking kept or dropped, and `text_alone`, the
+    text without the thinking. None: the model did not think."""
 
     completion: Completion
     text_alone: str | None
 
 
 def hear(said: Completion, thinking: Thinking) -> Heard:
-    """What a completion comes to."""
+    """The completion with its thinking kept or dropped. Its finish reason is "length" if its
+    thinking has no end."""
     response = read(said.text, said.reasoning)
     reason = "length" if response.unfinished else said.finish_reason
     heard = said._replace(text=response.text(thinking), finish_reason=reason, reasoning="")

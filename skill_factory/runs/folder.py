@@ -139,8 +139,12 @@ class RunFolder:
 
 
 def public_address(url: str | None) -> str:
-    """A server's address without what may be secret in it; empty: there is none."""
-    parts = urlsplit(url or "")
+    """A server's address without what may be secret in it; empty: there is none, or what is there
+    is no address."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
 
 
@@ -168,5 +172,5 @@ def _read_manifest(folder: Path) -> dict[Stage, Done]:
                 f"{folder}: holds something else than a run; choose another folder"
             ) from None
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{folder}: is no run's folder; choose another one") from None

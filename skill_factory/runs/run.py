@@ -37,24 +37,17 @@ from skill_factory import __version__
 from skill_factory.asking import batch_files
 from skill_factory.asking.collect import NEW, Ask, Tally, collect
 from skill_factory.asking.estimates import Estimate, estimate, longest
-from skill_factory.asking.journal import Journal
+from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.prompts import PromptBank, load_prompts
+from skill_factory.core.batches import DAMAGED
 from skill_factory.core.files import new_file, read_whole, resolved
 from skill_factory.core.files import sha256 as file_digest
 from skill_factory.core.ledger import Account, account_table
-from skill_factory.core.markup import final_answer, read_verdict
-from skill_factory.core.sources import DAMAGED
 from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
+from skill_factory.core.tags import final_answer, read_verdict
 from skill_factory.errors import InputError, OptionError, OutputError, TaskError
-from skill_factory.models import (
-    Completion,
-    Identified,
-    Model,
-    ModelError,
-    Refusal,
-    Sampling,
-)
+from skill_factory.models import Completion, Identified, Model, ModelError, Refusal, Sampling
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs.folder import STAGES, Done, RunFolder, Stage, public_address
 from skill_factory.runs.settings import (
@@ -181,7 +174,7 @@ class Run:
         self.say(f"{stage}: would ask {where}")
         model = self._known_model()
         there = model is not None and self.folder.journal.is_file()
-        with Journal(self.folder.journal) if there else nullcontext() as journal:
+        with journal_to_read(self.folder.journal) if there else nullcontext() as journal:
             about = estimate(itertools.chain(listed, asks), model, sampling, journal, self._retry)
         self.say(f"{stage}: {self._told(about)}")
         return about

@@ -14,18 +14,21 @@ from skill_factory.models import Model
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.phrases import load_phrases
-from skill_factory.stages.settings import ModelConfig, RunConfig
+from skill_factory.stages.settings import ModelConfig, RunConfig, is_address
 
 LOCAL_REQUESTS = 32
 """Requests at a time for a model in this process: enough for it to choose from."""
 
 
 def settled(config: RunConfig) -> RunConfig:
-    """The settings with what else they would depend on: the environment, the current folder."""
-    model, sample = config.model, config.sample
-    if not model.local and model.base_url in (None, public_address(_own_address())):
+    """The settings with what else they would depend on: the environment, the current folder.
+    Raises `OptionError` for an address in the environment that is none."""
+    model, sample, own = config.model, config.sample, _own_address()
+    if not model.local and model.base_url in (None, public_address(own)):
+        if not is_address(own):  # not shown: there may be a password in it
+            raise OptionError("$OPENAI_BASE_URL: is no address of a server: http://HOST:PORT/v1")
         # A run's folder has the address without a password that may be in it.
-        model = model.model_copy(update={"base_url": _own_address()})
+        model = model.model_copy(update={"base_url": own})
     if sample.prompts:
         prompts = str(Path(sample.prompts).expanduser().absolute())
         sample = sample.model_copy(update={"prompts": prompts})

@@ -13,10 +13,10 @@ import pyarrow as pa
 from skill_factory.asking.collect import Ask
 from skill_factory.core.arrays import Mask, strings
 from skill_factory.core.ledger import Reason
-from skill_factory.core.markup import final_answer
+from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion
 from skill_factory.models.thinking import Thinking, hear
-from skill_factory.stages.create.index import (
+from skill_factory.stages.create.validate import (
     Judged,
     count_reasons,
     judge_attempts,
@@ -43,8 +43,8 @@ Judge = Callable[[Sequence[Answer]], Counter[str]]
 
 
 class FirstAnswers:
-    """Hears the answers of a stage as they come, with their `thinking` dropped or kept; they are
-    the `what` of a trace.
+    """Looks at the answers of a stage as they come, with their `thinking` dropped or kept. `what`
+    says what an answer becomes in a trace: "attempt" or "reflection".
 
     Tells once that the model thinks, and after `ENOUGH` answers how many of them cannot be used.
     """
@@ -96,7 +96,7 @@ class FirstAnswers:
 def first_attempts(
     thinking: Thinking, keep_cut_off: bool, say: Callable[[str], None]
 ) -> FirstAnswers:
-    """Hears attempts; `keep_cut_off`: those that were cut off are used."""
+    """Looks at attempts; `keep_cut_off`: those that were cut off are used."""
     judge = partial(_lost_attempts, keep_cut_off=keep_cut_off)
     return FirstAnswers("sample", "attempt", thinking, judge, say)
 
@@ -104,7 +104,7 @@ def first_attempts(
 def first_reflections(
     thinking: Thinking, without: Sequence[str], say: Callable[[str], None]
 ) -> FirstAnswers:
-    """Hears reflections, which may have none of the texts `without` in them."""
+    """Looks at reflections; one that has any of the texts `without` in it cannot be used."""
     judge = partial(_lost_reflections, without=without)
     return FirstAnswers("reflect", "reflection", thinking, judge, say)
 

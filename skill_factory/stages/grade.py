@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skill_factory.core.files import new_file
-from skill_factory.core.markup import final_answer
 from skill_factory.core.tables import ATTEMPTS, GRADED, as_own
+from skill_factory.core.tags import final_answer
 from skill_factory.errors import PluginError
 from skill_factory.tasks import (
     JUDGED_AT_ONCE,

@@ -23,7 +23,7 @@ from skill_factory.core.ledger import Account, Reason
 from skill_factory.core.tables import ANNOTATED, GRADED, as_own
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.models.thinking import Thinking, hear
-from skill_factory.stages.create.index import (
+from skill_factory.stages.create.validate import (
     KEPT,
     Judged,
     code_of,

@@ -179,13 +179,17 @@ class QuestionsConfig(BaseModel):
         return {name for name in made if getattr(self, name) != fields[name].default}
 
 
-def _address(url: str) -> str:
+def is_address(url: str) -> bool:
+    """Whether this can be a server's address."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        good = False
-    if not good:  # not shown: there may be a password in it
+        return False
+
+
+def _address(url: str) -> str:
+    if not is_address(url):  # not shown: there may be a password in it
         raise ValueError("base_url: is no address of a server: http://HOST:PORT/v1")
     return url
 
@@ -197,7 +201,7 @@ def _body(extra: dict[Any, Any]) -> dict[str, Any]:
     """As JSON has it: from a config and from the run's own, the same."""
     try:
         body: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"extra_body: is not JSON: {error}") from None
     if taken := _OURS & body.keys():
         raise ValueError(f"extra_body: {min(taken)} is not for this place: it has a meaning here")
@@ -334,3 +338,14 @@ class RunConfig(BaseModel):
     grade: GradeConfig = GradeConfig()
     reflect: ReflectConfig = ReflectConfig()
     create: CreateConfig = CreateConfig()
+
+
+STAGES: dict[str, type[BaseModel]] = {
+    "questions": QuestionsConfig,
+    "model": ModelConfig,
+    "sample": SampleConfig,
+    "grade": GradeConfig,
+    "reflect": ReflectConfig,
+    "create": CreateConfig,
+}
+"""The settings by the keys of a config file."""

@@ -214,6 +214,21 @@ def test_an_error_of_nulls_is_none(tmp_path: Path, error: Line) -> None:
     assert (taken.new, taken.failed) == (5, 0)
 
 
+def test_an_error_may_be_nested_deeply(tmp_path: Path) -> None:
+    requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    depths = [100, 500, 700, *range(850, 1000)]
+    with the_model() as model, Journal(tmp_path / "j") as journal:
+        write_requests(requests, asks(1, 1), model, SAMPLING, journal)
+        name = written(requests)[0]["custom_id"]
+        with answers.open("w", encoding="utf-8") as out:
+            for depth in depths:
+                deep = '{"error": ' * depth + '"no"' + "}" * depth
+                out.write(f'{{"custom_id": "{name}", "error": {deep}}}\n')
+        taken = read_responses(answers, journal)
+    assert taken.failed + taken.broken == len(depths)
+    assert taken.failed > 50
+
+
 def test_lines_of_any_shape_are_counted(tmp_path: Path) -> None:
     requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
     with the_model() as model, Journal(tmp_path / "j") as journal:

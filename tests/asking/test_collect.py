@@ -250,6 +250,17 @@ def test_retry_after_may_be_a_date(server: Server, tmp_path: Path) -> None:
     assert 0.9 < time.monotonic() - start < 3
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_of_our_own_is_not_said_to_be_asked_for(
+    server: Server, tmp_path: Path, status: int
+) -> None:
+    server.faults = [Fault(status)]
+    pace = replace(QUICK, wait=0.3, longest_wait=0.4, patience=0.2)
+    with pytest.raises(ModelError, match="no answer for too long") as caught:
+        gather(server, tmp_path / "j", asks(60, 1), pace=pace)
+    assert "left alone" not in str(caught.value)
+
+
 def test_a_server_that_asks_for_more_than_our_patience_ends_the_run(
     server: Server, tmp_path: Path
 ) -> None:

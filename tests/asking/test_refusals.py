@@ -119,6 +119,16 @@ def test_a_filter_that_stops_most_prompts_stops_no_run(server: Server, tmp_path:
     assert tally.answered == 89
 
 
+def test_a_filter_that_stops_all_prompts_ends_the_run(server: Server, tmp_path: Path) -> None:
+    server.faults = [Fault(403, message="your account is flagged by moderation: usage policy")]
+    with pytest.raises(ModelError, match=r"\d+ prompts are refused and none is answered.*account"):
+        gather(server, tmp_path / "j", asks(500, 1))
+    assert server.asked < 100
+    server.faults.clear()
+    pace = replace(QUICK, retry_refused=True)
+    assert gather(server, tmp_path / "j", asks(500, 1), pace=pace).answered == 500
+
+
 def test_what_was_refused_is_in_the_journal_with_the_servers_words(
     server: Server, tmp_path: Path
 ) -> None:

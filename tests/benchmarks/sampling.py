@@ -28,7 +28,7 @@ import psutil
 from skill_factory.asking.collect import Ask, Pace, Tally, collect
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.progress import Progress
-from skill_factory.core.markup import final_answer
+from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion, Sampling
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.stages.grade import Outcome, grade_answer, grade_file

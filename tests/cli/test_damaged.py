@@ -110,7 +110,11 @@ def test_a_run_with_wrong_bits(folder: Path, name: str, words: list[str]) -> Non
         command(*words, folder / "sft" if words == ["check"] else folder, codes=(0, 1, 2))
 
 
-@pytest.mark.parametrize("value", ["{bad", "[1]", "null", '"x"', "[" * 100_000])
+DEEP = '{"a": ' * 930 + "1" + "}" * 930
+"""JSON that can just be read near the top of the stack."""
+
+
+@pytest.mark.parametrize("value", ["{bad", "[1]", "null", '"x"', "[" * 100_000, DEEP])
 def test_metadata_of_a_run_that_is_no_json_object(folder: Path, value: str) -> None:
     path = folder / "attempts.parquet"
     table = pq.read_table(path)
@@ -118,6 +122,38 @@ def test_metadata_of_a_run_that_is_no_json_object(folder: Path, value: str) -> N
     field = table.schema.field("metadata")
     pq.write_table(table.set_column(table.schema.names.index("metadata"), field, values), path)
     assert "column 'metadata' holds what is no JSON object" in command("grade", folder)
+
+
+@pytest.mark.parametrize("said", ['{"a": ' * 30_000, '{"output": {"files": [1]}}', "[]", "7"])
+def test_a_manifest_that_is_none(folder: Path, said: str) -> None:
+    (folder / "manifest.json").write_text(said)
+    assert "is no run's folder" in command("sample", "-o", folder, "--dry-run")
+    (folder / "sft" / "manifest.json").write_text(said)
+    sft, config = folder / "sft", folder / "x.yaml"
+    assert "is no SFT folder" in command("check", sft)
+    assert "is no SFT folder" in command("push", sft, "me/x")
+    assert "is no SFT folder" in command("export", "llama-factory", sft, "-o", config)
+
+
+def test_settings_and_entries_that_are_nested_too_deeply(folder: Path) -> None:
+    deep = '{"a": ' * 30_000
+    command("sample", "-o", folder, "--extra-body", deep)
+    (folder / "sft" / "dataset_info.json").write_text(deep)
+    words: list[str | Path] = ["export", "llama-factory", folder / "sft", "-o", folder / "x.yaml"]
+    said = command(*words)
+    assert "dataset_info.json: " in said
+
+
+def test_a_damaged_journal_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "journal.sqlite").write_bytes(b"no journal" * 999)
+    folder.chmod(0o555)
+    try:
+        words: list[str | Path] = ["sample", "-o", folder, "--samples", "3", "--dry-run"]
+        code, said = apart(*words, cwd=folder)
+        assert (code, said.count("\n")) == (1, 1)
+        assert f"{folder / 'journal.sqlite'} is not a journal" in said
+    finally:
+        folder.chmod(0o755)
 
 
 def test_dates_that_python_does_not_have(tmp_path: Path) -> None:
@@ -265,6 +301,12 @@ def _obey_permissions() -> None:
 
 
 def apart(*words: str | Path, cwd: Path, limit: str = "unlimited") -> tuple[int, str]:
+    """What `shown` gives, without what was printed besides errors."""
+    code, _, said = shown(*words, cwd=cwd, limit=limit)
+    return code, said
+
+
+def shown(*words: str | Path, cwd: Path, limit: str = "unlimited") -> tuple[int, str, str]:
     """A command in a process that obeys permissions, with a limit on the size of files."""
     script = f'ulimit -f {limit}; exec "$0" -m skill_factory "$@"'
     done = subprocess.run(
@@ -277,7 +319,7 @@ def apart(*words: str | Path, cwd: Path, limit: str = "unlimited") -> tuple[int,
         check=False,
     )
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_in_one_line(
@@ -290,7 +332,9 @@ def test_a_folder_that_cannot_be_written_is_told_of_in_one_line(
         for words, works in (
             (["run", config, "-o", tmp_path / "new", "--dry-run"], True),
             (["create", "-i", folder / "annotated.parquet", "--dry-run", "--attempts", "2"], True),
-            (["run", config, "-o", folder, "--dry-run"], False),
+            (["run", config, "-o", folder, "--dry-run"], True),
+            (["sample", "-o", folder, "--samples", "3", "--dry-run"], True),
+            (["reflect", folder, "--dry-run"], True),
             (["grade", folder], False),
             (["questions", "addition", "--count", "2", "-o", "q.parquet"], False),
         ):
@@ -300,6 +344,31 @@ def test_a_folder_that_cannot_be_written_is_told_of_in_one_line(
     finally:
         for path in (folder, tmp_path):
             path.chmod(0o755)
+
+
+def test_a_dry_run_reads_a_journal_that_cannot_be_written(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    folder.chmod(0o555)
+    try:
+        code, out, said = shown("sample", "-o", folder, "--samples", "3", "--dry-run", cwd=folder)
+        assert (code, said) == (0, "")
+        assert "16 samples to ask for in 16 requests, 32 are had already" in out
+    finally:
+        folder.chmod(0o755)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_device_and_a_folder_are_not_replaced_by_a_file(folder: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jsonl"  # stands for /dev/full and /dev/stdout
+    os.mkfifo(pipe)
+    (tmp_path / "place.jsonl").mkdir()
+    more: list[str | Path] = ["sample", "-o", folder, "--samples", "3", "--write-requests"]
+    for path in (pipe, tmp_path / "place.jsonl", tmp_path, Path("."), Path("/")):
+        assert "is not a file; choose another path" in command(*more, path, codes=(1,))
+        command("questions", "addition", "--count", "2", "-o", path)
+        command("export", "llama-factory", folder / "sft", "--overwrite", "-o", path)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.jsonl", "place.jsonl", "run"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,9 +112,12 @@ def test_what_is_secret_in_an_address_is_neither_kept_nor_shown(
     config.write_text(yaml.safe_dump(settings()))
     words: list[str | Path] = ["sample", "-c", config, "-o", tmp_path / "run"]
     said = command(*words, "--dry-run", OPENAI_BASE_URL=url)
-    said += command(*words, code=1, OPENAI_BASE_URL="me:pw@h")
-    assert "is no address of a server" in said
-    assert "pw@h" not in said
+    for wrong in ("me:pw@h", "http://me:pw@[h", "http://me:pw@h:port/v1"):
+        for more in ([], ["--dry-run"]):
+            told = command(*words, *more, code=2, OPENAI_BASE_URL=wrong)
+            assert "$OPENAI_BASE_URL: is no address of a server" in told
+            assert "pw@" not in told
+            said += told
     see_no_secret(tmp_path / "run", said)
 
 
@@ -133,6 +137,40 @@ def test_a_key_is_masked_before_a_message_is_cut(server: Listening, tmp_path: Pa
         server.faults[:] = [Fault(400, message="x" * length + KEYS["MINE"])]
         said = go(tmp_path / "run", settings(base_url=server.url, api_key_env="MINE"), code=1)
         assert "canary" not in said
+
+
+def test_a_refusal_is_kept_without_secrets(server: Listening, tmp_path: Path) -> None:
+    # One of them would straddle the place where the message is cut.
+    words = f"a content filter {' '.join(KEYS.values())} "
+    words += "x" * (290 - len(words)) + KEYS["AWS_SECRET_ACCESS_KEY"]
+    server.faults.append(Fault(400, code="content_filter", message=words, holds="What is 1"))
+    config = settings(base_url=server.url, api_key_env="MINE")
+    config["questions"] |= {"count": 30, "high": 30}
+    said = go(tmp_path / "run", config)
+    assert "filters a prompt" in said
+    see_no_secret(tmp_path / "run", said)
+
+
+def test_an_error_in_a_batch_file_is_taken_without_secrets(
+    server: Listening, tmp_path: Path
+) -> None:
+    folder, requests = tmp_path / "run", tmp_path / "requests.jsonl"
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(settings(base_url=server.url, name="tiny")))
+    command("sample", "-c", path, "-o", folder, "--write-requests", requests)
+    lines = [json.loads(line) for line in requests.read_text().splitlines()]
+    error = {"code": "content_filter", "message": f"bad {KEYS['HF_TOKEN']}"}
+    (tmp_path / "answers.jsonl").write_text(
+        "".join(
+            json.dumps({"custom_id": line["custom_id"], "response": None, "error": error}) + "\n"
+            for line in lines
+        ).replace("content_filter", "server_error", 1)
+    )
+    said = command(
+        "sample", "-o", folder, "--read-responses", tmp_path / "answers.jsonl", code=None
+    )
+    assert "requests failed: bad ***" in said
+    see_no_secret(folder, said)
 
 
 @given(st.text(min_size=1), st.text(), st.text())

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory.core import markup
-from skill_factory.core.markup import Step, Trace, Verdict, read, read_verdict, write
+from skill_factory.core import markup, tags
+from skill_factory.core.markup import Step, Trace, read, write
+from skill_factory.core.tags import Verdict, read_verdict
 
 # Bits that are near our tags without being them, and characters that careless code changes.
 NEAR = ["<", ">", "</", "<sample", "think>", "<Sample>", "< think >", "<answer/>", "&lt;sample&gt;"]
@@ -33,7 +34,7 @@ ODD = [
 
 
 def without_tags(text: str) -> bool:
-    return re.search(markup.ANY_TAG, text) is None
+    return re.search(tags.ANY_TAG, text) is None
 
 
 pieces = st.one_of(st.sampled_from(NEAR + ODD), st.text(st.characters(codec="utf-8"), max_size=6))
@@ -186,7 +187,7 @@ def test_arrow_reads_the_verdicts_that_python_reads(text: str) -> None:
     found = read_verdict(text)
     column = pa.array([text])
     for verdict in Verdict:
-        matched = pc.match_substring_regex(column, markup.verdict_re2(verdict))[0].as_py()
+        matched = pc.match_substring_regex(column, tags.verdict_re2(verdict))[0].as_py()
         assert matched == (found is not None and found.verdict is verdict)
 
 
@@ -204,13 +205,13 @@ TOKENS = [
 
 @pytest.mark.parametrize("token", TOKENS)
 def test_chat_tokens_are_known(token: str) -> None:
-    found = [re.search(pattern, f"a{token}b") for pattern in markup.CHAT_TOKENS]
+    found = [re.search(pattern, f"a{token}b") for pattern in tags.CHAT_TOKENS]
     column = pa.array([f"a{token}b"])
-    in_arrow = [pc.match_substring_regex(column, p)[0].as_py() for p in markup.CHAT_TOKENS]
+    in_arrow = [pc.match_substring_regex(column, p)[0].as_py() for p in tags.CHAT_TOKENS]
     assert [match is not None for match in found] == in_arrow
     assert any(in_arrow)
 
 
 @pytest.mark.parametrize("text", ["a < b | c > d", "<b>", "x <- y", "[1, 2]", "a||b", "<|>"])
 def test_ordinary_text_is_no_chat_token(text: str) -> None:
-    assert not any(re.search(pattern, text) for pattern in markup.CHAT_TOKENS)
+    assert not any(re.search(pattern, text) for pattern in tags.CHAT_TOKENS)

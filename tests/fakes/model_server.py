@@ -284,6 +284,13 @@ def _in_parts(choice: dict[str, Any]) -> None:
     choice["message"]["content"] = [thought, text]
 
 
+def _nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"message": "x"}
+    for _ in range(depth):
+        found = {"error": found}
+    return found
+
+
 _CHOICE_ERROR = {"error": {"code": 502, "message": "Provider returned error"}}
 
 SPOILT: dict[Any, Spoil] = {
@@ -299,6 +306,8 @@ SPOILT: dict[Any, Spoil] = {
     "aborted": _reason("abort"),
     "deep": lambda answer: b'{"choices": ' + b"[" * 200_000,
     "deep error": lambda answer: b'{"error": ' * 100_000,
+    "deep error that ends": lambda answer: b'{"error": ' * 700 + b"1" + b"}" * 700,
+    "deep error in a choice": _each(lambda choice: choice.update(error=_nested(700))),
     "not an object": lambda answer: b"[1, 2]",
     "choices no list": _with(choices={"0": "text"}),
     "message no object": _each(lambda choice: choice.update(message="text")),

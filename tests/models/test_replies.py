@@ -312,6 +312,19 @@ def test_json_comes_in_every_unicode(encoding: str) -> None:
     assert parse('{"a": "ü"}'.encode(encoding)) == {"a": "ü"}
 
 
+@pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 990, 1000, 5000, 100_000])
+@pytest.mark.parametrize("inner", ['"no"', "null", "[]"])
+@pytest.mark.parametrize("outer", ['{"error": ', '{"a": ', "["])
+def test_json_may_be_nested_as_deeply_as_a_server_likes(depth: int, inner: str, outer: str) -> None:
+    nested = outer * depth + inner + ("]" if outer == "[" else "}") * depth
+    for body in (nested, f'{{"error": {{"message": {nested}}}}}'):
+        assert "\n" not in error_message(body)
+        assert isinstance(meaning(400, body), ModelError)
+    said = f'{{"choices": [{{"index": 0, "error": {nested}, "message": {{"content": {nested}}}}}]}}'
+    with pytest.raises(Trouble):
+        read_answer(parse(said.encode()), 0.5)
+
+
 def test_an_error_is_one_line_in_any_encoding() -> None:
     said = json.dumps({"error": {"message": "no\n\x1b[31msuch\x00 thing \ud800"}})
     for encoding in ("utf-8", "utf-16", "utf-32"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory.core import markup
+from skill_factory.core import tags
 from skill_factory.models import Completion
 from skill_factory.models.thinking import Thinking, hear, read
 
@@ -125,16 +125,16 @@ def test_reading_anything_does_not_raise(text: str, reasoning: str, thinking: Th
 
 @given(anything)
 def test_no_answer_and_no_verdict_is_left_in_kept_thinking(thought: str) -> None:
-    text = markup.untagged(thought)
-    assert not re.search(markup.ANSWER_TAG, text)
-    assert not re.search(markup.VERDICT_TAG, text)
+    text = tags.untagged(thought)
+    assert not re.search(tags.ANSWER_TAG, text)
+    assert not re.search(tags.VERDICT_TAG, text)
 
 
 @given(anything, st.text("abc <answer>", max_size=20))
 def test_the_answer_is_that_of_the_text_however_much_is_kept(thought: str, text: str) -> None:
     said = read(f"{text}<answer>7</answer>", thought)
     if said.has_thinking and not re.search(r"think|final|◁|\[|chan", thought):
-        assert markup.final_answer(said.text("keep")) == markup.final_answer(said.text("drop"))
+        assert tags.final_answer(said.text("keep")) == tags.final_answer(said.text("drop"))
 
 
 @pytest.mark.parametrize(
@@ -153,4 +153,4 @@ def test_the_answer_is_that_of_the_text_however_much_is_kept(thought: str, text:
     ],
 )
 def test_tags_that_prompts_ask_for_are_taken_off(thought: str, left: str) -> None:
-    assert markup.untagged(thought) == left
+    assert tags.untagged(thought) == left

@@ -260,14 +260,14 @@ def test_the_number_of_files_does_not_matter(
 def test_workers_parts_and_shards_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory.core import json_files, sources
+    from skill_factory.core import json_files, local_files
     from skill_factory.stages.create import pipeline
 
     expected = content(make(many, *ALL_FORMATS))
     # Sizes as a large input would have; the real ones need gigabytes to come to several shards.
     monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
     monkeypatch.setattr(pipeline, "SHARD_BYTES", 300_000)
-    monkeypatch.setattr(sources, "BATCH_BYTES", 50_000)
+    monkeypatch.setattr(local_files, "BATCH_BYTES", 50_000)
     monkeypatch.setattr(json_files, "CHUNK_BYTES", 50_000)
     for workers in ("1", "2", "5"):
         folder = make(many, *ALL_FORMATS, "--workers", workers)
@@ -530,5 +530,5 @@ def test_text_that_is_larger_than_its_file_is_cut_finer(
 
     expected = content(make(many, *ALL_FORMATS))
     monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
-    monkeypatch.setattr("skill_factory.core.sources._Files.size", lambda self: 0)
+    monkeypatch.setattr("skill_factory.core.local_files.FileSource.size", lambda self: 0)
     assert content(make(many, *ALL_FORMATS)) == expected

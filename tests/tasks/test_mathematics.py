@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_factory.tasks.mathematics import fault, grade, wrong
+from skill_factory.tasks.mathematics.alternatives import readings
 from skill_factory.tasks.mathematics.markup import bare
-from skill_factory.tasks.mathematics.reading import readings
 
 Row = tuple[str, str, bool | None]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from skill_factory.core import markup
+from skill_factory.core import tags
 from skill_factory.core.yaml_files import UNREADABLE, parse
 from skill_factory.errors import PhraseError
 
@@ -87,7 +87,7 @@ def _checked(phrases: object, kind: Kind, where: str, seen: set[str]) -> tuple[s
             raise PhraseError(f"{at} is empty")
         if len(phrase.splitlines()) > 1:
             raise PhraseError(f"{at} is longer than one line: {phrase!r}")
-        for pattern in (markup.ANY_TAG, *markup.CHAT_TOKENS):
+        for pattern in (tags.ANY_TAG, *tags.CHAT_TOKENS):
             if tag := re.search(pattern, phrase):
                 raise PhraseError(f"{at} holds the tag {tag[0]}; phrases hold no tags")
         if phrase.strip() in seen:

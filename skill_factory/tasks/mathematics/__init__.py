@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from skill_factory.tasks.judging import Judges
-from skill_factory.tasks.mathematics.comparing import Comparison, Verdict, needs_engine
+from skill_factory.tasks.mathematics.alternatives import readings
+from skill_factory.tasks.mathematics.comparing import Comparison, needs_engine
 from skill_factory.tasks.mathematics.markup import bare, letters
-from skill_factory.tasks.mathematics.reading import readings
+from skill_factory.tasks.mathematics.verdicts import Verdict
 
 SECONDS = 2.0
 """How long one judgement may take."""

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
-from skill_factory.tasks.mathematics.latex import for_parser
-from skill_factory.tasks.mathematics.reading import Node, plain_name
+from skill_factory.tasks.mathematics.decimals import (
+    proportional,
+    rounds_to,
+    same_in_base,
+    significant,
+)
+from skill_factory.tasks.mathematics.latex_of import latex, times, variables
+from skill_factory.tasks.mathematics.names import (
+    both_vary,
+    by_name,
+    crossed,
+    is_word,
+    of_other_units,
+    same_name,
+    same_words,
+)
+from skill_factory.tasks.mathematics.nodes import Node
+from skill_factory.tasks.mathematics.symbols import plain_name
 from skill_factory.tasks.mathematics.units import ratio
-
-Verdict = bool | None
+from skill_factory.tasks.mathematics.verdicts import Verdict, every, matching, some, unless
 
 
 class Engine(Protocol):
@@ -36,28 +51,6 @@ class Engine(Protocol):
 def needs_engine(node: Node) -> bool:
     """Whether there is LaTeX in a reading."""
     return node.kind in ("expression", "relation", "equation") or any(map(needs_engine, node.parts))
-
-
-def every(verdicts: Iterable[Verdict]) -> Verdict:
-    """True if all are, False if one is, else None."""
-    result: Verdict = True
-    for verdict in verdicts:
-        if verdict is False:
-            return False
-        if verdict is None:
-            result = None
-    return result
-
-
-def some(verdicts: Iterable[Verdict]) -> Verdict:
-    """True if one is, False if all are, else None."""
-    found = every(None if verdict is None else not verdict for verdict in verdicts)
-    return None if found is None else not found
-
-
-def unless(verdict: Verdict, better: Verdict) -> Verdict:
-    """A verdict where what is False is only undecided, since by other rules it would be True."""
-    return None if verdict is False and better is not False else verdict
 
 
 class Comparison:
@@ -107,7 +100,7 @@ class Comparison:
     def _unordered(self, golds: Sequence[Node], givens: Sequence[Node]) -> Verdict:
         table = [[self.same(gold, given) for given in givens] for gold in golds]
         if len(golds) == len(givens):
-            return _matching(table)
+            return matching(table)
         rows = every(some(row) for row in table)
         columns = every(some(column) for column in zip(*table, strict=True))
         return unless(False, every((rows, columns)))  # the same values, one of them twice
@@ -164,21 +157,21 @@ class Comparison:
     # -- names -----------------------------------------------------------------------------------
 
     def _named(self, gold: Node, given: Node) -> Verdict:
-        if gold.kind == given.kind and _crossed(gold, given) and _crossed(given, gold):
+        if gold.kind == given.kind and crossed(gold, given) and crossed(given, gold):
             return True
         values = self.same(_value(gold), _value(given))
-        if gold.kind != given.kind or _same_name(gold.text, given.text):
+        if gold.kind != given.kind or same_name(gold.text, given.text):
             return values
         if values:  # Area and total area, but not P(A) and P(B)
-            return True if _is_word(gold.text) and _is_word(given.text) else None
-        if _both_vary(gold, given):
+            return True if is_word(gold.text) and is_word(given.text) else None
+        if both_vary(gold, given):
             return self.engine.same_equation(latex(gold), latex(given))
         return values
 
     def _records(self, gold: Node, given: Node) -> Verdict:
         if gold.kind != given.kind:
             return self._record_and_values(gold, given)
-        golds, givens = _by_name(gold), _by_name(given)
+        golds, givens = by_name(gold), by_name(given)
         if golds.keys() != givens.keys():
             return unless(False, self._unordered(list(golds.values()), list(givens.values())))
         verdict = every(self.same(golds[name], givens[name]) for name in golds)
@@ -189,12 +182,12 @@ class Comparison:
     def _record_and_values(self, gold: Node, given: Node) -> Verdict:
         record, other = (gold, given) if gold.kind == "record" else (given, gold)
         if other.kind == "named" and other.parts[0].kind in ("group", "list"):
-            if plain_name(other.text) in _by_name(record):  # x = 1 or x = 2, and x = 1, y = 2
+            if plain_name(other.text) in by_name(record):  # x = 1 or x = 2, and x = 1, y = 2
                 return None
             other = other.parts[0]
         if other.kind not in ("group", "list"):
             return None
-        names, values = zip(*_by_name(record).items(), strict=True)
+        names, values = zip(*by_name(record).items(), strict=True)
         pairs = (values, other.parts) if record is gold else (other.parts, values)
         unordered = self._unordered(*pairs)
         if len({name[:1] for name in names}) == 1 and (other.kind == "list" or other.text == "{}"):
@@ -221,8 +214,8 @@ class Comparison:
             return True
         left, right = sides
         zero = right.kind == "number" and not Fraction(right.text)
-        is_sum = len(_variables(left)) > 1 and "^" not in latex(left)  # m + n = 27
-        if zero or not is_sum or _variables(other):
+        is_sum = len(variables(left)) > 1 and "^" not in latex(left)  # m + n = 27
+        if zero or not is_sum or variables(other):
             return None
         return self.same(right, other) if equation is gold else self.same(other, right)
 
@@ -285,8 +278,8 @@ class Comparison:
             return self._congruent(*values, gold.text, given.text)
         factor = ratio(given.text, gold.text)
         if factor is None:
-            return _of_other_units(gold.text, given.text, self.same(*values))
-        return self.same(values[0], values[1] if factor == 1 else _times(values[1], factor))
+            return of_other_units(gold.text, given.text, self.same(*values))
+        return self.same(values[0], values[1] if factor == 1 else times(values[1], factor))
 
     def _congruent(self, gold: Node, given: Node, unit: str, other: str) -> Verdict:
         """Whether two values are the same but for a multiple of one modulus."""
@@ -307,7 +300,7 @@ class Comparison:
             return same or unless(False, congruent)
         if quantity.text != "percent 1 1" or same is None:
             return same
-        hundredth = self.same(other, _times(quantity.parts[0], Fraction(1, 100)))
+        hundredth = self.same(other, times(quantity.parts[0], Fraction(1, 100)))
         small = other.kind == "number" and abs(Fraction(other.text)) < 1
         return True if hundredth else None if same and small else same
 
@@ -318,9 +311,9 @@ class Comparison:
         if kinds == ("number", "number"):
             return self._numbers(gold.text, given.text)
         if kinds == ("words", "words"):
-            return _same_words(gold.text, given.text)
+            return same_words(gold.text, given.text)
         if "based" in kinds:
-            return _same_in_base(gold, given)
+            return same_in_base(gold, given)
         if "ratio" in kinds:
             return self._ratios(gold, given)
         if set(kinds) <= {"number", "expression"}:
@@ -354,8 +347,8 @@ class Comparison:
                 return False
             if _CLOCK.fullmatch(gold.text) and _CLOCK.fullmatch(given.text):
                 same = self._ordered(gold.parts, given.parts)
-                return unless(same, _proportional(gold, given) or False)
-        return _proportional(gold, given)
+                return unless(same, proportional(gold, given) or False)
+        return proportional(gold, given)
 
 
 _EMPTY = Node("words", "empty set")
@@ -364,21 +357,6 @@ _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 
 def _first(pair: tuple[str, Node]) -> str:
     return pair[0]
-
-
-def _matching(table: list[list[Verdict]]) -> Verdict:
-    """Whether the rows' things can be paired with the columns', each once."""
-    free = set(range(len(table)))
-    verdict: Verdict = True
-    for row in table:
-        found = next((place for place in free if row[place]), None)
-        if found is not None:
-            free.discard(found)
-        elif all(value is False for value in row):
-            return False
-        else:
-            verdict = None
-    return verdict
 
 
 def _items(node: Node) -> tuple[Node, ...]:
@@ -397,171 +375,3 @@ def _vector(node: Node) -> tuple[Node, ...] | None:
             return rows[0]
         return tuple(row[0] for row in rows) if all(len(row) == 1 for row in rows) else None
     return node.parts if node.kind == "group" and node.text in ("()", "[]") else None
-
-
-def latex(node: Node) -> str:
-    """LaTeX that says what a value does, for the parser."""
-    if node.kind == "number":
-        return _number_latex(node.text)
-    if node.kind == "named":
-        return f"{for_parser(node.text)}={latex(node.parts[0])}"
-    if node.kind in ("group", "list"):
-        inner = ",".join(map(latex, node.parts))
-        in_order = node.kind == "group" and node.text != "{}"
-        return node.text[0] + inner + node.text[-1] if in_order else rf"\{{{inner}\}}"
-    return latex(node.parts[0]) if node.kind == "quantity" else node.text
-
-
-def _number_latex(text: str) -> str:
-    above, below = Fraction(text).as_integer_ratio()
-    return str(above) if below == 1 else rf"\frac{{{above}}}{{{below}}}"
-
-
-def _times(node: Node, factor: Fraction) -> Node:
-    if node.kind == "number":
-        return Node("number", str(Fraction(node.text) * factor))
-    return Node("expression", rf"{_number_latex(str(factor))} \cdot ({latex(node)})")
-
-
-def _by_name(record: Node) -> dict[str, Node]:
-    return {plain_name(part.text): part.parts[0] for part in record.parts}
-
-
-_OF_VARIABLE = re.compile(r"y|[a-zA-Z]\([a-z]\)")
-
-
-def _same_name(name: str, other: str) -> bool:
-    """Whether two names stand for the same: y is f(x)."""
-    plain, its = plain_name(name), plain_name(other)
-    return plain == its or bool(_OF_VARIABLE.fullmatch(plain) and _OF_VARIABLE.fullmatch(its))
-
-
-_LETTER = re.compile(r"\\variable\{(\w+)\}|\\[A-Za-z]+|([A-Za-z])")
-
-
-def _variables(node: Node) -> set[str]:
-    """The letters of an expression that stand for unknown numbers."""
-    if node.kind != "expression":
-        return set()
-    return {name or letter for name, letter in _LETTER.findall(node.text)} - {"", "e", "i"}
-
-
-def _is_word(name: str) -> bool:
-    return bool(re.fullmatch("[A-Z]?[a-z][A-Za-z ]{2,}", name.strip()))
-
-
-def _crossed(one: Node, other: Node) -> bool:
-    """Whether one's name is the other's value, as in A = B and B = A."""
-    return plain_name(one.text).lower() == plain_name(latex(other.parts[0])).lower()
-
-
-def _both_vary(gold: Node, given: Node) -> bool:
-    return bool(_variables(gold.parts[0]) and _variables(given.parts[0]))
-
-
-def _of_other_units(gold: str, given: str, same: Verdict) -> Verdict:
-    """What values of units are that cannot be turned into one another."""
-    words, others = set(gold.split()), set(given.split())
-    if {"angle", "temperature"} <= words | others:  # degrees
-        return same
-    longer, shorter = sorted((gold, given), key=len, reverse=True)
-    if longer.startswith(f"{shorter} ") or longer.endswith(f" {shorter}"):  # dollars an hour
-        return same
-    counted = not any(map(str.isdigit, gold + given))
-    if counted and (words <= others or others <= words):  # red apples, apples
-        return same
-    return None
-
-
-def significant(decimal: str) -> int:
-    """The digits that count of a decimal, none of a whole number or a fraction.
-
-    >>> significant("0.0320"), significant("4.5e33"), significant("120")
-    (3, 2, 0)
-    """
-    if "." not in decimal and "e" not in decimal:
-        return 0
-    return len(decimal.split("e")[0].lstrip("-").replace(".", "").lstrip("0"))
-
-
-def last_place(decimal: str) -> Fraction:
-    """What one more in a decimal's last digit is worth.
-
-    >>> last_place("0.25"), last_place("4.5e3")
-    (Fraction(1, 100), Fraction(100, 1))
-    """
-    digits, _, power = decimal.partition("e")
-    return Fraction(10) ** (int(power or 0) - len(digits.partition(".")[2]))
-
-
-def rounds_to(exact: Fraction, decimal: str) -> bool:
-    """Whether a decimal is an exact value, rounded to the places it shows.
-
-    >>> rounds_to(Fraction(1, 3), "0.333"), rounds_to(Fraction(1, 3), "0.334")
-    (True, False)
-    """
-    if not significant(decimal):
-        return False
-    return abs(exact - Fraction(decimal)) * 2 <= last_place(decimal)
-
-
-def _same_in_base(gold: Node, given: Node) -> Verdict:
-    """Numbers of which one is not in base ten: those of the same digits may mean the same."""
-    (digits, base), (others, other) = _digits(gold), _digits(given)
-    if base == other:
-        return digits == others
-    try:
-        same = int(digits, int(base)) == int(others, int(other))
-    except ValueError:
-        return None
-    return None if same or (digits == others and 0 in (int(base), int(other))) else False
-
-
-def _digits(node: Node) -> tuple[str, str]:
-    """The digits of a whole number and its base, 0 where that is not said."""
-    digits, _, base = node.text.partition("_")
-    return digits, base or "0"
-
-
-def _proportional(gold: Node, given: Node) -> Verdict:
-    """Whether ratios are equal; a ratio of two may be written as one number."""
-    terms, others = _terms(gold), _terms(given)
-    if terms is None or others is None:
-        return None
-    if len(terms) != len(others):
-        return False
-    pairs = list(zip(terms, others, strict=True))
-    return all(a * pairs[0][1] == b * pairs[0][0] for a, b in pairs)
-
-
-def _terms(node: Node) -> list[Fraction] | None:
-    if node.kind == "number":
-        value = Fraction(node.text)
-        return [Fraction(value.numerator), Fraction(value.denominator)]
-    if node.kind != "ratio" or any(part.kind != "number" for part in node.parts):
-        return None
-    terms = [Fraction(part.text) for part in node.parts]
-    return terms if all(terms[1:]) else None
-
-
-_MONTHS_TEXT = (
-    "january february march april may june july august september october november december"
-)
-_MONTHS = frozenset(_MONTHS_TEXT.split())
-
-
-def _same_words(gold: str, given: str) -> Verdict:
-    """Whether words are the same; other words are wrong where they cannot be forms of the same."""
-    words, others = gold.split(), given.split()
-    if words == others:
-        return True
-    if sorted(words) == sorted(others):
-        return True if not _MONTHS.isdisjoint(words) else None
-    if len(words) != len(others) or len(words) > 6:
-        return None
-    pairs = [(a, b) for a, b in zip(words, others, strict=True) if a != b]
-    return False if any(_unlike(a, b) for a, b in pairs) else None
-
-
-def _unlike(word: str, other: str) -> bool:
-    return word[:3].lower() != other[:3].lower() and sorted(word) != sorted(other)

@@ -323,6 +323,13 @@ _REALS = re.compile(
 )
 
 
+def _without_lead(text: str) -> str:
+    """Without the words that lead to an answer; as it stands if there is nothing else."""
+    while (lead := _LEAD.match(text)) and lead.end() < len(text):
+        text = text[lead.end() :]
+    return text
+
+
 def _unsaid(text: str) -> str:
     """Without the sentence around an answer; as it stands where the sentence denies it."""
     text = text.lstrip(_BEFORE).rstrip(_AFTER)
@@ -331,13 +338,10 @@ def _unsaid(text: str) -> str:
     if not (text[:1].isalpha() or text.endswith(")") or " " in text):
         return text
     text = _EXPLAINED.sub("", text)
-    while (lead := _LEAD.match(text)) and lead.end() < len(text):
-        text = text[lead.end() :]
+    text = _without_lead(text)
     cue = _CUE.match(text)
     if cue and not _NEGATED.search(cue[0]) and text[cue.end() :].strip():
-        text = text[cue.end() :]
-        while (lead := _LEAD.match(text)) and lead.end() < len(text):
-            text = text[lead.end() :]
+        text = _without_lead(text[cue.end() :])
     text = _ROUGHLY.sub(r"\\approx ", text, count=1).lstrip(_BEFORE).rstrip(_AFTER)
     if reals := _REALS.fullmatch(text):
         return rf"\mathbb{{R}} \setminus \{{{reals[1]}\}}" if reals[1] else r"\mathbb{R}"

@@ -213,7 +213,7 @@ def _logarithms_differ(gold: str, given: str) -> bool:
 
 def rounds_to(exact: str, decimal: str) -> bool:
     """Whether a decimal is a real value, rounded to the places it shows."""
-    from skill_factory.tasks.mathematics.comparing import rounds_to as rounds
+    from skill_factory.tasks.mathematics.decimals import rounds_to as rounds
 
     value = _as_value(exact)
     if value is None or value.free_symbols:
@@ -354,7 +354,7 @@ def prepared() -> Callable[[list[Any], list[Any], bool], bool | None]:
     # At the end: nothing that a library imports can be found beside the package.
     sys.path.append(str(Path(__file__).parents[3]))
     from skill_factory.tasks.mathematics.comparing import Comparison
-    from skill_factory.tasks.mathematics.reading import node_of
+    from skill_factory.tasks.mathematics.nodes import node_of
 
     def judge(golds: list[Any], givens: list[Any], rounded: bool) -> bool | None:
         comparison = Comparison(Parser(), rounded)

@@ -1,24 +1,11 @@
-"""Reads the arithmetic in what a model wrote: equations and expressions with + - * / and brackets.
-
-The text is cut into marks, the marks into statements at words, line breaks and the like, and each
-statement into the sides of its equation. Values are exact fractions; the parser neither recurses
-nor calls `eval`. What is more than arithmetic (powers, roots, variables, "not") is not read at all.
-"""
+"""From text to marks: numbers, operators, brackets, and breaks between statements."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
-from math import gcd
-from typing import NamedTuple
 
 from skill_factory.tasks.plain import typed, without_markdown
-
-LONGEST = 20_000
-"""Characters of a text that is still read; a solution has fewer than 1,000."""
-
-MOST_NUMBERS = 64
-"""Numbers in one side of an equation that are still added up."""
 
 MOST_DIGITS = 30
 """Characters of a number that is still read."""
@@ -26,97 +13,8 @@ MOST_DIGITS = 30
 MOST_MARKS = 1_000
 """Numbers, operators, brackets and breaks of a text that is still read."""
 
-MOST_STATEMENTS = 64
-"""Statements of a text that are still read."""
-
-Exact = tuple[int, int]
-"""A fraction: numerator and denominator, not reduced; the denominator is not 0."""
-
 Number = Fraction | int
 
-
-class Side(NamedTuple):
-    """One side of an equation: its value, the numbers in it, negative behind a minus, which may be
-    their sign or an operation on them, and the values of its `parts`."""
-
-    value: Exact
-    numbers: list[Number]
-    parts: list[Exact]
-
-    @property
-    def is_number(self) -> bool:
-        return len(self.numbers) == 1
-
-
-Statement = list[Side]
-"""An expression, one side, or an equation, several."""
-
-
-class Reading(NamedTuple):
-    """The statements of a text in their order, and whether there is more in it than they say: words
-    that are not known here, a comma that may be a decimal point. Then nothing in it is surely
-    wrong."""
-
-    statements: list[Statement]
-    doubtful: bool
-
-
-def readings(text: str) -> list[Reading]:
-    """The ways to read a text: none if it is not arithmetic, several if an operator at the start of
-    a line may go on with the line before, be a sign, or be a bullet.
-
-    >>> [[side.value for side in one] for one in readings("So 3 + 5 = 8.")[0].statements]
-    [[(8, 1), (8, 1)]]
-    >>> readings("2 ** 3"), readings("x + 3"), readings("not 3 + 5")
-    ([], [], [])
-    """
-    if len(text) > LONGEST:
-        return []
-    if _EXPRESSIONS.fullmatch(text) and (simple := _simple(text)) is not None:
-        return [Reading(simple, doubtful=False)]
-    plain = _plain(text)
-    unlisted = _NUMBERED.sub("", plain)
-    marks = _Marks(doubtful=unlisted != plain)
-    try:
-        marks.read(unlisted)
-    except _UnreadableError:
-        return []
-    ways = (_joined, _signed, _bulleted) if any(mark in _LOOSE for mark in marks.found) else (list,)
-    found = [_statements(way(marks.found)) for way in ways]
-    return [Reading(statements, marks.doubtful) for statements in found if statements is not None]
-
-
-def same(one: Exact, other: Exact) -> bool:
-    """Whether two values are equal."""
-    return one[0] * other[1] == other[0] * one[1]
-
-
-def number(value: Exact) -> Number:
-    """A value as a number: a whole one if it is whole."""
-    return value[0] // value[1] if value[0] % value[1] == 0 else Fraction(*value)
-
-
-# -- what most answers are ------------------------------------------------------------------------
-
-_EXPRESSIONS = re.compile(r"[( ]*[0-9]{1,9}[) ]*(?:[-+*/=][( ]*[0-9]{1,9}[) ]*){1,40}")
-_SIMPLE_MARK = re.compile(r"[0-9]+|[-+*/=()]")
-
-
-def _simple(text: str) -> list[Statement] | None:
-    """An equation, or an expression, and nothing else: what all of the below comes to for it, many
-    times faster. None: the brackets are not so simple."""
-    sides = list[Side]()
-    for part in text.split("="):
-        side = _evaluate(
-            [int(mark) if mark.isdigit() else mark for mark in _SIMPLE_MARK.findall(part)]
-        )
-        if side is None:
-            return None
-        sides.append(side)
-    return [sides]
-
-
-# -- from text to marks ---------------------------------------------------------------------------
 
 _SIGNS = str.maketrans(
     {
@@ -157,7 +55,7 @@ _ITALIC = re.compile(r"^([ \t]*)(?:\*|__)(?=[^\s*_])(.*[^\s*_])(?:\*|__)(?=[ \t.
 _NUMBERED = re.compile(r"^[ \t]*\([0-9]{1,2}\)[ \t]+(?=[\d(])", re.M)
 
 
-def _plain(text: str) -> str:
+def _typed_signs(text: str) -> str:
     """A text with the keyboard's signs for operators, and of LaTeX only \frac, \text, \boxed, and
     the commands that are not known."""
     if not text.isascii():
@@ -226,21 +124,31 @@ _DENYING = """
 """
 _CONNECTING_WORDS, _DENYING_WORDS = frozenset(_CONNECTING.split()), frozenset(_DENYING.split())
 _DENYING_SIGNS = re.compile("[不没非错或无無]")
-_LOOSE = {"~+": "+", "~-": "-", "~*": "*"}
-_OPERATORS = frozenset("+-*/") | _LOOSE.keys()
-_BREAKS = frozenset(";\n")
+LOOSE = {"~+": "+", "~-": "-", "~*": "*"}
+_OPERATORS = frozenset("+-*/") | LOOSE.keys()
+BREAKS = frozenset(";\n")
 
 
-class _UnreadableError(Exception):
+def read_marks(text: str) -> Marks:
+    """The marks of a text; raises `NotArithmeticError` if it is more than arithmetic and words
+    around it."""
+    typed_text = _typed_signs(text)
+    unlisted = _NUMBERED.sub("", typed_text)
+    marks = Marks(doubtful=unlisted != typed_text)
+    marks.read(unlisted)
+    return marks
+
+
+class NotArithmeticError(Exception):
     """There is more in a text than arithmetic and words around it."""
 
 
-class _Marks:
+class Marks:
     """The marks of a text: numbers, operators, brackets, "=", and breaks between statements, ";" or
     a line break. A method for each kind in `_MARK` adds one.
 
-    "~-", "~+" and "~*" are operators at the start of a line, whose meaning `_joined`, `_signed` and
-    `_bulleted` decide. Brackets around words, or around an equation, are breaks.
+    "~-", "~+" and "~*" are operators at the start of a line, whose meaning
+    `evaluating.each_way` decides. Brackets around words, or around an equation, are breaks.
     """
 
     def __init__(self, doubtful: bool) -> None:
@@ -253,13 +161,13 @@ class _Marks:
         self._end = 0  # where it ended in the text
 
     def read(self, text: str) -> None:
-        """Raises `_UnreadableError` for what is no arithmetic."""
+        """Raises `NotArithmeticError` for what is no arithmetic."""
         for match in _MARK.finditer(text.rstrip(" \t\r\"'`#")):
             kind = match.lastgroup or ""
             _READ[kind](self, match)
             self._before, self._end = kind, match.end()
         if self._opened or self._braces:
-            raise _UnreadableError
+            raise NotArithmeticError
         self._part(";")
 
     @property
@@ -267,7 +175,7 @@ class _Marks:
         return self.found[-1] if self.found else ";"
 
     def _ends_statement(self) -> bool:
-        return not self.found or self.found[-1] in _BREAKS
+        return not self.found or self.found[-1] in BREAKS
 
     def _is_glued(self, match: re.Match[str], kind: str) -> bool:
         return self._before == kind and self._end == match.start(match.lastgroup or 0)
@@ -280,7 +188,7 @@ class _Marks:
             self.doubtful = True
             self.found.pop()
         if self._last in _OPERATORS:
-            raise _UnreadableError
+            raise NotArithmeticError
         if self._last == "=":
             self.found.pop()
         if not self._ends_statement():
@@ -316,18 +224,18 @@ class _Marks:
             return
         alone = len(self.found) < 2 or self.found[-2] in ("=", ";", "\n")
         if self._before not in ("number", "bang") or not alone:
-            raise _UnreadableError
+            raise NotArithmeticError
         self.doubtful = True
         self._part(";")
 
     def number(self, match: re.Match[str]) -> None:
         digits = match["number"]
         if self._before in ("word", "symbol") and self._end == match.start("number"):
-            raise _UnreadableError
+            raise NotArithmeticError
         if max(len(digits) - MOST_DIGITS, len(self.found) - MOST_MARKS) > 0:
-            raise _UnreadableError
+            raise NotArithmeticError
         if not isinstance(self._last, str):
-            raise _UnreadableError
+            raise NotArithmeticError
         if "," in digits:
             self.doubtful = True
             digits = digits.replace(",", "")
@@ -344,19 +252,19 @@ class _Marks:
             self.found.append("~-" if spaced else mark)
             self.doubtful |= not spaced  # a bullet perhaps
         elif mark == "/" or mark == "*" or self._before == "bang":
-            raise _UnreadableError
+            raise NotArithmeticError
         else:
             self.found.append(mark)
 
     def times(self, match: re.Match[str]) -> None:
         hexadecimal = self._is_glued(match, "number") and self._last == 0
         if hexadecimal or not (self._follows_value() or self._last == "\n"):
-            raise _UnreadableError
+            raise NotArithmeticError
         self.found.append("~*" if self._last == "\n" else "*")
 
     def spoken(self, match: re.Match[str]) -> None:
         if not self._follows_value():
-            raise _UnreadableError
+            raise NotArithmeticError
         self.found.append(_SPOKEN[match["spoken"].lower().partition(" ")[0]])
 
     def _follows_value(self) -> bool:
@@ -365,7 +273,7 @@ class _Marks:
     def equals(self, match: re.Match[str]) -> None:
         last = self._last
         if last in _OPERATORS:
-            raise _UnreadableError
+            raise NotArithmeticError
         if last == "\n":
             self.found[-1] = "="
         elif last not in (";", "=", "("):
@@ -377,7 +285,7 @@ class _Marks:
         name = match["named"].rstrip(" :=").lower()
         variable = len(name) == 1 and not self._ends_statement()
         if name in _DENYING_WORDS or variable or self._is_glued(match, "number"):
-            raise _UnreadableError
+            raise NotArithmeticError
         self._part(";")
 
     def word(self, match: re.Match[str]) -> None:
@@ -386,7 +294,7 @@ class _Marks:
             return self.equals(match)
         if self._is_glued(match, "number"):
             if word not in ("st", "nd", "rd", "th"):
-                raise _UnreadableError
+                raise NotArithmeticError
             self.found.pop()
         elif word not in _CONNECTING_WORDS:
             self._unknown(word, _next(match))
@@ -395,9 +303,9 @@ class _Marks:
     def _unknown(self, word: str, following: str) -> None:
         """A word that may say anything; raises if it denies, or is a variable or a function."""
         if len(word) == 1 or following == "(" or word in _DENYING_WORDS or word.endswith("n't"):
-            raise _UnreadableError
+            raise NotArithmeticError
         if not word.isascii() and _DENYING_SIGNS.search(word):
-            raise _UnreadableError
+            raise NotArithmeticError
         self.doubtful = True
 
     def opened(self, match: re.Match[str]) -> None:
@@ -412,21 +320,21 @@ class _Marks:
         elif self._broken <= (place := self._opened.pop()):
             self.found.append(")")
         elif place and self.found[place - 1] in (*_OPERATORS, "="):
-            raise _UnreadableError
+            raise NotArithmeticError
         else:
             self.found[place] = ";"
             self._part(";")
 
     def _close_listed(self) -> None:
         """The number of a step, as in "2) 3 + 5"."""
-        if isinstance(self._last, str) or (len(self.found) > 1 and self.found[-2] not in _BREAKS):
-            raise _UnreadableError
+        if isinstance(self._last, str) or (len(self.found) > 1 and self.found[-2] not in BREAKS):
+            raise NotArithmeticError
         self.found.pop()
         self._part(";")
 
     def fraction(self, match: re.Match[str]) -> None:
         if not isinstance(self._last, str):  # a mixed number
-            raise _UnreadableError
+            raise NotArithmeticError
         self._braces.append("over")
         for _ in range(2):
             self.opened(match)
@@ -455,139 +363,22 @@ class _Marks:
     def unbrace(self, match: re.Match[str]) -> None:
         kind = self._braces.pop() if self._braces else "over"
         if kind == "over":
-            raise _UnreadableError
+            raise NotArithmeticError
         if kind == "boxed":
             self._part(";")
         for _ in range({"under": 2, "brace": 1}.get(kind, 0)):
             self.closed(match)
 
     def other(self, match: re.Match[str]) -> None:
-        raise _UnreadableError
+        raise NotArithmeticError
 
 
 _READ = {
-    **{kind: getattr(_Marks, kind) for kind in _MARK.groupindex if hasattr(_Marks, kind)},
-    **dict.fromkeys(("arrow", "step", "stop", "symbol"), _Marks.part),
+    **{kind: getattr(Marks, kind) for kind in _MARK.groupindex if hasattr(Marks, kind)},
+    **dict.fromkeys(("arrow", "step", "stop", "symbol"), Marks.part),
 }
 
 
 def _next(match: re.Match[str]) -> str:
     """The character after a mark."""
     return match.string[match.end() : match.end() + 1]
-
-
-# -- from marks to statements ---------------------------------------------------------------------
-
-
-def _joined(marks: list[str | Number]) -> list[str | Number]:
-    """Marks as they are if lines go on with the lines before."""
-    found: list[str | Number] = []
-    for mark in marks:
-        if mark in _LOOSE and found[-1:] == ["\n"]:
-            found[-1] = _LOOSE[str(mark)]
-        else:
-            found += _signed([mark])
-    return found
-
-
-def _signed(marks: list[str | Number]) -> list[str | Number]:
-    """Marks as they are if a dash that begins a line is a sign."""
-    return ["-" if mark == "~-" else ";" if mark in _LOOSE else mark for mark in marks]
-
-
-def _bulleted(marks: list[str | Number]) -> list[str | Number]:
-    """Marks as they are if the signs that begin lines are bullets."""
-    return [";" if mark in _LOOSE else mark for mark in marks]
-
-
-def _statements(marks: list[str | Number]) -> list[Statement] | None:
-    """The statements that breaks part; None if one of them is no arithmetic, or they are many."""
-    statements: list[Statement] = []
-    for chunk in _split(marks, _BREAKS):
-        sides = [_evaluate(side) for side in _split(chunk, frozenset("="))]
-        statements.append([side for side in sides if side])
-        if not all(sides) or len(statements) > MOST_STATEMENTS:
-            return None
-    return statements
-
-
-def _split(marks: list[str | Number], at: frozenset[str]) -> list[list[str | Number]]:
-    """The runs of marks between others, without empty ones."""
-    runs: list[list[str | Number]] = [[]]
-    for mark in marks:
-        if mark in at:
-            runs.append([])
-        else:
-            runs[-1].append(mark)
-    return [run for run in runs if run]
-
-
-_RANK = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}
-
-
-def _evaluate(marks: list[str | Number]) -> Side | None:
-    """The value of an expression, by two stacks (shunting-yard); None if it is none."""
-    values: list[Exact] = []
-    parts: list[Exact] = []
-    waiting: list[str] = []
-    numbers: list[Number] = []
-    operand = True  # whether an operand must come next
-    for mark in marks:
-        if not operand and (mark == "(" or not isinstance(mark, str)):  # 2(3 + 4), (3 + 4)2
-            if waiting[-1:] == ["/"] or not _apply(values, parts, waiting, _RANK["*"]):
-                return None  # 6 / 2(1 + 2) has two values
-            waiting.append("*")
-            operand = True
-        if not isinstance(mark, str):
-            if len(numbers) == MOST_NUMBERS:
-                return None
-            values.append((mark.numerator, mark.denominator))
-            numbers.append(-mark if waiting and waiting[-1] in ("neg", "-") else mark)
-            operand = False
-        elif mark == "(":
-            waiting.append(mark)
-        elif mark == ")":
-            if operand or not _apply(values, parts, waiting, 1) or not waiting:
-                return None
-            waiting.pop()
-        elif operand:
-            if mark not in "+-":
-                return None
-            waiting.extend(["neg"] if mark == "-" else [])
-        else:
-            if not _apply(values, parts, waiting, _RANK[mark]):
-                return None
-            waiting.append(mark)
-            operand = True
-    if operand or not _apply(values, parts, waiting, 1) or waiting:
-        return None
-    return Side(values[0], numbers, parts)
-
-
-def _apply(values: list[Exact], parts: list[Exact], waiting: list[str], rank: int) -> bool:
-    """Carry out the operators that bind at least as strongly as `rank`; False: not possible."""
-    while waiting and _RANK[waiting[-1]] >= rank:
-        if not _combine(values, waiting.pop()):
-            return False
-        parts.append(values[-1])
-    return True
-
-
-def _combine(values: list[Exact], operator: str) -> bool:
-    """Replace the last values by what an operator makes of them; False: a division by zero."""
-    c, d = values.pop()
-    if operator == "neg":
-        values.append((-c, d))
-        return True
-    a, b = values.pop()
-    if operator == "/":
-        if c == 0:
-            return False
-        c, d, operator = d, c, "*"
-    if operator == "*":
-        top, bottom = a * c, b * d
-    else:
-        top, bottom = (a * d + c * b if operator == "+" else a * d - c * b), b * d
-    shared = gcd(top, bottom)
-    values.append((top // shared, bottom // shared))
-    return True

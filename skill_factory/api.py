@@ -1,0 +1,341 @@
+"""The functions of `import skill_factory`: the commands, from a script or a notebook.
+
+Paths are `str` or `Path`. Settings are keywords, named as in a config file. Every error is a
+`SkillFactoryError`, with the words of the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skill_factory.errors import OptionError, OutputError
+from skill_factory.tasks import Grade
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    import pyarrow as pa
+
+    from skill_factory.core.batches import Source
+    from skill_factory.handoff.check import Report
+    from skill_factory.handoff.hub import Pushed
+
+PathLike = str | Path
+
+
+@dataclass(frozen=True)
+class SFT:
+    """An SFT dataset on disk. `folder` None: a dry run, nothing was written.
+
+    `summary` is what the command prints at its end; `ledger` has by kind (rows, attempts,
+    reflections, questions, traces) what was read, kept and lost, with the reasons.
+    """
+
+    folder: Path | None
+    summary: str
+    ledger: dict[str, Any]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Settings, versions, digests and counts, as manifest.json has them."""
+        found: dict[str, Any] = json.loads((self._folder() / "manifest.json").read_text("utf-8"))
+        return found
+
+    def dataset(self) -> datasets.Dataset:
+        """The traces: conversations (or messages), sft_template_type_idx, trace_id."""
+        return _dataset(self.table())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The traces as a data frame; a conversation is an array of turns."""
+        return self.table().to_pandas()
+
+    def table(self) -> pa.Table:
+        """The traces as an Arrow table."""
+        return _read(self._folder() / "sft_train")
+
+    def plan(self) -> pa.Table:
+        """Where each piece of each trace comes from (`core.tables.PLAN`)."""
+        return _read(self._folder() / "plan.parquet")
+
+    def _folder(self) -> Path:
+        if self.folder is None:
+            raise OptionError("a dry run has written nothing")
+        return self.folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Of each stage: what it was made from, and what became of everything."""
+        found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text("utf-8"))
+        return found
+
+    @property
+    def sft(self) -> SFT:
+        """The SFT dataset; raises `InputError` if it is not there, or not whole."""
+        from skill_factory.core.files import read_whole
+
+        folder = self.folder / "sft"
+        manifest = read_whole(folder)
+        counts = manifest["counts"]
+        summary = f"{counts['traces']:,} traces of {counts['questions']:,} questions"
+        return SFT(folder, summary, manifest["ledger"])
+
+    def table(self, name: str) -> pa.Table:
+        """A stage's table: questions, attempts, graded or annotated."""
+        return _read(self.folder / f"{name}.parquet")
+
+    def to_pandas(self, name: str) -> pd.DataFrame:
+        """A stage's table as a data frame."""
+        return self.table(name).to_pandas()
+
+
+def questions(source: PathLike, **settings: Any) -> datasets.Dataset:
+    """Questions with their gold answers, made or read: `question`, `answer`, `task_source` and
+    `metadata`, all text. `source` and settings are those of `skill-factory questions`. What was
+    left out is told in the dataset's `info.description`.
+
+    Raises `OptionError` for a setting, `InputError` for a dataset.
+    """
+    from skill_factory.runs.config import load_run
+    from skill_factory.stages.questions.making import make_questions
+
+    with _disk():
+        given = {"source": str(source)} | _texts(settings)
+        config = load_run(None, {"questions": given}).questions
+        assert config is not None
+        made = make_questions(config)
+    dataset = _dataset(made.table)
+    dataset.info.description = made.told()
+    return dataset
+
+
+def create(
+    data: PathLike | datasets.Dataset | pd.DataFrame | pa.Table,
+    folder: PathLike | None = None,
+    *,
+    config: PathLike | None = None,
+    **settings: Any,
+) -> SFT:
+    """Make an SFT dataset of attempts and reflections: `skill-factory create`.
+
+    `data` is a file, a folder, a dataset on the Hub, or rows in memory. `folder` None: with
+    `dry_run=True` only. Settings are those of the config's key `create`. Pushes nowhere: see
+    `push`. Raises `SkillFactoryError`s, `NothingMadeError` where no trace could be made.
+    """
+    from skill_factory.runs.config import load_config
+    from skill_factory.stages.create import pipeline
+
+    if folder is None and not settings.get("dry_run"):
+        raise OptionError("no folder: name one, or say dry_run=True")
+    given = {"push": False} | _texts(settings)
+    given |= {"input_dataset": str(data)} if isinstance(data, str | Path) else {}
+    if folder is not None:
+        given["output_dataset"] = str(Path(folder).expanduser().absolute())
+    with _disk():
+        read = load_config(Path(config) if config else None, given)
+        made = pipeline.create(read, _in_memory(data))
+    there = None if read.dry_run else Path(read.folder)
+    return SFT(there, made.told(), made.ledger.as_dict())
+
+
+def check(
+    folder: PathLike,
+    *,
+    task: str | None = None,
+    rewards: bool = True,
+    tokenizer: str | None = None,
+    cutoff_len: int | None = None,
+    checks: Iterable[str] = (),
+) -> Report:
+    """Look for faults in an SFT folder: `skill-factory check`. The report's `faults` are empty for
+    a sound one. `checks` name your own. Raises `InputError` for what is no SFT folder."""
+    from skill_factory.core.tokens import TokenCounter
+    from skill_factory.handoff import check as checking
+
+    if cutoff_len and not tokenizer:
+        raise OptionError("cutoff_len counts tokens; name a tokenizer")
+    with _disk():
+        counter = TokenCounter(tokenizer) if tokenizer else None
+        return checking.check(
+            Path(folder),
+            task=task,
+            rewards=rewards,
+            counter=counter,
+            cutoff_len=cutoff_len,
+            checks=checks,
+        )
+
+
+def push(
+    folder: PathLike,
+    repo: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+    create_pr: bool = False,
+) -> Pushed:
+    """Push an SFT folder to a dataset repository on the Hub: `skill-factory push`. Raises
+    `HubError`."""
+    from skill_factory.handoff import hub
+
+    with _disk():
+        return hub.push(
+            Path(folder),
+            repo,
+            private=private,
+            revision=revision,
+            message=message,
+            create_pr=create_pr,
+        )
+
+
+def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:
+    """Whether an answer is right, wrong or undecided. `gold` is the gold answer as a dataset has
+    it, `facts` what the task needs besides (Countdown: `numbers`, `target`).
+
+    Raises `TaskError` for a task that is not known, `InputError` for a gold answer that cannot be
+    read.
+    """
+    from skill_factory.errors import InputError
+    from skill_factory.tasks import gold_of, graded, load_task
+    from skill_factory.tasks.golds import Gold
+
+    known = load_task(task)
+    found = gold_of(known, gold, dict(facts or {}))
+    if not isinstance(found, Gold):
+        raise InputError(f"gold: {gold!r} cannot be read: {found}")
+    return graded(known, answer, found.text, found.facts)
+
+
+def run(
+    config: PathLike | Mapping[str, Any],
+    folder: PathLike,
+    *,
+    first: str = "questions",
+    last: str = "create",
+    progress: Callable[[str], None] | None = print,
+    **settings: Any,
+) -> Run:
+    """All stages in one folder: `skill-factory run`. What is there is gone on with.
+
+    `config` is a config file, or its content as a mapping. Settings are those of any stage, where
+    their names are unique (`count=20`, `samples=4`), or a mapping under a stage's name
+    (`sample={"temperature": 1.0}`). `progress` takes each line that is told; None: nothing is.
+
+    Works where an event loop runs, as in a notebook. Ctrl-C there stops it as in a terminal: the
+    answers that came are kept, and the same call goes on from there. Raises `SkillFactoryError`s.
+    """
+    from skill_factory.runs.config import load_run
+    from skill_factory.runs.folder import Stage
+    from skill_factory.runs.run import Run as Going
+
+    tell = progress or (lambda line: None)
+    path = Path(config) if isinstance(config, str | Path) else None
+    given = _by_stage(settings)
+    for stage, said in ({} if isinstance(config, str | Path) else config).items():
+        given[stage] = dict(said) | given.get(stage, {})
+    with _disk():
+        settled = load_run(path, given)
+        going = Going(Path(folder), settled, tell)
+        _outside_the_loop(lambda: going.go(Stage(first), Stage(last)))
+    return Run(Path(folder))
+
+
+def _by_stage(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings by the stage that has them; raises `OptionError` for those of no stage, or of
+    several."""
+    from skill_factory.stages.settings import STAGES
+
+    placed: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        if name in STAGES and isinstance(value, Mapping):
+            placed.setdefault(name, {}).update(_texts(value))
+            continue
+        having = [stage for stage, fields in STAGES.items() if name in fields.model_fields]
+        if len(having) != 1:
+            where = ", ".join(f"{stage}={{{name!r}: ...}}" for stage in having)
+            raise OptionError(
+                f"{name}: say which: {where}" if having else f"{name}: no stage has this setting"
+            )
+        placed.setdefault(having[0], {}).update(_texts({name: value}))
+    return placed
+
+
+def _outside_the_loop(work: Callable[[], None]) -> None:
+    """Do some work that runs an event loop of its own: where one runs already, in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a config file has them: paths as text."""
+    return {
+        name: str(value) if isinstance(value, Path) else value for name, value in settings.items()
+    }
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Turn errors of the disk into ours."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise OutputError(f"{where}{error.strerror or error}") from None
+
+
+def _in_memory(data: Any) -> Source | None:
+    """Rows in memory as step 2 reads them; None for a path."""
+    if isinstance(data, str | Path):
+        return None
+    import datasets
+    import pyarrow as pa
+
+    from skill_factory.core.loaded_datasets import LoadedSource
+
+    if type(data).__module__.partition(".")[0] == "pandas":
+        data = pa.Table.from_pandas(data, preserve_index=False)
+    if isinstance(data, pa.Table):
+        data = _dataset(data)
+    if not isinstance(data, datasets.Dataset):
+        raise OptionError(
+            f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame "
+            "or a pyarrow Table"
+        )
+    origin: dict[str, str | None] = dict.fromkeys(("config", "split", "revision"))
+    return LoadedSource("rows in memory", origin, data)
+
+
+def _read(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    from skill_factory.errors import InputError
+
+    if not path.exists():
+        raise InputError(f"{path}: is missing")
+    return pq.read_table(path)
+
+
+def _dataset(table: pa.Table) -> datasets.Dataset:
+    import datasets
+    from datasets.table import InMemoryTable
+
+    return datasets.Dataset(InMemoryTable(table))

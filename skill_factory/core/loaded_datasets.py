@@ -1,0 +1,127 @@
+"""Datasets that the library `datasets` loads: from the Hub, or a folder with splits or configs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skill_factory.core.annotated import check_annotated, take_in
+from skill_factory.core.batches import (
+    BATCH_BYTES,
+    MAX_BATCH_ROWS,
+    Batch,
+    UnreadIn,
+    add_unread,
+    first_line,
+)
+from skill_factory.core.columns import Columns
+from skill_factory.core.dataset_cards import card_header, license_of
+from skill_factory.core.redaction import redact_hub
+from skill_factory.errors import InputError
+
+
+@dataclass
+class LoadedSource:
+    """A dataset from the Hub, or a folder read by the rules of `datasets`; a `Source`."""
+
+    name: str
+    origin: dict[str, str | None]
+    dataset: Any
+    license: str | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, UnreadIn] = field(default_factory=dict)
+
+    def count(self) -> int | None:
+        return len(self.dataset)
+
+    def size(self) -> int:
+        return int(self.dataset.data.nbytes)
+
+    def batches(self, columns: Columns) -> Iterator[Batch]:
+        if not len(self.dataset):
+            raise InputError(f"{self.name}: the dataset has no rows")
+        intakes = check_annotated(self.dataset.features.arrow_schema, columns, self.name)
+        size = max(16, min(MAX_BATCH_ROWS, BATCH_BYTES * len(self.dataset) // max(1, self.size())))
+        chosen = self.dataset.select_columns([intake.name for intake in intakes])
+        count = 0
+        for table in chosen.with_format("arrow").iter(size):
+            for batch in table.combine_chunks().to_batches():
+                taken = take_in(batch, intakes, self.name, count)
+                add_unread(self.unread, taken.unread, self.name, count)
+                yield Batch(taken.table, self.name, count, count)
+                count += batch.num_rows
+        self.rows[self.name] = count
+
+
+def load(
+    name: str | Path, config: str | None, split: str | None, revision: str | None
+) -> LoadedSource:
+    """Load a dataset by its name on the Hub, or a folder; `split` None: train.
+
+    Raises `InputError` for what cannot be loaded.
+    """
+    # Imported here: `datasets` takes 0.7 s to import, and plain files do not need it.
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    license = license_of(card_header(name)) if isinstance(name, Path) else None
+    nowhere = "" if isinstance(name, Path) else "no local file or folder of this name, and "
+    try:
+        if isinstance(name, Path) and ((name / "state.json").exists()):
+            found = datasets.load_from_disk(str(name))
+        elif isinstance(name, Path) and (name / "dataset_dict.json").exists():
+            found = _split_of(datasets.load_from_disk(str(name)), name, split)
+        elif isinstance(name, Path):
+            found = datasets.load_dataset(str(name), config, split=split or "train")
+        else:
+            # Asked first: it names the commit, and `datasets` serves its cache to any token.
+            with suppress(OfflineModeIsEnabled):
+                info = HfApi().dataset_info(name, revision=revision)
+                revision, license = info.sha, license_of(info.card_data)
+            found = datasets.load_dataset(name, config, split=split or "train", revision=revision)
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{name}: {nowhere}no dataset on the Hub that you may read; "
+            "for a private one log in with `hf auth login` or set HF_TOKEN"
+        ) from None
+    except RevisionNotFoundError:
+        raise InputError(f"{name}: the dataset has no revision {revision!r}") from None
+    except InputError:
+        raise
+    except Exception as error:  # of four libraries' own trees, which have no common root
+        if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
+            raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
+        said = redact_hub(first_line(error))
+        raise InputError(f"{name}: {nowhere}cannot be loaded: {said}") from None
+    origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
+    return LoadedSource(str(name), origin, found, license)
+
+
+# What `datasets` says of a split that is not there.
+_UNKNOWN_SPLIT = re.compile(r"Unknown split .*Should be one of \[(.*)\]")
+
+
+def _split_of(splits: Mapping[str, Any], name: Path, split: str | None) -> Any:
+    if (split or "train") not in splits:
+        raise _no_split(name, split, list(splits))
+    return splits[split or "train"]
+
+
+def _no_split(name: str | Path, asked_for: str | None, splits: list[str]) -> InputError:
+    problem = f"has no split {asked_for!r}; it " if asked_for else ""
+    return InputError(
+        f"{name}: {problem}holds the splits {', '.join(sorted(splits))}; "
+        "choose one with --input-split"
+    )

@@ -1,0 +1,264 @@
+"""Plan: from the pools of attempts to recipes with reflections and phrases, all of it numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
+
+from skill_factory.core.arrays import Ints, bounds, numbers, strings, view
+from skill_factory.core.ledger import Ledger, Reason
+from skill_factory.core.tables import PLAN
+from skill_factory.stages.create.draws import Draws
+from skill_factory.stages.create.formats import Lengths, Pool, Recipe, Unfillable, format_of
+from skill_factory.stages.create.phrases import Kind, PhraseBank
+from skill_factory.stages.create.pools import Unit, questions
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What the plan depends on besides the pools.
+
+    `repeats`: how often each format goes over a question. `unique_variants`: the attempts of a
+    trace all come from different prompt variants. `last_id`: traces with a larger id are not in the
+    subsample; None: all are. `too_long`: ids of traces that have more tokens than they may.
+    """
+
+    formats: tuple[str, ...]
+    lengths: Lengths
+    repeats: int
+    unique_variants: bool
+    seed: int
+    phrases: PhraseBank
+    last_id: str | None = None
+    too_long: frozenset[str] = frozenset()
+
+    def dropped(self, trace_id: str) -> Reason | None:
+        """Why a trace that can be made is not; None: it is."""
+        if trace_id in self.too_long:
+            return Reason.TOO_MANY_TOKENS
+        if self.last_id is not None and trace_id > self.last_id:
+            return Reason.NOT_IN_SUBSAMPLE
+        return None
+
+
+@dataclass
+class Plan:
+    """The traces of one unit, as columns; one item a trace unless said otherwise. -1: none.
+
+    `attempts` are rows of the unit's attempts; `reflections` count within an attempt's valid ones
+    (-1: not shown); `glue` are phrase ids. These three have one item a step, `steps` of them a
+    trace.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    repeats: list[int] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    leads: list[int] = field(default_factory=list)
+    restated: list[int] = field(default_factory=list)
+    closings: list[int] = field(default_factory=list)
+    answers_of: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    reflections: list[int] = field(default_factory=list)
+    glue: list[int] = field(default_factory=list)
+
+    def append(self, slot: _Slot, trace: _Dressed) -> None:
+        """Add a trace."""
+        recipe = trace.recipe
+        self.ids.append(slot.id)
+        self.formats.append(slot.format)
+        self.labels.append(recipe.label)
+        self.repeats.append(slot.repeat)
+        self.slots.append(slot.number)
+        self.steps.append(len(trace.attempts))
+        self.leads.append(trace.lead)
+        self.restated.append(-1 if recipe.restated is None else recipe.restated)
+        self.closings.append(trace.closing)
+        self.answers_of.append(recipe.answer_of)
+        self.attempts += trace.attempts
+        self.reflections += trace.reflections
+        self.glue += trace.glue
+
+
+def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
+    """Recipes for all questions of a unit, and what became of what is in it.
+
+    Each question and format has its own draws, so that a trace does not depend on what else is in
+    the dataset.
+    """
+    out, ledger = Plan(), Ledger()
+    correct = unit.attempts["correct"].to_pylist()
+    shown = view(pc.list_value_length(unit.attempts["reflections"]))
+    variants = unit.attempts["variant"].to_pylist() if settings.unique_variants else None
+    ids = unit.attempts["question_id"].to_pylist()
+    dress = _Dresser(settings.phrases, correct, shown.tolist())
+    set_aside: list[int] = []
+    for rows in questions(unit):
+        pool = Pool(
+            all=range(len(rows)),
+            correct=[i for i, row in enumerate(rows) if correct[row]],
+            incorrect=[i for i, row in enumerate(rows) if not correct[row]],
+            variants=[variants[row] for row in rows] if variants else None,
+        )
+        before, lacks = len(out.ids), []
+        for slot in _slots(pool, ids[rows[0]], settings):
+            ledger.traces.read += 1
+            if isinstance(slot.recipe, Unfillable):
+                lacks.append(slot.recipe.reason)
+                ledger.traces.lose(f"{slot.format}: {slot.recipe.reason}")
+                continue
+            # Dressed even if it is then dropped: the next slot's draws must not depend on that.
+            trace = dress(slot.recipe, rows, slot.draws)
+            if (dropped := settings.dropped(slot.id)) is not None:
+                lacks.append(dropped)
+                ledger.traces.lose(dropped)
+                continue
+            out.append(slot, trace)
+        ledger.questions.read += 1
+        if len(out.ids) > before:
+            ledger.questions.kept += 1
+        else:
+            # What took traces that could be made comes last: without it there would have been one.
+            ledger.questions.lose(max(lacks, key=_TAKEN_AWAY.__getitem__))
+            set_aside += rows
+    ledger.traces.kept = len(out.ids)
+    _count_use(out, set_aside, unit.duplicates, shown, ledger)
+    return out, ledger
+
+
+_TAKEN_AWAY = defaultdict(int, {Reason.TOO_MANY_TOKENS: 1, Reason.NOT_IN_SUBSAMPLE: 2})
+
+
+class _Slot(NamedTuple):
+    """A place for a trace, and what its format makes of it."""
+
+    id: str
+    format: str
+    repeat: int
+    number: int
+    recipe: Recipe | Unfillable
+    draws: Draws
+
+
+def _slots(pool: Pool, question_id: bytes, settings: PlanSettings) -> Iterator[_Slot]:
+    for name in settings.formats:
+        prefix = f"{settings.seed}\0{name}\0".encode() + question_id
+        draws = Draws(xxh3_64_intdigest(prefix))
+        for repeat in range(settings.repeats):
+            for number, recipe in enumerate(format_of(name).plan(pool, draws, settings.lengths)):
+                trace_id = xxh3_128_hexdigest(prefix + b"\0%d\0%d" % (repeat, number))
+                yield _Slot(trace_id, name, repeat, number, recipe, draws)
+
+
+class _Dressed(NamedTuple):
+    """A recipe with rows for its attempts, and the reflections and phrases that go with them."""
+
+    recipe: Recipe
+    attempts: list[int]
+    reflections: list[int]
+    glue: list[int]
+    lead: int
+    closing: int
+
+
+class _Dresser:
+    """Gives recipes their reflections and phrases."""
+
+    def __init__(self, bank: PhraseBank, correct: list[bool], shown: list[int]) -> None:
+        self.correct = correct
+        self.shown = shown
+        self.after = {
+            True: bank.ids(Kind.CORRECT, Kind.GENERIC),
+            False: bank.ids(Kind.INCORRECT, Kind.GENERIC),
+            None: bank.ids(Kind.GENERIC),
+        }
+        self.phrases = {kind: bank.ids(kind) for kind in Kind}
+
+    def __call__(self, recipe: Recipe, rows: list[int], draws: Draws) -> _Dressed:
+        picked = [rows[i] for i in recipe.attempts]
+        after = [self.correct[row] if recipe.reflects else None for row in picked[:-1]]
+        return _Dressed(
+            recipe,
+            picked,
+            [draws.below(self.shown[row]) if recipe.reflects else -1 for row in picked],
+            [*[draws.one(self.after[kind]) for kind in after], -1],
+            -1 if recipe.lead is None else draws.one(self.phrases[recipe.lead]),
+            draws.one(self.phrases[Kind.CLOSING]),
+        )
+
+
+def _count_use(
+    made: Plan, set_aside: list[int], duplicates: Ints, shown: Ints, ledger: Ledger
+) -> None:
+    """Whether each valid attempt and reflection is in a trace, and if not, why."""
+    idle = np.array(set_aside, np.int64)
+    picked, reflections = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
+    used = len(np.unique(picked))
+    ledger.attempts.kept = used
+    ledger.attempts.lose(Reason.QUESTION_SET_ASIDE, len(idle))
+    ledger.attempts.lose(Reason.DUPLICATE, len(duplicates))
+    ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - len(duplicates) - used)
+    starts = bounds(shown)
+    told = reflections >= 0
+    used = len(np.unique(starts[picked[told]] + reflections[told]))
+    ledger.reflections.kept = used
+    waiting = int(shown.sum() - shown[idle].sum() - shown[duplicates].sum())
+    ledger.reflections.lose(Reason.QUESTION_SET_ASIDE, int(shown[idle].sum()))
+    ledger.reflections.lose(Reason.ATTEMPT_SET_ASIDE, int(shown[duplicates].sum()))
+    ledger.reflections.lose(Reason.NOT_DRAWN, waiting - used)
+
+
+def plan_table(made: Plan, unit: Unit) -> pa.Table:
+    """The plan with the schema `tables.PLAN`: places in the unit become places in the input."""
+    attempts = unit.attempts
+    picked, told = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
+    listed = attempts["reflection_numbers"].combine_chunks()
+    starts = bounds(view(pc.list_value_length(listed)))
+    shown = numbers(np.where(told >= 0, starts[picked] + told, 0), missing=told < 0)
+    ends = bounds(made.steps)
+    steps = pa.StructArray.from_arrays(
+        [
+            attempts["row"].combine_chunks().take(numbers(picked)),
+            attempts["response"].combine_chunks().take(numbers(picked)),
+            attempts["correct"].combine_chunks().take(numbers(picked)),
+            listed.flatten().take(shown),
+            _or_null(made.glue),
+        ],
+        fields=list(PLAN.field("steps").type.value_type),
+    )
+    ids = attempts["question_id"].combine_chunks().take(numbers(picked[ends[:-1]]))
+    last = numbers(picked[ends[:-1] + np.array(made.answers_of, np.int64)])
+    return pa.Table.from_arrays(
+        [
+            strings(made.ids),
+            strings([i.hex() for i in ids.to_pylist()]),
+            strings(made.formats),
+            strings(made.labels),
+            numbers(np.array(made.repeats, np.int32)),
+            numbers(np.array(made.slots, np.int32)),
+            pa.ListArray.from_arrays(numbers(ends.astype(np.int32)), steps),
+            _or_null(made.leads),
+            _or_null(made.restated),
+            numbers(np.array(made.closings, np.int32)),
+            numbers(np.array(made.answers_of, np.int32)),
+            *(
+                attempts[name].combine_chunks().take(last)
+                for name in ("data_source", "ground_truth", "extra_info")
+            ),
+        ],
+        schema=PLAN,
+    )
+
+
+def _or_null(some: Sequence[int]) -> pa.Array:
+    values = np.array(some, np.int32)
+    return numbers(values, missing=values < 0)

@@ -1,0 +1,134 @@
+"""Planning and weaving a part of the spill after the other, in threads, a file for each shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+from xxhash import xxh3_128
+
+from skill_factory.core.arrays import offsets
+from skill_factory.core.engines import in_order
+from skill_factory.core.ledger import Ledger
+from skill_factory.core.markup import read
+from skill_factory.core.tables import PLAN
+from skill_factory.core.tokens import TokenCounter
+from skill_factory.stages.create.plan import Plan, PlanSettings, plan, plan_table
+from skill_factory.stages.create.pools import Spill, Unit, read_unit
+from skill_factory.stages.create.weave import weave
+
+SHARD_BYTES = 64 << 20
+"""Text of valid attempts behind one output file, which is what one worker makes."""
+
+MAX_SHARDS = 32
+"""A push of more than 50 files is no longer one commit (huggingface_hub 2.4)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done: neighbouring parts of the spill make one of the `shards`.
+
+    `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
+    """
+
+    spill: Spill
+    shards: int
+    settings: PlanSettings
+    workers: int
+    schema: pa.Schema
+    counter: TokenCounter | None
+    max_tokens: int
+
+    def plan(self, unit: Unit) -> tuple[Plan, Ledger]:
+        """The plan of a unit, without the traces that are too long."""
+        planned, ledger = plan(unit, self.settings)
+        if self.counter is None:
+            return planned, ledger
+        too_long: set[str] = set()
+        for batch in weave(planned, unit, self.settings.phrases):
+            texts = batch.column(0).flatten().field("content").to_pylist()
+            tokens = self.counter.count(texts[::2], texts[1::2])
+            ids = batch.column("trace_id").to_pylist()
+            too_long.update(ids[i] for i in np.flatnonzero(tokens > self.max_tokens))
+        # Planned again, so that what is used only in those traces is counted as left over.
+        return plan(unit, replace(self.settings, too_long=frozenset(too_long)))
+
+
+@dataclass
+class Shard:
+    """What became of one shard.
+
+    `ids` has its traces' ids, 32 bytes each, if nothing is woven; else `sample` is the text of one
+    trace, and `digests` has 16 bytes for each.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    labels: Counter[str] = field(default_factory=Counter)
+    ids: bytes = b""
+    sample: str | None = None
+    digests: bytes = b""
+
+
+def each_shard(name: str, job: Job, out: Path | None) -> Iterator[tuple[int, Shard]]:
+    done = in_order(partial(_do_shard, job, out), range(job.shards), job.workers)
+    yield from tqdm(done, name, job.shards, unit=" shards", disable=None, leave=False)
+
+
+def _do_shard(job: Job, out: Path | None, number: int) -> Shard:
+    """Plan one shard and, where `out` is a folder, write its traces and its part of the plan
+    there."""
+    shard = Shard()
+    with ExitStack() as stack:
+        if out:
+            traces, plans = (
+                stack.enter_context(
+                    pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd")
+                )
+                for name, schema in (("train", job.schema), ("plan", PLAN))
+            )
+        first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
+        for part in range(first, last):
+            unit = read_unit(job.spill, part)
+            planned, ledger = job.plan(unit)
+            shard.ledger.add(ledger)
+            shard.labels.update(planned.labels)
+            if not out:
+                shard.ids += "".join(planned.ids).encode()
+            if not out or not planned.ids:
+                continue
+            plans.write_table(plan_table(planned, unit))
+            for batch in weave(planned, unit, job.settings.phrases):
+                traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
+                shard.digests += _digests(batch)
+                shard.sample = shard.sample or _sample(batch)
+    return shard
+
+
+def _digests(batch: pa.RecordBatch) -> bytes:
+    """16 bytes a trace that name its texts, label and id."""
+    texts = batch.column("conversations").flatten().field("content")
+    data, ends = memoryview(texts.buffers()[2]), offsets(texts)[::2].tolist()
+    asked = np.diff(offsets(texts))[::2].tolist()
+    out = []
+    for i, name in enumerate(
+        zip(batch.column(1).to_pylist(), batch.column(2).to_pylist(), strict=True)
+    ):
+        digest = xxh3_128(f"{asked[i]} {name}".encode())
+        digest.update(data[ends[i] : ends[i + 1]])
+        out.append(digest.digest())
+    return b"".join(out)
+
+
+def _sample(batch: pa.RecordBatch) -> str:
+    """The shortest of a batch's first traces that try more than once, if there is one."""
+    rows = batch.column("conversations").slice(0, 20).to_pylist()
+    texts: list[str] = [turns[1]["content"] for turns in rows]
+    return min(texts, key=lambda text: (len(read(text).attempts) < 2, len(text)))
