@@ -6,10 +6,8 @@ Paths are `str` or `Path`. Settings are keywords, named as in a config file. Eve
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,7 +249,7 @@ def run(
     with _disk():
         settled = load_run(path, given)
         going = Going(Path(folder), settled, tell)
-        _outside_the_loop(lambda: going.go(Stage(first), Stage(last)))
+        going.go(Stage(first), Stage(last))
     return Run(Path(folder))
 
 
@@ -273,16 +271,6 @@ def _by_stage(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             )
         placed.setdefault(having[0], {}).update(_texts({name: value}))
     return placed
-
-
-def _outside_the_loop(work: Callable[[], None]) -> None:
-    """Do some work that runs an event loop of its own: where one runs already, in a thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return work()
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@
     ├── PhraseError             a phrase file
     ├── PromptError             a prompt file
     ├── ModelError              a server that cannot be asked (`models`)
+    ├── AskedBeforeError        answers that a run has would be asked for anew, unasked-for
     ├── TaskError               a task that is not known, or whose grader is not installed
     ├── PluginError             a task, format, source or check from outside (`plugins`)
     ├── HubError                a repository that could not be pushed to; carries how to go on
@@ -47,6 +48,11 @@ class PhraseError(SkillFactoryError):
 
 class PromptError(SkillFactoryError):
     """A prompt file with a fault, or a prompt that does not ask for what is read from answers."""
+
+
+class AskedBeforeError(SkillFactoryError):
+    """Answers that a run has would be asked for anew, as the model, a prompt or the sampling has
+    changed."""
 
 
 class TaskError(SkillFactoryError):

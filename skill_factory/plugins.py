@@ -18,14 +18,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from skill_factory.errors import PluginError, SkillFactoryError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 class _Named(Protocol):
@@ -91,6 +93,13 @@ _NOT_TRUSTED = (
     "{} {}: is code, and only a run's own config.yaml names it; if it is yours, name that config "
     "with -c"
 )
+
+
+def file_of(word: str) -> Path | None:
+    """The file that a reference names; None: it names none."""
+    place, colon, _ = word.rpartition(":")
+    is_file = bool(colon) and place.endswith(".py") and is_reference(word)
+    return Path(place) if is_file and Path(place).is_file() else None
 
 
 def shown(word: str) -> str:
@@ -246,6 +255,8 @@ def _parsed(word: str, folder: Path | None, what: str) -> _Reference:
 @lru_cache(maxsize=8)
 def _entry_points(group: str) -> dict[str, tuple[EntryPoint, ...]]:
     """The entry points of a group by name; those of one name stand together."""
+    from importlib.metadata import entry_points  # not for the help of a command
+
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
         found[point.name] = (*found.get(point.name, ()), point)

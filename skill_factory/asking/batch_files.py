@@ -18,8 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.asking.collect import Ask, lacking, runs, seeded
+from skill_factory.asking.asks import Ask, runs, seeded
 from skill_factory.asking.journal import Journal, Refused, Sample
+from skill_factory.asking.lacking import Lacking, allow_again, compare
 from skill_factory.core.files import new_file
 from skill_factory.core.redaction import redact_environment
 from skill_factory.errors import InputError
@@ -36,11 +37,12 @@ _ID = re.compile(r"([A-Za-z0-9_-]{43})-([0-9]{1,9})-([0-9]{1,9})")
 @dataclass
 class Written:
     """What a file asks for: `requests` for `samples`; those that the journal `had` are left out,
-    and those that were `refused` before."""
+    those of a prompt that stands there `twice`, and those that were `refused` before."""
 
     requests: int = 0
     samples: int = 0
     had: int = 0
+    twice: int = 0
     refused: int = 0
 
 
@@ -80,11 +82,15 @@ def _requests(
     rest, seen = iter(asks), dict[bytes, int]()
     while chunk := list(islice(rest, _CHUNK)):
         counts = {}
-        for ask, key, absent, _, refused in lacking(chunk, model, sampling, journal, retry):
-            absent -= set(range(seen.get(key, 0)))  # a prompt may be asked for twice
+        found = compare(chunk, model, sampling, journal, retry)
+        _note(found, journal, retry)
+        for lack in found:
+            ask, key = lack.ask, lack.key
+            absent = lack.absent - set(range(seen.get(key, 0)))  # a prompt may be asked for twice
             seen[key] = counts[key] = max(ask.count, seen.get(key, 0))
-            written.refused += refused
-            written.had += ask.count - len(absent) - refused
+            written.refused += lack.refused
+            written.had += ask.count - len(lack.absent) - lack.refused
+            written.twice += len(lack.absent) - len(absent)
             written.samples += len(absent)
             for run in runs(absent):
                 for first in run[::together]:
@@ -97,6 +103,13 @@ def _requests(
                         "body": model.request(ask.messages, seeded(ask.drawn(sampling), first), n),
                     }
         journal.note_written(counts)
+
+
+def _note(found: list[Lacking], journal: Journal, retry: bool) -> None:
+    """Keep in the journal what is asked: answers come back without their names."""
+    journal.note_asked({lack.ask.name: lack.asked for lack in found if lack.asked and lack.absent})
+    if retry:
+        allow_again(found, journal)
 
 
 @dataclass
@@ -115,7 +128,7 @@ class Taken:
     finish_reasons: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         lines = [f"{self.new:,} new samples, {self.known:,} that the journal had"]
         lines += [f"{count:,} requests failed: {why}" for why, count in self.failures.most_common()]

@@ -1,6 +1,6 @@
 """All that a model said, in one SQLite file: written as answers come, whole after `kill -9`.
 
-A sample's key is the sha256 of everything that reaches the model (`sampling.key_of`); with its
+A sample's key is the sha256 of everything that reaches the model (`asks.key_of`); with its
 index it names the sample. Nothing in a journal is ever changed or removed: what has a key is not
 asked again.
 """
@@ -73,6 +73,9 @@ _COLUMNS = (
     "key, idx, text, finish_reason, prompt_tokens, completion_tokens, seconds, reasoning, checksum"
 )
 
+_ADD = f"INSERT OR IGNORE INTO samples ({_COLUMNS}, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NOTE_ASKED = "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)"
+
 _FAULTS = (sqlite3.Error, UnicodeError, OverflowError)
 """What SQLite raises: the latter two for what it cannot store, or no longer read."""
 
@@ -95,6 +98,9 @@ class Asked(NamedTuple):
     sampling: bytes
 
 
+_NOTHING: Mapping[Name, Asked] = {}
+
+
 class Refused(NamedTuple):
     """Why the samples of a key are not asked for again, and what the server said."""
 
@@ -115,6 +121,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._waiting: list[tuple[Sample, float]] = []
+        self._waiting_names: dict[Name, Asked] = {}
         self._broken: OutputError | None = None
         self._closing = False
         self._news = threading.Condition()
@@ -149,8 +156,9 @@ class Journal:
         finally:
             self._database.close()
 
-    def add(self, samples: Iterable[Sample]) -> None:
+    def add(self, samples: Iterable[Sample], asked: Mapping[Name, Asked] = _NOTHING) -> None:
         """Take samples, soon to be written; those that are there already are left as they are.
+        `asked` is written with them: what they answer, under its names.
 
         Raises `OutputError` if what was taken before could not be written.
         """
@@ -161,6 +169,7 @@ class Journal:
         with self._news:
             before = len(self._waiting)
             self._waiting += rows
+            self._waiting_names.update(asked)
             if before == 0 or before < BATCH <= len(self._waiting):
                 self._news.notify()
 
@@ -212,6 +221,7 @@ class Journal:
         by_text = {json.dumps(name): name for name in names}
         found = {}
         with self._reading():
+            self._commit()
             for part in _parts(list(by_text)):
                 query = f"SELECT * FROM asked WHERE name IN ({_marks(part)})"
                 for text, *digests in self._database.execute(query, part):
@@ -220,8 +230,7 @@ class Journal:
 
     def note_asked(self, asked: Mapping[Name, Asked]) -> None:
         """Keep what is now asked under names; raises `OutputError`."""
-        rows = [(json.dumps(name), *digests) for name, digests in asked.items()]
-        self._insert("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", rows)
+        self._insert(_NOTE_ASKED, _rows_of(asked))
 
     def note_written(self, counts: Mapping[bytes, int]) -> None:
         """Keep that the first samples of keys are asked for in a file; raises `OutputError`."""
@@ -336,22 +345,21 @@ class Journal:
         """Write what waits; to be called with the lock."""
         with self._news:
             waiting, self._waiting = self._waiting, []
+            names, self._waiting_names = self._waiting_names, {}
         if waiting:
-            self._execute(
-                f"INSERT OR IGNORE INTO samples ({_COLUMNS}, at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((*sample[:2], *sample[2], _checksum(sample), at) for sample, at in waiting),
-            )
+            rows = ((*sample[:2], *sample[2], _checksum(sample), at) for sample, at in waiting)
+            self._execute((_ADD, rows), (_NOTE_ASKED, _rows_of(names)))
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         with self._lock:
-            self._execute(statement, rows)
+            self._execute((statement, rows))
 
-    def _execute(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Carry out one statement for many rows, for all or for none."""
+    def _execute(self, *statements: tuple[str, Iterable[tuple[object, ...]]]) -> None:
+        """Carry out statements, each for many rows: all of them or nothing."""
         try:
             self._database.execute("BEGIN")
-            self._database.executemany(statement, rows)
+            for statement, rows in statements:
+                self._database.executemany(statement, rows)
             self._database.execute("COMMIT")
         except _FAULTS as error:
             if self._database.in_transaction:
@@ -377,6 +385,10 @@ def journal_to_read(path: Path) -> Iterator[Journal]:
                 yield journal
         except InputError as error:
             raise InputError(str(error).replace(str(copy), str(path))) from None
+
+
+def _rows_of(asked: Mapping[Name, Asked]) -> list[tuple[object, ...]]:
+    return [(json.dumps(name), *digests) for name, digests in asked.items()]
 
 
 def _checksum(sample: Sample) -> int:

@@ -1,7 +1,8 @@
-"""How asking goes, for people: a bar on a terminal, a line now and then in a log."""
+"""How far a stage is, for people: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -13,7 +14,8 @@ from typing import Self
 
 from tqdm import tqdm
 
-from skill_factory.asking.collect import Ask, Tally
+from skill_factory.asking.asks import Ask
+from skill_factory.asking.tally import Tally
 from skill_factory.core.terminal import echo
 from skill_factory.models import Completion
 
@@ -30,12 +32,59 @@ _REST = 19
 """Seconds of rest for one of judging: while one thread computes, the one that asks has to wait."""
 
 
+class Meter:
+    """Shows how many of `total` things are done; a context manager. `bar` None: a bar if the
+    errors' stream is a terminal that has room for one, else a line `every` so many seconds."""
+
+    def __init__(
+        self, stage: str, total: int, *, bar: bool | None = None, every: float = EVERY
+    ) -> None:
+        self._stage, self._total, self._every = stage, total, every
+        self._next = time.monotonic() + min(every, SOON)
+        self._bar = tqdm(
+            total=total,
+            desc=stage,
+            disable=not (_has_room() if bar is None else bar),
+            leave=False,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {postfix}",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def show(self, done: int, text: str) -> None:
+        """Show how many are done, and a text."""
+        if not self._bar.disable:
+            self._bar.n = done
+            self._bar.set_postfix_str(text)
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._every
+            echo(f"{self._stage}: {done:,} of {self._total:,}, {text}", err=True)
+
+
+def _has_room() -> bool:
+    """Whether the errors' stream is a terminal with a width; some say that they have none."""
+    if not sys.stderr.isatty():
+        return False
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    return False
+
+
 class Progress:
-    """Shows a stage's tally; a context manager, whose methods are what `sampling.collect` calls.
+    """Shows a stage's tally; a context manager, whose methods are what `collect` calls.
 
     `total` is the number of samples in all. `good` says of an answer whether it is `called` so
     ("right"): a thread asks it, so that it may take its time, and of what it has no time for
-    nothing is known. `shown` None: a bar if the errors' stream is a terminal, else lines.
+    nothing is known. `bar` and `every` are as `Meter` has them.
     """
 
     def __init__(
@@ -48,20 +97,13 @@ class Progress:
         bar: bool | None = None,
         every: float = EVERY,
     ) -> None:
-        self.stage, self.total, self.called, self.every = stage, total, called, every
+        self.total, self.called = total, called
         self._good = good
         self._judged = self._found = 0
         self._over = threading.Event()
         self._waiting: queue.Queue[tuple[Ask, list[Completion]]] = queue.Queue(_WAITING)
         self._judge = threading.Thread(target=self._work, name="progress", daemon=True)
-        self._next = time.monotonic() + min(every, SOON)
-        self._bar = tqdm(
-            total=total,
-            desc=stage,
-            disable=not (sys.stderr.isatty() if bar is None else bar),
-            leave=False,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {postfix}",
-        )
+        self._meter = Meter(stage, total, bar=bar, every=every)
 
     def __enter__(self) -> Self:
         self._judge.start()
@@ -75,7 +117,7 @@ class Progress:
     ) -> None:
         self._over.set()
         self._judge.join()
-        self._bar.close()
+        self._meter.__exit__(kind, error, trace)
 
     def answered(self, ask: Ask, answers: list[Completion]) -> None:
         """Take in answers."""
@@ -84,14 +126,7 @@ class Progress:
 
     def show(self, tally: Tally) -> None:
         """Show how far it is."""
-        done = self.total - _left(self.total, tally)
-        if not self._bar.disable:
-            self._bar.n = done
-            self._bar.set_postfix_str(self.line(tally))
-        elif time.monotonic() >= self._next:
-            self._next = time.monotonic() + self.every
-            text = f"{self.stage}: {done:,} of {self.total:,}, {self.line(tally)}"
-            echo(text, err=True)
+        self._meter.show(self.total - _left(self.total, tally), self.line(tally))
 
     def line(self, tally: Tally) -> str:
         """Rates, tokens, cost, how many answers are good so far, and the time left."""

@@ -43,10 +43,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptBank:
-    """The prompt variants by name, and the reflection prompt."""
+    """The prompt variants by name, and the reflection prompt. `own` are the variants of the user's
+    file."""
 
     variants: Mapping[str, Prompt]
     reflection: Prompt
+    own: tuple[str, ...] = ()
 
 
 def load_prompts(path: Path | None) -> PromptBank:
@@ -55,9 +57,10 @@ def load_prompts(path: Path | None) -> PromptBank:
     Raises `PromptError` for a prompt that does not ask for what is read from its answers, shows the
     gold answer without being a hint, or has an unknown key.
     """
-    content = _content(_BUILT_IN)
+    content, own = _content(_BUILT_IN), tuple[str, ...]()
     if path is not None:
         mine = _content(path)
+        own = tuple(map(str, mine.get("variants", {})))
         content = {
             "variants": content["variants"] | mine.get("variants", {}),
             "reflection": mine.get("reflection", content["reflection"]),
@@ -71,7 +74,7 @@ def load_prompts(path: Path | None) -> PromptBank:
         _check_variant(where, name, prompt)
     reflection = _prompt(where, "reflection", content["reflection"])
     _check_reflection(where, reflection)
-    return PromptBank(variants, reflection)
+    return PromptBank(variants, reflection, own)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -187,6 +187,14 @@ def read_whole(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def open_unpacked(path: Path) -> Any:
+    """A file's bytes as an Arrow stream, unpacked as its name says (.gz, .bz2, .zst, .lz4)."""
+    import pyarrow as pa
+
+    packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
+    return pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower()))
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as handle:

@@ -14,6 +14,7 @@ import pyarrow.json as pj
 
 from skill_factory.core.annotated import Intake, Taken, check_annotated, take_in
 from skill_factory.core.columns import Columns
+from skill_factory.core.files import open_unpacked
 from skill_factory.core.objects import FoundTypes, PlacedRow, from_objects
 from skill_factory.errors import ColumnError, InputError
 
@@ -30,7 +31,7 @@ def read_json(path: Path, columns: Columns) -> Iterator[Taken]:
     Types come from the values that are there. Raises `InputError` for what is not JSON, or not
     objects, and `ColumnError` for a missing or mistyped column; both name the line.
     """
-    with _opened(path) as stream:
+    with open_unpacked(path) as stream:
         start = stream.read(1024)
         if _is_array(start):
             yield from _read_json_array(path, start + stream.read(), columns)
@@ -43,7 +44,7 @@ def read_objects(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises `InputError`, naming the line, for what is not JSON, or not objects.
     """
-    with _opened(path) as stream:
+    with open_unpacked(path) as stream:
         start = stream.read(1024)
         if _is_array(start):
             yield from (row for _, row in _array_rows(path, start + stream.read()))
@@ -52,11 +53,6 @@ def read_objects(path: Path) -> Iterator[dict[str, Any]]:
         for chunk in _whole_lines(start, stream):
             yield from (row for _, row in _json_lines(path, chunk, line))
             line += chunk.count(b"\n")
-
-
-def _opened(path: Path) -> pa.NativeFile:
-    packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
-    return pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower()))
 
 
 def _is_array(start: bytes) -> bool:

@@ -21,11 +21,14 @@ from skill_factory.core.batches import (
     first_line,
 )
 from skill_factory.core.columns import Columns
+from skill_factory.core.csv_files import read_csv
 from skill_factory.core.dataset_cards import configs_of
 from skill_factory.core.json_files import read_json
 from skill_factory.errors import InputError
 
-DATA_SUFFIX = re.compile(r"\.(parquet|jsonl|json|ndjson)(\.gz|\.bz2|\.zst|\.lz4)?$", re.IGNORECASE)
+DATA_SUFFIX = re.compile(
+    r"\.(parquet|jsonl|json|ndjson|csv|tsv)(\.gz|\.bz2|\.zst|\.lz4)?$", re.IGNORECASE
+)
 # Files that tools lay beside the data, never data themselves.
 _NOT_DATA = {
     "dataset_info.json",
@@ -37,7 +40,8 @@ _NOT_DATA = {
 # As `datasets` finds splits: a word of the path, between characters that are no letters or digits.
 _SPLIT = re.compile(r"(?<![a-z0-9])(train|test|val|dev|eval)(?:id|idation|ing)?(?![a-z0-9])", re.I)
 
-_PLAIN = {".json", ".jsonl", ".ndjson"}
+CSV_KINDS = ("csv", "tsv")
+_PLAIN = {".json", ".jsonl", ".ndjson", ".csv", ".tsv"}
 
 
 @dataclass
@@ -113,7 +117,9 @@ def data_files(folder: Path) -> tuple[Path, ...]:
         if not path.exists():
             raise InputError(f"{path}: a link to a file that is not there")
     if not found:
-        raise InputError(f"{folder}: no parquet, jsonl or json file in this folder")
+        raise InputError(f"{folder}: no parquet, jsonl, json or csv file in this folder")
+    # A CSV file beside other data is mostly a list that somebody keeps.
+    found = [path for path in found if kind_of(path) not in CSV_KINDS] or found
     kinds = {kind_of(path) for path in found}
     if len(kinds) > 1:
         raise InputError(
@@ -144,7 +150,7 @@ def _read_file(path: Path, columns: Columns) -> Iterator[Taken]:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
-        yield from (_read_parquet if kind_of(path) == "parquet" else read_json)(path, columns)
+        yield from _READERS.get(kind_of(path), read_json)(path, columns)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeEncodeError:
@@ -172,3 +178,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Taken]:
                 count += batch.num_rows
         except DAMAGED as error:
             raise InputError(f"{path}: the parquet file is damaged ({first_line(error)})") from None
+
+
+_READERS = {"parquet": _read_parquet, **dict.fromkeys(CSV_KINDS, read_csv)}
+"""How each kind of file is read; all others as JSON."""

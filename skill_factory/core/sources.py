@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skill_factory.core.batches import DAMAGED, Source, first_line
+from skill_factory.core.csv_files import read_csv_objects
 from skill_factory.core.dataset_cards import card_header, license_of
 from skill_factory.core.files import looks_local
 from skill_factory.core.json_files import read_objects
 from skill_factory.core.loaded_datasets import LoadedSource, load
-from skill_factory.core.local_files import DATA_SUFFIX, FileSource, data_files, kind_of
+from skill_factory.core.local_files import CSV_KINDS, DATA_SUFFIX, FileSource, data_files, kind_of
 from skill_factory.errors import InputError
 
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
@@ -42,7 +43,9 @@ def find_source(name: str, config: str | None, split: str | None, revision: str 
         if config or split:
             raise InputError(f"{name}: a file has no configs and splits to choose from")
         if not DATA_SUFFIX.search(name):
-            raise InputError(f"{name}: expected a .parquet, .jsonl or .json file (or .jsonl.gz)")
+            raise InputError(
+                f"{name}: expected a .parquet, .jsonl, .json or .csv file (or .jsonl.gz)"
+            )
         return FileSource(name, (path,))
     if path.is_dir():
         saved = (path / "state.json").exists() or (path / "dataset_dict.json").exists()
@@ -77,10 +80,12 @@ def read_questions(name: str, config: str | None, split: str | None, revision: s
         rows = _rows_of(name, found.dataset.with_format("arrow")[:])
     else:
         assert isinstance(found, FileSource)
-        if kind_of(found.files[0]) == "parquet":
+        kind = kind_of(found.files[0])
+        if kind == "parquet":
             rows = _rows_of(name, _parquet_files(name, found.files))
         else:
-            rows = _rows_of(name, [row for path in found.files for row in read_objects(path)])
+            read = read_csv_objects if kind in CSV_KINDS else read_objects
+            rows = _rows_of(name, [row for path in found.files for row in read(path)])
     if not rows.count:
         raise InputError(f"{name}: the dataset has no rows")
     return rows

@@ -8,25 +8,28 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skill_factory.core.columns import Columns
+from skill_factory.core.columns import Column
 from skill_factory.errors import InputError
+
+_FOR_REWARDS = [
+    pa.field(name, pa.string())
+    for name in (Column.DATA_SOURCE, Column.GROUND_TRUTH, Column.EXTRA_INFO)
+]
 
 USABLE = pa.schema(
     [
-        pa.field("question_id", pa.binary(16), nullable=False),
-        pa.field("attempt_id", pa.binary(16), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("response", pa.int32(), nullable=False),
-        pa.field("question", pa.string(), nullable=False),
-        pa.field("variant", pa.string()),
-        pa.field("correct", pa.bool_(), nullable=False),
-        pa.field("attempt", pa.string(), nullable=False),
-        pa.field("answer", pa.string(), nullable=False),
-        pa.field("reflections", pa.list_(pa.string()), nullable=False),
-        pa.field("reflection_numbers", pa.list_(pa.int32()), nullable=False),
-        pa.field("data_source", pa.string()),
-        pa.field("ground_truth", pa.string()),
-        pa.field("extra_info", pa.string()),
+        pa.field(Column.QUESTION_ID, pa.binary(16), nullable=False),
+        pa.field(Column.ATTEMPT_ID, pa.binary(16), nullable=False),
+        pa.field(Column.ROW, pa.int64(), nullable=False),
+        pa.field(Column.RESPONSE, pa.int32(), nullable=False),
+        pa.field(Column.QUESTION, pa.string(), nullable=False),
+        pa.field(Column.VARIANT, pa.string()),
+        pa.field(Column.CORRECT, pa.bool_(), nullable=False),
+        pa.field(Column.ATTEMPT, pa.string(), nullable=False),
+        pa.field(Column.EXTRACTED_ANSWER, pa.string(), nullable=False),
+        pa.field(Column.REFLECTIONS, pa.list_(pa.string()), nullable=False),
+        pa.field(Column.REFLECTION_NUMBERS, pa.list_(pa.int32()), nullable=False),
+        *_FOR_REWARDS,
     ]
 )
 """One row per valid attempt, the working table of step 2.
@@ -40,7 +43,7 @@ a reward needs, as in `PLAN`.
 QUESTIONS = pa.schema(
     [
         pa.field(name, pa.string(), nullable=False)
-        for name in ("question", "answer", "task_source", "metadata")
+        for name in (Column.QUESTION, Column.GOLD, Column.TASK, Column.FACTS)
     ]
 )
 """One row a question: what the model is asked, the gold answer, the task that grades it, and a JSON
@@ -49,12 +52,12 @@ object with what its grader needs besides."""
 ATTEMPTS = pa.schema(
     [
         *QUESTIONS,
-        pa.field("prompt_variant", pa.string(), nullable=False),
-        pa.field("sample", pa.int32(), nullable=False),
-        pa.field("response", pa.string(), nullable=False),
-        pa.field("finish_reason", pa.string(), nullable=False),
-        pa.field("completion_tokens", pa.int32()),
-        pa.field("text_alone", pa.string()),
+        pa.field(Column.VARIANT, pa.string(), nullable=False),
+        pa.field(Column.SAMPLE, pa.int32(), nullable=False),
+        pa.field(Column.RESPONSE, pa.string(), nullable=False),
+        pa.field(Column.FINISH_REASON, pa.string(), nullable=False),
+        pa.field(Column.COMPLETION_TOKENS, pa.int32()),
+        pa.field(Column.TEXT_ALONE, pa.string()),
     ]
 )
 """One row an attempt, in order of questions, variants and samples; `completion_tokens` null: the
@@ -64,8 +67,8 @@ server did not say. `text_alone` is the response without its thinking, null: it 
 GRADED = pa.schema(
     [
         *ATTEMPTS,
-        pa.field("grade", pa.string(), nullable=False),
-        pa.field("extracted_answer", pa.string()),
+        pa.field(Column.GRADE, pa.string(), nullable=False),
+        pa.field(Column.EXTRACTED_ANSWER, pa.string()),
     ]
 )
 """`grade` is right, wrong, undecided, cut_off (by a length limit, or in its thinking), leaks_hint;
@@ -74,16 +77,16 @@ GRADED = pa.schema(
 ANNOTATED = pa.schema(
     [
         *QUESTIONS,
-        pa.field("prompt_variant", pa.string(), nullable=False),
-        pa.field("sample", pa.int32(), nullable=False),
-        pa.field(Columns.response, pa.list_(pa.string())),
-        pa.field(Columns.correctness, pa.list_(pa.bool_())),
-        pa.field(Columns.extracted_answer, pa.list_(pa.string())),
-        pa.field(Columns.reflection, pa.list_(pa.string())),
-        pa.field("reflection_samples", pa.list_(pa.int32())),
-        pa.field("grade", pa.string(), nullable=False),
-        pa.field("finish_reason", pa.string(), nullable=False),
-        pa.field("completion_tokens", pa.int32()),
+        *(GRADED.field(name) for name in (Column.VARIANT, Column.SAMPLE)),
+        pa.field(Column.RESPONSES, pa.list_(pa.string())),
+        pa.field(Column.CORRECTNESS, pa.list_(pa.bool_())),
+        pa.field(Column.EXTRACTED_ANSWERS, pa.list_(pa.string())),
+        pa.field(Column.REFLECTION, pa.list_(pa.string())),
+        pa.field(Column.REFLECTION_SAMPLES, pa.list_(pa.int32())),
+        *(
+            GRADED.field(name)
+            for name in (Column.GRADE, Column.FINISH_REASON, Column.COMPLETION_TOKENS)
+        ),
     ]
 )
 """One row an attempt, in the columns of the released reflection datasets and some more. The lists
@@ -93,11 +96,11 @@ says. `reflection_samples` are the reflections' sample numbers in the journal.""
 SFT = pa.schema(
     [
         pa.field(
-            "conversations",
+            Column.CONVERSATIONS,
             pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])),
         ),
-        pa.field("sft_template_type_idx", pa.string()),
-        pa.field("trace_id", pa.string()),
+        pa.field(Column.LABEL, pa.string()),
+        pa.field(Column.TRACE_ID, pa.string()),
     ]
 )
 """The SFT dataset: a user turn and an assistant turn, the format label, and the trace's name in the
@@ -105,26 +108,26 @@ plan."""
 
 LAYOUTS = {
     name: pa.schema([SFT.field(0).with_name(name), *list(SFT)[1:]])
-    for name in ("conversations", "messages")
+    for name in (Column.CONVERSATIONS, Column.MESSAGES)
 }
 """The SFT dataset's schema by the name of its first column: LLaMA-Factory's habit, and TRL's."""
 
 PLAN = pa.schema(
     [
-        pa.field("trace_id", pa.string()),
-        pa.field("question_id", pa.string()),
+        pa.field(Column.TRACE_ID, pa.string()),
+        pa.field(Column.QUESTION_ID, pa.string()),
         pa.field("format", pa.string()),
         pa.field("label", pa.string()),
         pa.field("repeat", pa.int32()),
         pa.field("slot", pa.int32()),
         pa.field(
-            "steps",
+            Column.STEPS,
             pa.list_(
                 pa.struct(
                     [
-                        pa.field("row", pa.int64()),
-                        pa.field("response", pa.int32()),
-                        pa.field("correct", pa.bool_()),
+                        pa.field(Column.ROW, pa.int64()),
+                        pa.field(Column.RESPONSE, pa.int32()),
+                        pa.field(Column.CORRECT, pa.bool_()),
                         pa.field("reflection", pa.int32()),
                         pa.field("glue", pa.int32()),
                     ]
@@ -134,10 +137,8 @@ PLAN = pa.schema(
         pa.field("lead", pa.int32()),
         pa.field("restated", pa.int32()),
         pa.field("closing", pa.int32()),
-        pa.field("answer_of", pa.int32()),
-        pa.field("data_source", pa.string()),
-        pa.field("ground_truth", pa.string()),
-        pa.field("extra_info", pa.string()),
+        pa.field(Column.ANSWER_OF, pa.int32()),
+        *_FOR_REWARDS,
     ]
 )
 """One row per trace: where each of its texts comes from.
@@ -153,7 +154,7 @@ answer, `extra_info` its facts, a JSON object; null where the input does not say
 """
 
 
-_ADDED = {"text_alone"}
+_ADDED = {Column.TEXT_ALONE}
 """Columns that tables of older versions do not have."""
 
 
@@ -191,8 +192,8 @@ def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
             for name in strict:
                 if batch.column(name).null_count:
                     raise InputError(f"{path}: column {name!r} has nulls; mend the file")
-            if not all(map(_is_metadata, set(batch.column("metadata").to_pylist()))):
-                raise InputError(f"{path}: column 'metadata' holds what is no JSON object")
+            if not all(map(_is_metadata, set(batch.column(Column.FACTS).to_pylist()))):
+                raise InputError(f"{path}: column {Column.FACTS!r} holds what is no JSON object")
 
 
 def _is_metadata(text: str) -> bool:

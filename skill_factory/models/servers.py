@@ -64,6 +64,10 @@ _HOPS = 4
 """Redirects that are followed for one request."""
 
 
+START_IT = "start it, or say where it is with base_url (--base-url) or $OPENAI_BASE_URL"
+"""What to do if no server answers."""
+
+
 class _Reply(NamedTuple):
     status: int
     headers: Any
@@ -169,12 +173,12 @@ class OpenAIModel:
         """
         names, unlisted = list[str](), "it lists none"
         try:
-            names = _names(await self._asked("GET", "/models", None, min(self.timeout, _SOON)))
+            names = await self.listed()
         except Trouble as trouble:
             unlisted = str(trouble)
             if trouble.status is None:
                 raise ModelError(
-                    f"no server answers at {self._url} ({trouble}): start it, or give its address"
+                    f"no server answers at {self._url} ({trouble}): {START_IT}"
                 ) from None
         except ModelError as error:
             unlisted = str(error)
@@ -196,6 +200,11 @@ class OpenAIModel:
                     f"{error}; the server has {self._line(_listed(names))}", 404
                 ) from None
             raise
+
+    async def listed(self) -> list[str]:
+        """The names of the models that the server lists. Raises `Trouble` or `ModelError`, both
+        without a status if no server answers."""
+        return _names(await self._asked("GET", "/models", None, min(self.timeout, _SOON)))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,10 +1,8 @@
-"""A run's folder: the stages' files, what each was made from, and who is at work in it."""
+"""A run's folder: the stages' files, and what each was made from."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,8 +13,10 @@ from urllib.parse import urlsplit
 import yaml
 
 from skill_factory import __version__
+from skill_factory.core.batches import DAMAGED
 from skill_factory.core.files import new_file, resolved
-from skill_factory.errors import InputError, OutputError, SkillFactoryError
+from skill_factory.errors import InputError, SkillFactoryError
+from skill_factory.runs import lock
 from skill_factory.stages.settings import RunConfig
 
 
@@ -28,6 +28,12 @@ class Stage(StrEnum):
     GRADE = "grade"
     REFLECT = "reflect"
     CREATE = "create"
+
+    @property
+    def before(self) -> Stage | None:
+        """The stage that makes this one's input; None: there is none."""
+        place = STAGES.index(self)
+        return STAGES[place - 1] if place else None
 
 
 STAGES = list(Stage)
@@ -42,10 +48,10 @@ _FILES = {
 
 
 @dataclass
-class Done:
-    """What the manifest says of a stage: digests of its settings and its input (`key`), of its
-    `settings` alone, and of its `file`; whether nothing was `missing`; the `identity` of the model
-    that was asked; accounts."""
+class Record:
+    """What the manifest says of a stage: fingerprints of its settings and its input (`key`), of its
+    `settings` alone, and of its `file`; whether the file is `whole`, nothing missing; the
+    `identity` of the model that was asked, None: none was; accounts; the seconds it took."""
 
     key: str
     settings: str
@@ -63,7 +69,8 @@ class RunFolder:
         # Of x/.. where there is no x, the folder would be another before and after it is made.
         found = resolved(path)
         self.root = found if ".." in path.parts else path
-        self.done = _read_manifest(self.root)
+        self.records = _read_manifest(self.root)
+        self.told_identity = _told_identity(self.settings)
 
     def __str__(self) -> str:
         return str(self.root)
@@ -71,6 +78,11 @@ class RunFolder:
     def path(self, stage: Stage) -> Path:
         """The file that a stage makes."""
         return self.root / _FILES[stage]
+
+    def input_of(self, stage: Stage) -> Path:
+        """The file that a stage is made from; the questions have none."""
+        assert stage.before is not None
+        return self.path(stage.before)
 
     @property
     def sft(self) -> Path:
@@ -82,60 +94,42 @@ class RunFolder:
         """The journal's file."""
         return self.root / "journal.sqlite"
 
+    @property
+    def settings(self) -> Path:
+        """The file with the run's settings."""
+        return self.root / "config.yaml"
+
     @contextmanager
-    def alone(self, config: RunConfig) -> Iterator[None]:
-        """Have the folder, and put the settings in it; raises `OutputError` if another run has
-        it."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise OutputError(f"{self.root}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise OutputError(
-                f"{self.root}: another run is at work in it; wait until it has ended"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        try:
-            before = self._settings.read_bytes() if self._settings.is_file() else None
+    def locked(self, config: RunConfig) -> Iterator[None]:
+        """Have the folder to oneself, and put the settings in it; raises `OutputError` if another
+        run has it. Settings that led to an error are not remembered. What Arrow says of a damaged
+        table becomes an `InputError`."""
+        with lock.locked(self.root):
+            before = self.settings.read_bytes() if self.settings.is_file() else None
             self.keep(config)
             try:
-                yield
+                with one_line_for_damaged_tables():
+                    yield
             except SkillFactoryError:
-                self._keep_again(before)  # settings that led to an error are not remembered
+                if before is None:
+                    self.settings.unlink(missing_ok=True)
+                else:
+                    _write(self.settings, before)
                 raise
-        finally:
-            os.close(handle)
 
     def keep(self, config: RunConfig) -> None:
         """Put the settings in the folder."""
-        settings = _public(config).model_dump(mode="json")
+        settings = _to_keep(config).model_dump(mode="json")
         settings = {stage: said for stage, said in settings.items() if said is not None}
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        _write(self._settings, text)
+        _write(self.settings, text.encode())
 
-    def _keep_again(self, before: bytes | None) -> None:
-        if before is None:
-            self._settings.unlink(missing_ok=True)
-        else:
-            _write(self._settings, before.decode())
-
-    @property
-    def _settings(self) -> Path:
-        return self.root / "config.yaml"
-
-    def note(self, stage: Stage, done: Done) -> None:
+    def note(self, stage: Stage, record: Record) -> None:
         """Keep what became of a stage."""
-        self.done[stage] = done
-        manifest = {
-            "skill_factory": __version__,
-            "stages": {name: asdict(self.done[name]) for name in STAGES if name in self.done},
-        }
-        _write(self.root / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        self.records[stage] = record
+        records = {name: asdict(self.records[name]) for name in STAGES if name in self.records}
+        manifest = {"skill_factory": __version__, "stages": records}
+        _write(self.root / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
 
 
 def public_address(url: str | None) -> str:
@@ -148,29 +142,54 @@ def public_address(url: str | None) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
 
 
-def _public(config: RunConfig) -> RunConfig:
-    """The settings without what may be secret in them."""
-    if config.model.base_url is None:
-        return config
-    model = config.model.model_copy(update={"base_url": public_address(config.model.base_url)})
-    return config.model_copy(update={"model": model})
+def _to_keep(config: RunConfig) -> RunConfig:
+    """The settings without what may be secret in them, and without leave to ask anew: that is
+    given each time."""
+    changes: dict[str, object] = {"ask_again": False}
+    if config.model.base_url is not None:
+        changes["base_url"] = public_address(config.model.base_url)
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     with new_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(data)
 
 
-def _read_manifest(folder: Path) -> dict[Stage, Done]:
+def _read_manifest(folder: Path) -> dict[Stage, Record]:
     path = folder / "manifest.json"
     try:
         stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
-        return {Stage(name): Done(**said) for name, said in stages.items()}
+        return {Stage(name): Record(**said) for name, said in stages.items()}
     except FileNotFoundError:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / lock.NAME).exists():
             raise InputError(
                 f"{folder}: holds something else than a run; choose another folder"
             ) from None
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{folder}: is no run's folder; choose another one") from None
+
+
+def _told_identity(settings: Path) -> str | None:
+    """The identity of the server's model that a run was last told to ask; None: not known."""
+    try:
+        model = yaml.safe_load(settings.read_bytes())["model"]
+        told = model.get("identity") or f"{model['base_url']} {model['name']}"
+        return told if isinstance(told, str) and (model.get("identity") or model["name"]) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+
+
+@contextmanager
+def one_line_for_damaged_tables() -> Iterator[None]:
+    """What Arrow says of a table that is damaged, as an `InputError`."""
+    try:
+        yield
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not Arrow's
+        said = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"a table of this run is damaged ({said}); make it anew with `run --from`"
+        ) from None

@@ -1,26 +1,18 @@
-"""What a run's settings come to: which model is asked and how hard, and whether all of them go
-together."""
+"""A run's settings with what else they depend on, and whether all of them go together."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Container
 from pathlib import Path
-from typing import Any
 
-from skill_factory.asking.collect import Pace
 from skill_factory.errors import OptionError
-from skill_factory.models import Model
-from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.phrases import load_phrases
 from skill_factory.stages.settings import ModelConfig, RunConfig, is_address
 
-LOCAL_REQUESTS = 32
-"""Requests at a time for a model in this process: enough for it to choose from."""
 
-
-def settled(config: RunConfig) -> RunConfig:
+def resolve(config: RunConfig) -> RunConfig:
     """The settings with what else they would depend on: the environment, the current folder.
     Raises `OptionError` for an address in the environment that is none."""
     model, sample, own = config.model, config.sample, _own_address()
@@ -40,12 +32,13 @@ def _own_address() -> str:
     return os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1"
 
 
-def see_key(config: ModelConfig, given: Container[str]) -> None:
-    """See that no key is sent on the word of a run's own config.yaml alone: the folder may be
-    another's, with a server of theirs in it. `given` names the settings that come from the user.
+def validate_key(config: ModelConfig, given: Container[str]) -> None:
+    """Raise `OptionError` if a key would be sent on the word of a run's own config.yaml alone: the
+    folder may be another's, with a server of theirs in it. `given` names the settings that come
+    from the user.
 
     A key goes out without being asked for by name if it is $OPENAI_API_KEY, for a server that the
-    user or their environment names. Raises `OptionError` for any other.
+    user or their environment names.
     """
     name, address = config.api_key_env, public_address(config.base_url)
     if config.local or "api_key_env" in given or not os.environ.get(name):
@@ -59,8 +52,8 @@ def see_key(config: ModelConfig, given: Container[str]) -> None:
     )
 
 
-def see_create(run: RunConfig, folder: Path) -> None:
-    """See that the settings of step 2 go with a run, before anything is asked."""
+def validate_create(run: RunConfig, folder: Path) -> None:
+    """Raise an error if the settings of `create` do not go with a run."""
     config = run.create
     if config.output_dataset and not config.repository:
         raise OptionError(
@@ -84,58 +77,11 @@ def see_create(run: RunConfig, folder: Path) -> None:
         )
 
 
-def make_model(config: ModelConfig) -> Model:
-    """The model that a config names; raises `ModelError` if it cannot be one."""
-    if config.local:
-        from skill_factory.models.local import LocalModel
-
-        return LocalModel(config.local, context=config.context)
-    return OpenAIModel(
-        config.base_url or "",
-        config.name,
-        api_key_env=config.api_key_env,
-        timeout=config.timeout,
-        identity=config.identity,
-    )
-
-
-def see_enough(config: RunConfig) -> None:
-    """See that a question can get as many attempts as a trace needs, before anything is asked."""
+def validate_attempts(config: RunConfig) -> None:
+    """Raise `OptionError` if a question cannot get as many attempts as a trace needs."""
     most = config.sample.samples * len(config.sample.prompt_variants)
     if config.create.attempts > most and set(config.create.formats) != {"paper"}:
         raise OptionError(
             f"create.attempts: {config.create.attempts} are more than the {most} attempts "
             "that a question gets: lower it, or raise sample.samples"
         )
-
-
-async def only_model(config: ModelConfig) -> str | None:
-    """The name of the only model that a server has; raises `ModelError`."""
-    model = make_model(config)
-    try:
-        await model.preflight()
-        return model.model if isinstance(model, OpenAIModel) else None
-    finally:
-        await model.close()
-
-
-def pace(config: ModelConfig, skip: bool) -> Pace:
-    return Pace(
-        concurrency=min(config.concurrency, LOCAL_REQUESTS) if config.local else config.concurrency,
-        patience=config.patience,
-        tries=config.tries,
-        skip_too_long=skip or config.skip_too_long,
-        retry_refused=config.retry_refused,
-        prompt_price=config.prompt_price,
-        completion_price=config.completion_price,
-    )
-
-
-def stamp(source: str | None) -> list[Any]:
-    """What tells that a local file or folder was changed; empty for what is neither."""
-    if not source:
-        return []
-    path = Path(source).expanduser()
-    files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
-    found = [(file, file.stat()) for file in files if file.is_file()]
-    return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in found]

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from skill_factory.asking.collect import Ask
+from skill_factory.asking.asks import Ask
 from skill_factory.core.arrays import Mask, strings
+from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Reason
 from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion
@@ -115,7 +116,7 @@ def _lost_attempts(answers: Sequence[Answer], keep_cut_off: bool) -> Counter[str
     codes = judge_attempts(
         strings(texts),
         pa.array([final_answer(text) for text in texts], pa.string()),
-        strings([answer.ask.about["prompt_variant"] for answer in answers]),
+        strings([answer.ask.about[Column.VARIANT] for answer in answers]),
         np.ones(len(answers), bool),
         None,
     )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.tables import ATTEMPTS, GRADED, as_own
 from skill_factory.core.tags import final_answer
@@ -88,7 +89,7 @@ def grade_file(
             done = _ahead(pool, there, here, batches, rules, workers + 1)
         for batch in done:
             out.write_batch(batch)
-            total.update(batch.column("grade").to_pylist())
+            total.update(batch.column(Column.GRADE).to_pylist())
             progress(batch.num_rows, total)
     return total
 
@@ -125,7 +126,7 @@ def _ahead(
 
 
 def _has_judges(batch: pa.RecordBatch, rules: _Rules) -> bool:
-    names = {rules.task} if rules.task else set(batch.column("task_source").to_pylist())
+    names = {rules.task} if rules.task else set(batch.column(Column.TASK).to_pylist())
     return any(task_of(name).slow for name in names)
 
 
@@ -143,13 +144,13 @@ def _grade_batch(
     """A batch with its outcomes; `each` is how those of tasks with judges are had."""
     batch = as_own(batch, ATTEMPTS)
     rows = batch.to_pylist()
-    answers = [final_answer(row["response"]) for row in rows]
+    answers = [final_answer(row[Column.RESPONSE]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))
     over = each if _has_judges(batch, rules) else map
     outcomes = list(over(partial(_outcome, rules=rules), pairs))
     columns = batch.columns
     if rules.task:
-        columns[ATTEMPTS.names.index("task_source")] = pa.array([rules.task] * len(rows))
+        columns[ATTEMPTS.names.index(Column.TASK)] = pa.array([rules.task] * len(rows))
     return pa.RecordBatch.from_arrays(
         [*columns, pa.array(outcomes, pa.string()), pa.array(answers, pa.string())], schema=GRADED
     )
@@ -157,9 +158,13 @@ def _grade_batch(
 
 def _outcome(pair: _Pair, rules: _Rules) -> Outcome:
     row, answer = pair
-    if row["finish_reason"] == "length" and not rules.keep_cut_off:
+    if row[Column.FINISH_REASON] == "length" and not rules.keep_cut_off:
         return Outcome.CUT_OFF
-    if rules.leak and row["prompt_variant"] in rules.hints and rules.leak.search(row["response"]):
+    if (
+        rules.leak
+        and row[Column.VARIANT] in rules.hints
+        and rules.leak.search(row[Column.RESPONSE])
+    ):
         return Outcome.LEAKS_HINT
     return grade_answer(row, answer, rules.task)
 
@@ -170,9 +175,9 @@ def grade_answer(question: Mapping[str, Any], answer: str | None, task: str | No
     one from outside that raises."""
     if answer is None:
         return Outcome.WRONG
-    facts = json.loads(question["metadata"] or "{}")
-    of = task_of(task or question["task_source"])
+    facts = json.loads(question[Column.FACTS] or "{}")
+    of = task_of(task or question[Column.TASK])
     try:
-        return Outcome(graded(of, answer, question["answer"], facts))
+        return Outcome(graded(of, answer, question[Column.GOLD], facts))
     except PluginError as error:
-        raise PluginError(f"{error}; question: {question['question']!r:.200}") from None
+        raise PluginError(f"{error}; question: {question[Column.QUESTION]!r:.200}") from None

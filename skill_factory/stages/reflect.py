@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skill_factory.asking.collect import Ask
+from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt
 from skill_factory.core.arrays import Ints, Mask, bounds, numbers, strings, view
-from skill_factory.core.columns import Columns
+from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.ledger import Account, Reason
 from skill_factory.core.tables import ANNOTATED, GRADED, as_own
@@ -115,11 +115,17 @@ def choose(path: Path, wanted: Wanted) -> Attempts:
     of_question: list[Ints] = []
     known: dict[str, int] = {}
     solved: set[int] = set()
-    names = ["question", "response", "extracted_answer", "prompt_variant", "grade"]
+    names = [
+        Column.QUESTION,
+        Column.RESPONSE,
+        Column.EXTRACTED_ANSWER,
+        Column.VARIANT,
+        Column.GRADE,
+    ]
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=names):
             codes = _judge(batch, wanted.chosen)
-            question = batch.column("question").dictionary_encode()
+            question = batch.column(Column.QUESTION).dictionary_encode()
             numbered = np.array(
                 [known.setdefault(text, len(known)) for text in question.dictionary.to_pylist()]
             )[view(question.indices)]
@@ -136,18 +142,18 @@ def choose(path: Path, wanted: Wanted) -> Attempts:
 def _judge(batch: pa.RecordBatch, chosen: Sequence[str] | None) -> Judged:
     decided = _is(batch, Outcome.RIGHT) | _is(batch, Outcome.WRONG)
     codes = judge_attempts(
-        batch.column("response"),
-        batch.column("extracted_answer"),
-        batch.column("prompt_variant"),
+        batch.column(Column.RESPONSE),
+        batch.column(Column.EXTRACTED_ANSWER),
+        batch.column(Column.VARIANT),
         decided,
         chosen,
     )
-    questions = judge_questions(batch.column("question"))
+    questions = judge_questions(batch.column(Column.QUESTION))
     return np.where(questions == KEPT, codes, questions)
 
 
 def _is(batch: pa.RecordBatch, outcome: Outcome) -> Mask:
-    return view(pc.equal(batch.column("grade"), pa.scalar(outcome.value)))
+    return view(pc.equal(batch.column(Column.GRADE), pa.scalar(outcome.value)))
 
 
 class Round(NamedTuple):
@@ -199,7 +205,7 @@ def _round(attempts: Attempts, wanted: Wanted, rows: list[Ints], count: int) -> 
 def _asks_of(batch: Batch, rows: Ints, wanted: Wanted, count: int) -> Iterator[Ask]:
     """What is asked about some rows of a batch: attempts are shown without their thinking, so that
     the same is asked whether that is kept or dropped."""
-    names = ["question", "text_alone", "response"]
+    names = [Column.QUESTION, Column.TEXT_ALONE, Column.RESPONSE]
     questions, alone, responses = batch.table.select(names).take(numbers(rows)).columns
     shown = pc.coalesce(alone, responses).to_pylist()
     right = batch.right[rows].tolist()
@@ -330,10 +336,12 @@ def _annotated(batch: Batch, heard: _Heard, shown: Mask) -> pa.RecordBatch:
     decided = batch.right | _is(table, Outcome.WRONG)
     correct = pa.array(batch.right.tolist(), pa.bool_(), mask=~decided)
     columns: dict[str, Any] = {name: table.column(name) for name in table.schema.names} | {
-        Columns.response: pa.ListArray.from_arrays(ones, table.column("response")),
-        Columns.correctness: pa.ListArray.from_arrays(ones, correct),
-        Columns.extracted_answer: pa.ListArray.from_arrays(ones, table.column("extracted_answer")),
-        Columns.reflection: pa.ListArray.from_arrays(numbers(ends), texts),
-        "reflection_samples": pa.ListArray.from_arrays(numbers(ends), places),
+        Column.RESPONSES: pa.ListArray.from_arrays(ones, table.column(Column.RESPONSE)),
+        Column.CORRECTNESS: pa.ListArray.from_arrays(ones, correct),
+        Column.EXTRACTED_ANSWERS: pa.ListArray.from_arrays(
+            ones, table.column(Column.EXTRACTED_ANSWER)
+        ),
+        Column.REFLECTION: pa.ListArray.from_arrays(numbers(ends), texts),
+        Column.REFLECTION_SAMPLES: pa.ListArray.from_arrays(numbers(ends), places),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in ANNOTATED.names], schema=ANNOTATED)

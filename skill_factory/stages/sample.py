@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
-from skill_factory.asking.collect import Ask
+from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt, PromptBank
+from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.ledger import Account
 from skill_factory.core.tables import ATTEMPTS, QUESTIONS
@@ -56,10 +57,10 @@ def asks(questions: Path, wanted: Wanted) -> Iterator[Ask]:
     """All that is asked of a table of questions, in its order; each is `about` a row of
     `tables.QUESTIONS` with its `prompt_variant`."""
     for row in read_rows(questions, QUESTIONS):
-        name = short_digest(row["question"])
+        name = short_digest(row[Column.QUESTION])
         for variant, prompt in wanted.variants.items():
             yield Ask(
-                prompt.fill(question=row["question"], answer=row["answer"]),
+                prompt.fill(question=row[Column.QUESTION], answer=row[Column.GOLD]),
                 wanted.samples,
                 ("sample", name, variant),
                 grammar_body(prompt, wanted.grammar),
@@ -98,7 +99,7 @@ def write_attempts(
         rows = _rows(asked, thinking, model, sampling, journal, account)
         while chunk := list(islice(rows, BATCH_ROWS)):
             out.write_table(pa.Table.from_pylist(chunk, ATTEMPTS))
-            thought += sum(row["text_alone"] is not None for row in chunk)
+            thought += sum(row[Column.TEXT_ALONE] is not None for row in chunk)
     return Written(account, thought)
 
 
@@ -122,15 +123,15 @@ def _rows(
             why = refused[key].reason if key in refused else MISSING
             account.lose(why, ask.count - len(found))
             for idx, completion in found:
-                yield ask.about | {"sample": idx} | _said(hear(completion, thinking))
+                yield ask.about | {Column.SAMPLE: idx} | _said(hear(completion, thinking))
 
 
 def _said(heard: Heard) -> dict[str, Any]:
     return {
-        "response": heard.completion.text,
-        "finish_reason": heard.completion.finish_reason,
-        "completion_tokens": heard.completion.completion_tokens,
-        "text_alone": heard.text_alone,
+        Column.RESPONSE: heard.completion.text,
+        Column.FINISH_REASON: heard.completion.finish_reason,
+        Column.COMPLETION_TOKENS: heard.completion.completion_tokens,
+        Column.TEXT_ALONE: heard.text_alone,
     }
 
 

@@ -1,32 +1,42 @@
-"""The settings of every stage, a class a stage: types, defaults and what they mean.
+"""The settings of every stage, a class a stage, each setting said once.
 
-Each is a key of a config file, and an option on the command line.
+Config files, the options of the commands and docs/reference.md are made from these classes; a
+class's docstring says what it is about, a setting's own docstring what its help has no room for.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
-
-from skill_factory.errors import PluginError
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.models import Sampling
 from skill_factory.models.thinking import Thinking
-from skill_factory.plugins import is_named, whole
+from skill_factory.plugins import is_named
 from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.fields import Count, Few, KnownTask, Origin, Texts, Word, Workers
-from skill_factory.tasks.golds import Several
+from skill_factory.stages.fields import Section, SettingError, Settings, same_as
+from skill_factory.stages.kinds import (
+    Beside,
+    Between,
+    Commas,
+    Count,
+    Few,
+    KnownTask,
+    Matches,
+    Names,
+    NotEmpty,
+    Price,
+    Reads,
+    Seconds,
+    SourceName,
+    Texts,
+    Word,
+    Workers,
+)
 
 GYM = "reasoning-gym:"
 """What stands before the name of a reasoning-gym dataset in `source`."""
@@ -67,88 +77,91 @@ def _range(value: Any) -> Any:
         value = [value, value]
     whole = isinstance(value, list | tuple) and [type(item) for item in value] == [int, int]
     if not whole or not 1 <= value[0] <= value[1]:
-        raise ValueError("digits: expected a number of digits, 3, or a range of them, 2..5")
+        raise ValueError("expected a number of digits, 3, or a range of them, 2..5")
     return Range(*value)
 
 
-def _settled(source: str, info: ValidationInfo[Any]) -> str:
-    """A source as it stands in settings: a reference gets the whole path of its file."""
-    if source.startswith(GYM):
-        return source
-    try:
-        return whole(source, "source", *Origin.of(info))
-    except PluginError as error:
-        raise ValueError(f"source: {str(error).removeprefix('source ')}") from None
+_QUESTIONS = Section("Questions")
+_COUNTDOWN = Section("Countdown")
+_SUMS = Section("Multiplication and addition")
+_WORDS = Section("Letter countdown and acronym")
+_GYM = Section("reasoning-gym")
+_DATASET = Section("A dataset of questions")
 
 
-class QuestionsConfig(BaseModel):
-    """Which questions are asked, the key `questions` of a config file. Each is an option of
-    `skill-factory questions` too.
+class QuestionsConfig(Settings):
+    """Which questions are asked. A setting that the source has no use for is refused."""
 
-    A setting that its source has no use for is refused.
-    """
+    source: SourceName = _QUESTIONS.required(
+        "countdown, ..., or a dataset; `skill-factory list sources` shows them.",
+        metavar="SOURCE",
+    )
+    count: Annotated[int, Between(1, 10_000_000)] | None = _QUESTIONS(
+        None, "Questions wanted.", unset="1000, all of a dataset", common=True
+    )
+    seed: int = _QUESTIONS(0, "Which questions those are.")
+    """The first of many are those of few."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    numbers: Annotated[int, Between(2, 6)] = _COUNTDOWN(3, "Numbers in a question.")
+    target_max: Count = _COUNTDOWN(100, "Largest target.")
+    number_max: Count = _COUNTDOWN(99, "Largest of the numbers.")
+    all_numbers: bool = _COUNTDOWN(
+        False,
+        "Every number must be used exactly once, or each at most once.",
+        off="--at-most-once",
+    )
+    """True is as TinyZero and reasoning-gym have it."""
+    digits: Annotated[Range, Reads(_range)] = _SUMS(
+        Range(2, 5), "Multiplication: digits of both factors.", metavar="N|A..B"
+    )
+    low: Annotated[int, Between(0)] = _SUMS(3, "Addition: smallest number.")
+    high: Annotated[int, Between(0)] = _SUMS(19, "Addition: largest number.")
+    letters: Annotated[int, Between(3, 8)] = _WORDS(4, "Letters of the word.")
+    extra_letters: Annotated[int, Between(0, 10)] = _WORDS(
+        2, "Letter countdown: letters that are given besides them."
+    )
+    extra_words: Annotated[int, Between(0, 30)] = _WORDS(
+        6, "Acronym: words that are given besides those that spell it."
+    )
+    gym: dict[str, Any] = _GYM(
+        {}, "A setting of the dataset, as its config class names it; again for more."
+    )
 
-    source: Annotated[str, AfterValidator(_settled)]
-    """What is made: countdown, multiplication, addition, letter_countdown, acronym or
-    reasoning-gym:NAME; a source of your own, file.py:NAME or module:NAME; else the dataset that is
-    read, a file, a folder or its name on the Hub."""
-    count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Questions wanted; None: 1,000 made ones, or what there is; all of a dataset."""
-    seed: int = 0
-    """Which questions those are; the first of many are those of few."""
-
-    numbers: Annotated[int, Field(ge=2, le=6)] = 3
-    """Countdown: how many numbers a question gives."""
-    target_max: Annotated[int, Field(ge=1)] = 100
-    """Countdown: the largest target."""
-    number_max: Annotated[int, Field(ge=1)] = 99
-    """Countdown: the largest of the numbers."""
-    all_numbers: bool = False
-    """Countdown: every number must be used, exactly once, as TinyZero and reasoning-gym have it;
-    else at most once."""
-    digits: Annotated[Range, BeforeValidator(_range)] = Range(2, 5)
-    """Multiplication: how many digits both factors have; a range is drawn from."""
-    low: Annotated[int, Field(ge=0)] = 3
-    """Addition: the smallest number."""
-    high: Annotated[int, Field(ge=0)] = 19
-    """Addition: the largest number."""
-    letters: Annotated[int, Field(ge=3, le=8)] = 4
-    """Letter countdown and acronym: how many letters the word has."""
-    extra_letters: Annotated[int, Field(ge=0, le=10)] = 2
-    """Letter countdown: letters that are given besides the word's."""
-    extra_words: Annotated[int, Field(ge=0, le=30)] = 6
-    """Acronym: words that are given besides those that spell the word."""
-    gym: dict[str, Any] = {}
-    """Settings of the reasoning-gym dataset, as its own config class names them."""
-
-    input_config: str | None = None
-    """None: the dataset's only or default config."""
-    input_split: str | None = None
-    """None: all of a local folder, `train` of a Hub dataset."""
-    revision: str | None = None
-    """Branch, tag or commit of a Hub dataset; None: its main branch."""
-    task: KnownTask | None = None
-    """The task of all questions of a dataset, or of a source of your own; None: what it says of
-    each."""
-    question_column: str = "question"
-    answer_column: str = "answer"
-    """Gold answers: text, a number, a bool, a list or struct of these, or the worked solutions of
-    GSM8K and MATH."""
-    task_column: str = "task_source"
-    """Tasks of the questions; need not be there if `task` is set."""
-    facts_column: str = "metadata"
-    """Facts that graders need, JSON or a struct; need not be there."""
-    choices_column: str | None = None
-    """What there is to choose from: a list of texts, perhaps with letters of their own, a struct of
-    `label` and `text`, or a mapping from one to the other; None: `choices` or `options` if it is
-    there and the task is multiple choice."""
-    several_answers: Annotated[Several, Field(strict=False)] | None = None
-    """What a list of several gold answers asks for, `any` of them or `all`; None: all in
-    mathematics, integers and choices, else any."""
-    rounded: bool = False
-    """Mathematics: a rounded decimal is right where the gold answer is exact, 0.333333 for 1/3."""
+    input_config: str | None = same_as(
+        CreateConfig, "input_config", section=_DATASET.title, in_run=True
+    )
+    input_split: str | None = same_as(
+        CreateConfig, "input_split", section=_DATASET.title, in_run=True
+    )
+    revision: str | None = same_as(CreateConfig, "revision", section=_DATASET.title, in_run=True)
+    task: KnownTask | None = same_as(
+        CreateConfig, "task", section=_DATASET.title, unset="what it says"
+    )
+    question_column: str = _DATASET("question", "Questions.", metavar="NAME")
+    answer_column: str = _DATASET("answer", "Gold answers.", metavar="NAME")
+    """Text, a number, a bool, a list or struct of these, or the worked solutions of GSM8K and
+    MATH."""
+    task_column: str = _DATASET(
+        "task_source", "Tasks; need not be there if --task is.", metavar="NAME"
+    )
+    facts_column: str = _DATASET(
+        "metadata", "Facts that graders need; need not be there.", metavar="NAME"
+    )
+    """JSON or a struct."""
+    choices_column: str | None = _DATASET(
+        None, "What there is to choose from.", unset="choices or options", metavar="NAME"
+    )
+    """A list of texts, perhaps with letters of their own, a struct of `label` and `text`, or a
+    mapping from one to the other."""
+    several_answers: Literal["any", "all"] | None = _DATASET(
+        None, "Of a list of gold answers, any is right, or all are asked for.", unset="by task"
+    )
+    """None: all in mathematics, integers and choices, else any."""
+    rounded: bool = _DATASET(
+        False,
+        "Mathematics: a rounded decimal is right for an exact value, or not.",
+        off="--exact",
+    )
 
     @property
     def kind(self) -> str:
@@ -160,23 +173,47 @@ class QuestionsConfig(BaseModel):
             return name
         return "own" if is_named("source", self.source) else "dataset"
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> QuestionsConfig:
+    def __post_init__(self) -> None:
         known = {"source", "count", "seed", *USES[self.kind]}
-        if strange := [name for name in type(self).model_fields if name in self._strangers(known)]:
+        if self.kind == "dataset":
+            _check_source(self.source)
+        if strange := [name for name in self.model_fields if name in self._strangers(known)]:
             has = ", ".join(USES[self.kind])
-            raise ValueError(f"{strange[0]}: {self.source} has no use for it; it has {has}")
+            raise SettingError((strange[0],), f"{self.source} has no use for it; it has {has}")
         if self.source == GYM:
-            raise ValueError(f"source: name the dataset, as {GYM}basic_arithmetic")
+            raise SettingError(("source",), f"name the dataset, as {GYM}basic_arithmetic")
         if self.low > self.high:
-            raise ValueError(f"low: {self.low} is more than high, {self.high}")
-        return self
+            raise SettingError(("low",), f"{self.low} is more than high, {self.high}")
 
     def _strangers(self, known: set[str]) -> set[str]:
-        """The settings that were made, to something else than the default, and are not known."""
-        fields = type(self).model_fields
-        made = self.model_fields_set - known
-        return {name for name in made if getattr(self, name) != fields[name].default}
+        """The settings that are something else than the default, and not known."""
+        defaults = {name: setting.default for name, setting in self.model_fields.items()}
+        defaults["gym"] = {}
+        return {
+            name
+            for name, default in defaults.items()
+            if name not in known and getattr(self, name) != default
+        }
+
+
+def _check_source(source: str) -> None:
+    """Raises `SettingError` for what is nearly the name of a source, and no file: it is not looked
+    for on the Hub."""
+    stem, colon, name = source.partition(":")
+    if not re.fullmatch(r"[\w-]+", stem):
+        return
+    kinds = [kind for kind in USES if kind not in ("own", "dataset")]
+    made = [kind for kind in kinds if (kind in GYM) == bool(colon)]
+    word = stem.lower().replace("_", "-") if colon else stem.lower().replace("-", "_")
+    hint = did_you_mean(word, made)
+    if not hint or Path(source).exists():
+        return
+    if colon:
+        raise SettingError(("source",), f"no source is called {source!r}{hint[:-1]}:{name}?")
+    raise SettingError(
+        ("source",),
+        f"no source is called {source!r}{hint} A dataset is written ./{source} or org/{source}",
+    )
 
 
 def is_address(url: str) -> bool:
@@ -190,7 +227,7 @@ def is_address(url: str) -> bool:
 
 def _address(url: str) -> str:
     if not is_address(url):  # not shown: there may be a password in it
-        raise ValueError("base_url: is no address of a server: http://HOST:PORT/v1")
+        raise ValueError("is no address of a server: http://HOST:PORT/v1")
     return url
 
 
@@ -202,145 +239,176 @@ def _body(extra: dict[Any, Any]) -> dict[str, Any]:
     try:
         body: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"extra_body: is not JSON: {error}") from None
+        raise ValueError(f"is not JSON: {error}") from None
     if taken := _OURS & body.keys():
-        raise ValueError(f"extra_body: {min(taken)} is not for this place: it has a meaning here")
+        raise ValueError(f"{min(taken)} is not for this place: it has a meaning here")
     return body
 
 
-class ModelConfig(BaseModel):
-    """The model that is asked, the key `model`: behind an OpenAI-compatible server, or in this
-    process. Times are in seconds."""
+_MODEL = Section("Model")
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    base_url: Annotated[str, AfterValidator(_address)] | None = None
-    """The server's address, http://HOST:PORT/v1; None: $OPENAI_BASE_URL, else localhost:8000."""
-    name: str | None = None
-    """The model's name; None: the only one that the server has."""
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "OPENAI_API_KEY"
-    """The environment variable with the key; it need not be there for servers without one."""
-    local: str | None = None
-    """Instead of a server: a GGUF file, or `smollm2`, in this process (extra `local`)."""
-    context: Count = 2048
-    """Tokens that a prompt and its answer may have together, in this process."""
-    identity: str | None = None
-    """What the journal knows the model by; None: address and name. Give the old one when the same
-    model has moved, and nothing is asked again."""
-    timeout: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] = 600.0
-    """For a whole request."""
-    concurrency: Few = 256
-    """Requests in flight at most; how many are best is found out."""
-    patience: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] = 1800.0
-    """How long the server may be away until the run ends."""
-    tries: Few = 6
-    """How often a request that fails is sent."""
-    skip_too_long: bool = False
-    """Count questions that do not fit the model's context, instead of ending the run."""
-    retry_refused: bool = False
-    """Ask again what the server refused before, or its content filter."""
-    grammar: Literal["llama.cpp", "vllm"] = "llama.cpp"
-    """How the server takes the grammar of a prompt that has one."""
-    prompt_price: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
-    """Of a million tokens; None: not known."""
-    completion_price: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
-    """Of a million tokens; None: not known."""
+class ModelConfig(Settings):
+    """The model that is asked: behind an OpenAI-compatible server, or in this process."""
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> ModelConfig:
+    base_url: Annotated[str, _address] | None = _MODEL(
+        None,
+        "The server.",
+        unset="$OPENAI_BASE_URL, else http://localhost:8000/v1",
+        metavar="URL",
+        common=True,
+    )
+    name: str | None = _MODEL(
+        None,
+        "The model's name.",
+        unset="the server's only one",
+        metavar="NAME",
+        flag="--model",
+        common=True,
+    )
+    api_key_env: Annotated[str, Matches(r"^[A-Za-z_]\w*$", "the name of a variable")] = _MODEL(
+        "OPENAI_API_KEY", "Environment variable with the key.", metavar="VARIABLE", common=True
+    )
+    """It need not be there for servers without a key."""
+    local: str | None = _MODEL(
+        None, "No server: a GGUF file, or smollm2, in this process.", metavar="GGUF", common=True
+    )
+    """It needs the extra `local`."""
+    context: Count = _MODEL(2048, "Tokens of a prompt with its answer, in this process.")
+    identity: str | None = _MODEL(
+        None,
+        "What the journal knows the model by.",
+        unset="address and name",
+        metavar="TEXT",
+        common=True,
+    )
+    """Give the old one when the same model has moved, and nothing is asked again."""
+    timeout: Seconds = _MODEL(600.0, "Seconds for a request.", metavar="SECONDS")
+    concurrency: Few = _MODEL(256, "Requests in flight at most.", common=True)
+    """How many are best is found out."""
+    patience: Seconds = _MODEL(1800.0, "Seconds that the server may be away.", metavar="SECONDS")
+    tries: Few = _MODEL(6, "How often a request that fails is sent.")
+    skip_too_long: bool = _MODEL(
+        False, "Count questions that are too long, instead of ending the run."
+    )
+    """Reflections that do not fit the model's context are always counted."""
+    retry_refused: bool = _MODEL(False, "Ask again what the server refused before.")
+    """Refused by status 400, 413 or 422, or by its content filter."""
+    ask_again: bool = _MODEL(
+        False, "Ask anew where the model, a prompt or the sampling changed.", common=True
+    )
+    """Else a run stops before the first request, and says what it would ask anew."""
+    grammar: Literal["llama.cpp", "vllm"] = _MODEL(
+        "llama.cpp", "How the server takes the grammar of a prompt."
+    )
+    prompt_price: Price | None = _MODEL(None, "Price of a million tokens of prompts.")
+    completion_price: Price | None = _MODEL(None, "Price of a million tokens of answers.")
+
+    def __post_init__(self) -> None:
         if self.local and (self.base_url or self.name):
-            raise ValueError("local: a model in this process has no base_url and no name")
-        return self
+            raise SettingError(("local",), "a model in this process has no base_url and no name")
 
 
-class _Drawing(BaseModel):
+_DRAWN = Section("How answers are drawn (`none`: left to the server)")
+
+
+class Drawing(Settings):
     """How answers are drawn; null: left to the server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    temperature: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] | None = 0.8
-    top_k: int | None = 20
-    repetition_penalty: Annotated[float, Field(gt=0, strict=False, allow_inf_nan=False)] | None = (
-        1.1
+    temperature: Annotated[float, Between(0)] | None = _DRAWN(0.7, "Temperature.")
+    top_p: Annotated[float, Between(0, 1, above=True)] | None = _DRAWN(
+        0.8, "Likely tokens of this probability together."
     )
-    max_tokens: Count | None = 4096
-    stop: Texts = ()
-    """Texts that end an answer."""
-    seed: int | None = None
-    """Seed of each prompt's first sample, the next one has the next."""
-    extra_body: Annotated[dict[Any, Any], AfterValidator(_body)] = {}
-    """Anything else that the server takes."""
+    top_k: int | None = _DRAWN(20, "So many of the likeliest tokens.")
+    repetition_penalty: Annotated[float, Between(0, above=True)] | None = _DRAWN(
+        1.1, "More than 1: less is said twice."
+    )
+    max_tokens: Count | None = _DRAWN(4096, "Tokens of an answer.")
+    stop: Texts = _DRAWN((), "Text that ends an answer.", metavar="TEXT")
+    seed: int | None = _DRAWN(None, "Of each prompt's first sample; the next has the next.")
+    extra_body: Annotated[dict[Any, Any], _body] = _DRAWN(
+        {}, "Anything else that the server takes.", metavar="JSON"
+    )
 
     @property
     def sampling(self) -> Sampling:
         """As models take it."""
-        return Sampling(**{name: getattr(self, name) for name in _Drawing.model_fields})
+        return Sampling(**{name: getattr(self, name) for name in Drawing.model_fields})
 
 
-class SampleConfig(_Drawing):
-    """How attempts are asked for, the key `sample`."""
+_ATTEMPTS = Section("Attempts")
 
-    thinking: Thinking = "keep"
-    """A model's thinking is kept as the beginning of the attempt, or dropped."""
 
-    prompt_variants: Annotated[Texts, Field(min_length=1)] = (
-        "original",
-        "plan_and_execute",
-        "alternatively",
-        "rephrase",
+class SampleConfig(Drawing):
+    """How attempts are asked for."""
+
+    thinking: Thinking = _ATTEMPTS(
+        "keep", "What becomes of the model's thinking before its answer."
     )
-    samples: Few = 16
-    """Attempts at a question under each prompt variant."""
-    prompts: str | None = None
-    """A file with other prompts, which replace or join the built-in ones; None: those. It may lie
-    beside the config."""
+    """`keep`: it is the beginning of the attempt."""
+
+    prompt_variants: Annotated[Names, NotEmpty()] = _ATTEMPTS(
+        ("original", "plan_and_execute", "alternatively", "rephrase"), "Prompt variants."
+    )
+    samples: Few = _ATTEMPTS(16, "Attempts at a question under each prompt variant.", common=True)
+    prompts: Beside | None = _ATTEMPTS(
+        None, "YAML file with other prompts, or more of them.", metavar="FILE"
+    )
+    """They replace or join the built-in ones; None: those."""
 
 
-class GradeConfig(BaseModel):
-    """How attempts are graded, the key `grade`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    task: KnownTask | None = None
-    """The task of all questions; None: each question's own."""
-    keep_cut_off: bool = False
-    """Grade answers that were cut off by a length limit like any other, instead of setting them
-    aside."""
-    hint_words: Annotated[tuple[Word, ...], Field(strict=False)] = ("hint",)
-    """An attempt under a hint variant with one of these in it, in any case, leaks the hint."""
-    workers: Workers | None = None
-    """Processes; None: one for each core, at most 8. The result does not depend on it."""
+_GRADES = Section("Grades")
 
 
-class ReflectConfig(_Drawing):
-    """How reflections are asked for, the key `reflect`."""
+class GradeConfig(Settings):
+    """How attempts are graded."""
 
-    thinking: Thinking = "drop"
-    """A model's thinking is kept as the beginning of the reflection, or dropped."""
+    task: KnownTask | None = _GRADES(
+        None, "Task of all questions.", unset="each one's own", metavar="NAME"
+    )
+    keep_cut_off: bool = _GRADES(False, "Grade answers that a length limit ended like any other.")
+    """Else they are set aside."""
+    hint_words: Annotated[tuple[Word, ...], Commas()] = _GRADES(
+        ("hint",), "An attempt under a hint variant with one of these leaks it."
+    )
+    """In any case."""
+    workers: Workers | None = _GRADES(
+        None, "Processes; the result is the same.", unset="cores, at most 8"
+    )
 
-    reflections: Few = 4
-    """Reflections on each attempt that can be used."""
-    until_valid: bool = False
-    """Ask for one after the other, until an attempt has a reflection whose verdict is true."""
-    all_questions: bool = False
-    """Reflect on attempts at questions that no attempt got right, too: no format uses them."""
+
+_REFLECTIONS = Section("Reflections")
 
 
-class RunConfig(BaseModel):
-    """A config file. Each stage has a key of its own."""
+class ReflectConfig(Drawing):
+    """How reflections are asked for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    thinking: Thinking = _REFLECTIONS(
+        "drop", "What becomes of the model's thinking before its reflection."
+    )
+
+    reflections: Few = _REFLECTIONS(4, "Reflections on each attempt that can be used.", common=True)
+    until_valid: bool = _REFLECTIONS(
+        False, "One after the other, until an attempt has a valid one.", common=True
+    )
+    """Valid: its verdict is true."""
+    all_questions: bool = _REFLECTIONS(
+        False, "Also at questions that no attempt got right; no format uses them."
+    )
+
+
+class RunConfig(Settings):
+    """A config file: a key for each stage, and the model."""
 
     questions: QuestionsConfig | None = None
     model: ModelConfig = ModelConfig()
-    sample: SampleConfig = SampleConfig()
+    sample: SampleConfig = field(default_factory=SampleConfig)
     grade: GradeConfig = GradeConfig()
-    reflect: ReflectConfig = ReflectConfig()
-    create: CreateConfig = CreateConfig()
+    reflect: ReflectConfig = field(default_factory=ReflectConfig)
+    create: CreateConfig = field(default_factory=CreateConfig)
 
 
-STAGES: dict[str, type[BaseModel]] = {
+STAGES: dict[str, type[Settings]] = {
     "questions": QuestionsConfig,
     "model": ModelConfig,
     "sample": SampleConfig,
@@ -348,4 +416,4 @@ STAGES: dict[str, type[BaseModel]] = {
     "reflect": ReflectConfig,
     "create": CreateConfig,
 }
-"""The settings by the keys of a config file."""
+"""The classes by their key in a config file."""

@@ -49,7 +49,7 @@ TASKS = {
         Task(
             "countdown",
             countdown.grade,
-            "Reach a target from some numbers with + - * /.",
+            "reach a target from some numbers with + - * /",
             FACT_GROUPS,
             ("countdown", "countdown_tasks"),
             countdown.fault,
@@ -60,7 +60,7 @@ TASKS = {
         Task(
             "integers",
             integers.grade,
-            "A whole number, as of a sum, a product or a word problem.",
+            "answers that are one number: sums, long multiplication, GSM8K",
             FACT_GROUPS,
             (
                 *("integers", "integer", "arithmetic", "addition", "subtraction"),
@@ -72,7 +72,7 @@ TASKS = {
         Task(
             "choice",
             choice.grade,
-            "The letter of one of several choices.",
+            "multiple choice: a letter, or the text of an option",
             FACT_GROUPS,
             (
                 *("choice", "multiple_choice", "commonsenseqa", "commonsense_qa", "csqa"),
@@ -84,7 +84,7 @@ TASKS = {
         Task(
             "text",
             text.grade,
-            "Words that are the same but for case, articles and punctuation.",
+            "free text: the answer's words are the gold answer's",
             FACT_GROUPS,
             ("text",),
             text.fault,
@@ -93,7 +93,7 @@ TASKS = {
         Task(
             "mathematics",
             mathematics.grade,
-            "A formula or a number of the same value, however it is written.",
+            "answers that are equal, however they are written (extra `math`)",
             FACT_GROUPS,
             (
                 *("mathematics", "math", "math_lighteval", "hendrycks_math", "competition_math"),
@@ -106,7 +106,7 @@ TASKS = {
         Task(
             "letter_countdown",
             letters.grade_word,
-            "An English word of some length from given letters.",
+            "a word made of some letters",
             FACT_GROUPS,
             ("letter_countdown",),
             letters.fault_word,
@@ -116,7 +116,7 @@ TASKS = {
         Task(
             "acronym",
             letters.grade_acronym,
-            "Words of a list whose first letters spell an English word.",
+            "words whose first letters spell another",
             FACT_GROUPS,
             ("acronym",),
             letters.fault_acronym,
@@ -126,7 +126,7 @@ TASKS = {
         Task(
             "reasoning_gym",
             gym.grade,
-            "Any dataset of reasoning-gym, by its own scorer.",
+            "what reasoning-gym's own scorers take (extra `gym`)",
             FACT_GROUPS,
             (r"reasoning_gym(?::\w+)?",),
             gym.fault,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from model_server import answer_to
 
+from skill_factory.asking.asks import Ask, key_of
 from skill_factory.asking.batch_files import read_responses, write_requests
-from skill_factory.asking.collect import Ask, key_of
 from skill_factory.asking.journal import Journal
 from skill_factory.errors import InputError, OutputError
 from skill_factory.models import ModelError, Sampling
@@ -178,7 +178,7 @@ def test_a_prompt_that_stands_twice_is_asked_for_once(tmp_path: Path) -> None:
     wanted = [*asks(3, 2), *asks(3, 4), *asks(3, 1)]
     with the_model() as model, Journal(tmp_path / "j") as journal:
         done = write_requests(tmp_path / "r", wanted, model, SAMPLING, journal)
-    assert (done.requests, done.samples, done.had) == (6, 12, 9)
+    assert (done.requests, done.samples, done.had, done.twice) == (6, 12, 0, 9)
 
 
 def test_bad_files_and_a_model_without_a_name_are_told(tmp_path: Path) -> None:

@@ -21,14 +21,18 @@ from contextlib import closing
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from conftest import ROOT
 from model_server import FORMS, SPOILT, Fault, Server, serve
 
-from skill_factory.asking.collect import Ask, Pace, Tally, collect, key_of
+from skill_factory.asking.asks import Ask, key_of
+from skill_factory.asking.collect import collect
+from skill_factory.asking.estimates import estimate
 from skill_factory.asking.journal import Journal
+from skill_factory.asking.pace import Pace
+from skill_factory.asking.tally import Tally
 from skill_factory.errors import SkillFactoryError
 from skill_factory.models import ModelError, Sampling, Trouble
 from skill_factory.models.replies import read_answer
@@ -69,7 +73,6 @@ def gather(
                 assert tally.asked == tally.answered + tally.failed
                 assert tally.had + tally.skipped + tally.asked == sum(ask.count for ask in wanted)
                 assert tally.refused.total() <= tally.failed
-                assert tally.reasons.total() == tally.asked
                 assert tally.finish_reasons.total() == tally.answered
                 if not tally.failed + tally.skipped:
                     for ask in wanted:
@@ -307,7 +310,6 @@ def test_a_request_that_always_fails_is_counted_and_asked_again_by_the_next_run(
     server.faults.clear()
     tally = gather(server, tmp_path / "j", asks(60, 1))
     assert (tally.had, tally.answered, tally.failed) == (58, 2, 0)
-    assert tally.reasons == {"asked before, but fewer or without an answer": 2}
 
 
 def test_answers_that_were_cut_off_are_kept_as_such(server: Server, tmp_path: Path) -> None:
@@ -541,23 +543,76 @@ def test_more_samples_ask_only_for_the_rest(server: Server, tmp_path: Path) -> N
     gather(server, tmp_path / "j", asks(20, 8))
     tally = gather(server, tmp_path / "j", asks(20, 16))
     assert (tally.had, tally.asked, tally.answered) == (160, 160, 160)
-    assert tally.reasons == {"asked before, but fewer or without an answer": 160}
     assert set(server.answered().values()) == {16}
     tally = gather(server, tmp_path / "j", asks(20, 8))
     assert (tally.had, tally.asked) == (160, 0)
 
 
-def test_what_changed_is_asked_again_and_the_tally_says_why(server: Server, tmp_path: Path) -> None:
-    tally = gather(server, tmp_path / "j", asks(10, 2))
-    assert tally.reasons == {"not asked before": 20}
-    tally = gather(server, tmp_path / "j", asks(10, 2, "Say what {} + {} is."))
-    assert tally.reasons == {"the prompt changed": 20}
-    other = replace(SAMPLING, temperature=0.8)
-    tally = gather(server, tmp_path / "j", asks(10, 2), sampling=other)
-    assert tally.reasons == {"the prompt and the sampling changed": 20}
-    tally = gather(server, tmp_path / "j", asks(10, 2))
-    assert (tally.had, tally.asked) == (20, 0)
-    assert server.asked == 30
+class Known(NamedTuple):
+    """A model that is not asked."""
+
+    identity: str
+
+
+def anew(
+    server: Server, path: Path, wanted: list[Ask], model: str = "tiny", **drawn: Any
+) -> dict[tuple[str, ...], int]:
+    """What would be asked anew, by what has changed."""
+    sampling = replace(SAMPLING, **drawn)
+    with Journal(path) as journal:
+        about = estimate(wanted, Known(f"{server.url} {model}"), sampling, journal)
+        return {tuple(map(str, parts)): count for parts, count in about.anew.items()}
+
+
+def test_what_was_answered_and_has_changed_is_asked_anew(server: Server, tmp_path: Path) -> None:
+    path, otherwise = tmp_path / "j", "Say what {} + {} is."
+    assert anew(server, path, asks(10, 2)) == {}
+    gather(server, path, asks(10, 2))
+    assert anew(server, path, asks(10, 2)) == {}
+    assert anew(server, path, asks(12, 5)) == {}  # more of the same
+    assert anew(server, path, asks(12, 5, otherwise)) == {("the prompt",): 50}
+    assert anew(server, path, asks(10, 2), "other") == {("the model",): 20}
+    assert anew(server, path, asks(10, 2, otherwise), temperature=0.8) == {
+        ("the prompt", "the sampling"): 20
+    }
+
+
+def test_what_was_answered_once_is_never_asked_anew(server: Server, tmp_path: Path) -> None:
+    path, otherwise = tmp_path / "j", "Say what {} + {} is."
+    gather(server, path, asks(10, 2))
+    gather(server, path, asks(5, 2, otherwise))
+    assert anew(server, path, asks(10, 2, otherwise)) == {("the prompt",): 10}
+    assert anew(server, path, asks(10, 4)) == {}
+    gather(server, path, asks(10, 4))
+    assert set(server.answered().values()) == {4, 2}
+
+
+def test_what_failed_is_not_known_as_asked(server: Server, tmp_path: Path) -> None:
+    server.faults = [Fault(500, holds="What is 7 + 7?")]
+    gather(server, tmp_path / "j", asks(10, 1))
+    otherwise = asks(10, 1, "Say what {} + {} is.")
+    assert anew(server, tmp_path / "j", otherwise) == {("the prompt",): 9}
+
+
+def test_the_first_alone_is_answered_before_any_other_is_asked(
+    server: Server, tmp_path: Path
+) -> None:
+    server.context = 300
+    long = Ask([{"role": "user", "content": "Think. " * 99}], 1, ("sample", "long"))
+
+    async def work(first: list[Ask]) -> Tally:
+        model = OpenAIModel(server.url, "tiny")
+        try:
+            with Journal(tmp_path / "j") as journal:
+                wanted = [*first, *asks(200, 1)]
+                return await collect(wanted, model, SAMPLING, journal, first_alone=True)
+        finally:
+            await model.close()
+
+    with pytest.raises(ModelError, match="maximum context length"):
+        asyncio.run(work([long]))
+    assert not server.log
+    assert asyncio.run(work([])).answered == 200
 
 
 def test_the_same_prompt_twice_is_asked_once(server: Server, tmp_path: Path) -> None:

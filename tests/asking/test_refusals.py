@@ -14,7 +14,7 @@ from test_collect import QUICK, SAMPLING, asks, gather, rows_of
 from test_runs import accounts, config, go
 from tutor import speak
 
-from skill_factory.asking.collect import Ask, key_of
+from skill_factory.asking.asks import Ask, key_of
 from skill_factory.asking.journal import Journal
 from skill_factory.models import ModelError
 

@@ -80,9 +80,9 @@ def test_options_that_a_local_path_has_no_use_for(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("question\n")
-    error = create_fails(tmp_path, "rows.csv")
-    assert "rows.csv: expected a .parquet, .jsonl or .json file" in error
+    (tmp_path / "rows.txt").write_text("question\n")
+    error = create_fails(tmp_path, "rows.txt")
+    assert "rows.txt: expected a .parquet, .jsonl, .json or .csv file" in error
 
 
 def test_a_folder_with_several_configs(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_splits_are_found_anywhere_in_the_paths(tmp_path: Path) -> None:
 def test_a_folder_without_data(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "README.md").touch()
-    assert "no parquet, jsonl or json file" in create_fails(tmp_path, "./folder")
+    assert "no parquet, jsonl, json or csv file" in create_fails(tmp_path, "./folder")
 
 
 def test_a_folder_with_two_kinds_or_several_splits(tmp_path: Path) -> None:
@@ -336,17 +336,20 @@ def test_an_output_that_cannot_be_a_folder(tmp_path: Path) -> None:
             "line 3: create.attempts: expected a whole",
         ),
         ("create:\n  seed: 1.5\n", "line 2: create.seed: expected a whole number, not 1.5"),
-        ("create:\n  attempts: 0\n", "line 2: create.attempts: input should be greater than"),
+        ("create:\n  attempts: 0\n", "line 2: create.attempts: expected 1 to 1000, not 0"),
         ("create:\n  dry_run: 1\n", "line 2: create.dry_run: expected true or false, not 1"),
         ("create:\n  formats: 0C\n", "line 2: create.formats: expected a list, not '0C'"),
         ("create:\n  formats:\n  - 0C\n  - 5\n", "line 4: create.formats.1: expected text, not 5"),
-        ("create:\n  formats: [0C, 7C]\n", "line 2: formats: unknown format '7C'"),
+        ("create:\n  formats: [0C, 7C]\n", "line 2: create.formats: unknown format '7C'"),
         ("create:\n  seed: 1\n  seed: 2\n", "line 3: the key create.seed is there twice"),
         ("create: [unclosed\n", "not a YAML file"),
         ("create:\n  seed: 2024-13-45\n", "not a YAML file: month must be in"),
         ("create: &a\n  formats: *a\n", "not a YAML file"),
         ("create:\n  formats: [*C]\n", "not a YAML file; put names with a * in quotes"),
-        ("create:\n  prompt_variants: []\n", "line 2: create.prompt_variants: tuple should have"),
+        (
+            "create:\n  prompt_variants: []\n",
+            "line 2: create.prompt_variants: expected one or more",
+        ),
         ("- create\n", "expected settings under a key"),
         ("create: 5\n", "line 1: create: expected settings"),
     ],

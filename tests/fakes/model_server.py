@@ -76,6 +76,8 @@ class Server:
     latency: float = 0.0
     slow: float = 0.0
     """Seconds besides, that a right answer takes and a status does not."""
+    held: bool = False
+    """While it is, chat requests wait for their answers."""
     key: str | None = None
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
@@ -186,6 +188,8 @@ class Server:
         request = json.loads(body)
         if self.latency:
             await asyncio.sleep(self.latency)
+        while self.held:
+            await asyncio.sleep(0.01)
         fault = next((fault for fault in self.faults if fault.strikes(body)), None)
         what = fault.what if fault else None
         if fault and isinstance(what, int):

@@ -259,21 +259,30 @@ FORMATS = {
         Format(
             "0C",
             lambda *args: _then_correct(*args)._replace(label="0C"),
-            "One correct attempt.",
+            "one right attempt",
             shortest,
         ),
-        Format("*C", _then_correct, "Any attempts, then a correct one."),
-        Format("*C_full", _then_correct, "The same, a trace of each length.", each),
+        Format("*C", _then_correct, "L attempts, the last one right"),
+        Format("*C_full", _then_correct, "as *C, once for each length from 1 to L", each),
         Format(
             "*C*IC",
             _then_incorrect,
-            "A correct attempt among any, then an incorrect one; the text goes back.",
+            "a right attempt, later a wrong one; the answer goes back to the right one",
             least=2,
         ),
-        Format("*CC", _then_two_correct, "Any attempts, then two correct ones.", least=2),
-        Format("random", _any, "Any attempts in any order, a trace of each length.", each),
-        Format("no_reflection", _without_reflections, "As *C_full, without reflections.", each),
-        Format("paper", about="Algorithm 1 of the paper.", planner=_paper),
+        Format(
+            "*CC",
+            _then_two_correct,
+            "L attempts, the last two right, and a phrase that says so",
+            least=2,
+        ),
+        Format("random", _any, "as *C_full, but the last attempt may be wrong", each),
+        Format("no_reflection", _without_reflections, "as *C_full, without the reflections", each),
+        Format(
+            "paper",
+            about="Algorithm 1 of the paper: until no right attempt is left",
+            planner=_paper,
+        ),
     )
 }
 """The built-in formats by name."""
@@ -359,8 +368,7 @@ def format_of(word: str, folder: Path | None = None, *, trusted: bool = True) ->
     if (found := _DOOR.installed(word)) is not None:
         return found
     raise OptionError(
-        f"unknown format {word!r}; the formats are {', '.join(chain(FORMATS, _DOOR.loaded))}; "
-        "one of your own is named file.py:NAME"
+        f"unknown format {word!r}; the formats are {', '.join(chain(FORMATS, _DOOR.loaded))}"
     )
 
 

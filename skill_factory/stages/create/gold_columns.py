@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from skill_factory.core.arrays import Ints, Mask, given, numbers, strings, view
 from skill_factory.core.batches import Batch
-from skill_factory.core.columns import Columns
+from skill_factory.core.columns import Column, Columns
 from skill_factory.errors import TaskError
 from skill_factory.stages.create.validate import holds, not_unicode
 from skill_factory.tasks import data_source_of, gold_of, kept_facts, own_facts, task_of
@@ -119,6 +119,6 @@ def _may_hold_facts(texts: pa.Array) -> Mask:
 
 def count_tasks(usable: pa.RecordBatch) -> Counter[str | None]:
     """The valid attempts by task, None where the task or the gold answer is not known."""
-    task, gold = usable.column("data_source"), usable.column("ground_truth")
+    task, gold = usable.column(Column.DATA_SOURCE), usable.column(Column.GROUND_TRUTH)
     known = task.take(numbers(np.arange(len(task)), missing=~given(gold)))
     return Counter({v["values"]: v["counts"] for v in pc.value_counts(known).to_pylist()})

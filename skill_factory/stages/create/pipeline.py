@@ -60,7 +60,8 @@ def create(config: CreateConfig, source: Source | None = None) -> CreateResult:
         ):
             return _create(config, phrases, source, Path(work), None)
     target = Path(config.folder)
-    _refuse_inside(target, config.input_dataset or "")
+    if config.input_dataset:
+        _refuse_inside(target, config.input_dataset)
     with _explained(target), new_folder(target, config.overwrite) as folder:
         return _create(config, phrases, source, folder.parent, folder)
 

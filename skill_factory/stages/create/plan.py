@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from skill_factory.core.arrays import Ints, bounds, numbers, strings, view
+from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.tables import PLAN
 from skill_factory.stages.create.draws import Draws
@@ -96,10 +97,10 @@ def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
     the dataset.
     """
     out, ledger = Plan(), Ledger()
-    correct = unit.attempts["correct"].to_pylist()
-    shown = view(pc.list_value_length(unit.attempts["reflections"]))
-    variants = unit.attempts["variant"].to_pylist() if settings.unique_variants else None
-    ids = unit.attempts["question_id"].to_pylist()
+    correct = unit.attempts[Column.CORRECT].to_pylist()
+    shown = view(pc.list_value_length(unit.attempts[Column.REFLECTIONS]))
+    variants = unit.attempts[Column.VARIANT].to_pylist() if settings.unique_variants else None
+    ids = unit.attempts[Column.QUESTION_ID].to_pylist()
     dress = _Dresser(settings.phrases, correct, shown.tolist())
     set_aside: list[int] = []
     for rows in questions(unit):
@@ -221,21 +222,21 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
     """The plan with the schema `tables.PLAN`: places in the unit become places in the input."""
     attempts = unit.attempts
     picked, told = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
-    listed = attempts["reflection_numbers"].combine_chunks()
+    listed = attempts[Column.REFLECTION_NUMBERS].combine_chunks()
     starts = bounds(view(pc.list_value_length(listed)))
     shown = numbers(np.where(told >= 0, starts[picked] + told, 0), missing=told < 0)
     ends = bounds(made.steps)
     steps = pa.StructArray.from_arrays(
         [
-            attempts["row"].combine_chunks().take(numbers(picked)),
-            attempts["response"].combine_chunks().take(numbers(picked)),
-            attempts["correct"].combine_chunks().take(numbers(picked)),
+            attempts[Column.ROW].combine_chunks().take(numbers(picked)),
+            attempts[Column.RESPONSE].combine_chunks().take(numbers(picked)),
+            attempts[Column.CORRECT].combine_chunks().take(numbers(picked)),
             listed.flatten().take(shown),
             _or_null(made.glue),
         ],
-        fields=list(PLAN.field("steps").type.value_type),
+        fields=list(PLAN.field(Column.STEPS).type.value_type),
     )
-    ids = attempts["question_id"].combine_chunks().take(numbers(picked[ends[:-1]]))
+    ids = attempts[Column.QUESTION_ID].combine_chunks().take(numbers(picked[ends[:-1]]))
     last = numbers(picked[ends[:-1] + np.array(made.answers_of, np.int64)])
     return pa.Table.from_arrays(
         [
@@ -252,7 +253,7 @@ def plan_table(made: Plan, unit: Unit) -> pa.Table:
             numbers(np.array(made.answers_of, np.int32)),
             *(
                 attempts[name].combine_chunks().take(last)
-                for name in ("data_source", "ground_truth", "extra_info")
+                for name in (Column.DATA_SOURCE, Column.GROUND_TRUTH, Column.EXTRA_INFO)
             ),
         ],
         schema=PLAN,

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skill_factory.core.arrays import Ints, view
+from skill_factory.core.columns import Column
 from skill_factory.core.tables import USABLE
 
 
@@ -56,10 +57,13 @@ class Spill:
         """Take a batch as `index` makes it; from any thread."""
         if not usable.num_rows:
             return
-        texts = [usable.column(name) for name in ("question", "attempt", "answer")]
-        texts.append(usable.column("reflections").flatten())
+        texts = [
+            usable.column(name)
+            for name in (Column.QUESTION, Column.ATTEMPT, Column.EXTRACTED_ANSWER)
+        ]
+        texts.append(usable.column(Column.REFLECTIONS).flatten())
         text_bytes = sum(int(pc.sum(pc.binary_length(text)).as_py()) for text in texts)
-        keys = _keys(usable.column("question_id"))[:, 0]
+        keys = _keys(usable.column(Column.QUESTION_ID))[:, 0]
         bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
         with self._lock:
             self.text_bytes += text_bytes
@@ -106,9 +110,9 @@ def read_unit(spill: Spill, part: int) -> Unit:
         return Unit(attempts, nothing, np.zeros(1, np.int64), nothing)
     asked, said = (
         np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
-        for name in ("question_id", "attempt_id")
+        for name in (Column.QUESTION_ID, Column.ATTEMPT_ID)
     )
-    place = (view(attempts["response"]), view(attempts["row"]))
+    place = (view(attempts[Column.RESPONSE]), view(attempts[Column.ROW]))
     order = np.lexsort((*place, said[:, 1], said[:, 0], asked[:, 1], asked[:, 0]))
     again = np.zeros(len(order), bool)
     again[1:] = (said[order[1:]] == said[order[:-1]]).all(axis=1)

@@ -3,129 +3,202 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from skill_factory.core.columns import Columns
 from skill_factory.core.files import is_repository
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.errors import OptionError, PluginError
-from skill_factory.stages.create.formats import Lengths, format_of, settled
-from skill_factory.stages.fields import Count, Few, KnownTask, Origin, Texts, Workers
+from skill_factory.plugins import is_reference
+from skill_factory.stages.fields import Section, SettingError, Settings
+from skill_factory.stages.kinds import (
+    Between,
+    Commas,
+    Count,
+    Few,
+    FromOrigin,
+    KnownTask,
+    Names,
+    NotEmpty,
+    Origin,
+    Texts,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from skill_factory.stages.create.formats import Lengths
+
+_INPUT = Section("Input", in_run=False)
+_OUTPUT = Section("Output")
+_TRACES = Section("Traces")
+_COLUMNS = Section("Columns of the input", in_run=False)
+_RUNNING = Section("Running")
+
+HUB = "hf://"
+"""What may stand before the name of a repository on the Hub."""
 
 
-def _known(formats: tuple[str, ...], info: ValidationInfo[Any]) -> tuple[str, ...]:
-    origin = Origin.of(info)
+def _format(name: str, origin: Origin) -> str:
+    if not is_reference(name):
+        return name
+    from skill_factory.stages.create.formats import settled
+
     try:
-        return tuple(settled(name, origin.folder, trusted=origin.trusted) for name in formats)
-    except (OptionError, PluginError) as error:
-        raise ValueError(f"formats: {str(error).removeprefix('format ')}") from None
+        return settled(name, origin.folder, trusted=origin.trusted)
+    except PluginError as error:
+        raise ValueError(str(error).removeprefix("format ")) from None
 
 
-class CreateConfig(BaseModel):
-    """Settings of step 2, the key `create` of a config file. Each is an option of `skill-factory
-    create` too."""
+FormatNames = Annotated[tuple[Annotated[str, FromOrigin(_format)], ...], Commas()]
+"""Names of formats; one of a user's own file, with its whole path."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    input_dataset: str | None = None
-    """A local file or folder, else a dataset on the Hub."""
-    input_config: str | None = None
-    """None: the dataset's only or default config."""
-    input_split: str | None = None
-    """None: all of a local folder, `train` of a Hub dataset."""
-    revision: str | None = None
-    """Branch, tag or commit of a Hub dataset; None: its main branch."""
-    output_dataset: str | None = None
-    """A local folder, else a repository on the Hub: then the folder is made under outputs/."""
+class CreateConfig(Settings):
+    """Which traces are made, of what, and where they go."""
 
-    attempts: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Attempts in the longest trace; a question needs as many valid ones."""
-    repeats: Few = 1
-    """How often each format goes over a question."""
-    formats: Annotated[Texts, Field(min_length=1), AfterValidator(_known)] = ("*C_full",)
-    sample_lengths: bool = False
-    """Formats with one trace a question draw its length from 2 to `attempts`, instead of taking
-    `attempts`."""
-    unique_variants: bool = False
-    """The attempts of one trace all come from different prompt variants."""
-    prompt_variants: Annotated[Texts, Field(min_length=1)] | None = None
-    """Use attempts of these prompt variants only; None: of all."""
-    subsample: Count | None = None
-    """Keep so many traces, drawn from all; None: keep all."""
-    drop_reflections_containing: Texts = ()
-    """Drop reflections that contain one of these texts, in any case."""
-    task: KnownTask | None = None
-    """The task of all questions; None: what the input says of each."""
-    max_tokens: Count | None = None
-    """Drop traces that are longer than this with `tokenizer`; None: drop none."""
-    tokenizer: str | None = None
-    """A tokenizer's folder, or its name on the Hub."""
-    layout: Literal["conversations", "messages"] = "conversations"
-    """What the column of the turns is called."""
-    phrases: str | None = None
-    """A file with other phrases; None: the built-in ones."""
-    seed: int = 0
+    input_dataset: str | None = _INPUT(
+        None,
+        "Annotated dataset: a file, a folder, a run, or org/name on the Hub.",
+        metavar="PATH|REPO",
+        short="-i",
+        was="--input_reflection_dataset_name",
+    )
+    input_config: str | None = _INPUT(
+        None, "Config of the dataset.", unset="its only one, or `default`", metavar="NAME"
+    )
+    input_split: str | None = _INPUT(
+        None, "Split of the dataset.", unset="all of a folder, train on the Hub", metavar="NAME"
+    )
+    revision: str | None = _INPUT(
+        None, "Branch, tag or commit of a dataset on the Hub.", unset="main", metavar="REV"
+    )
+    output_dataset: str | None = _OUTPUT(
+        None,
+        "Where the SFT folder goes: a path (./sft), or org/name on the Hub.",
+        metavar="PATH|REPO",
+        short="-o",
+        was="--output_dataset_name",
+    )
 
-    question_column: str = Columns.question
-    variant_column: str = Columns.variant
-    response_column: str = Columns.response
-    correctness_column: str = Columns.correctness
-    extracted_answer_column: str = Columns.extracted_answer
-    reflection_column: str = Columns.reflection
-    answer_column: str = Columns.gold
-    """Gold answers; need not be there."""
-    task_column: str = Columns.task
-    """Tasks of the questions; need not be there."""
-    facts_column: str = Columns.facts
-    """Facts that graders need, JSON or a struct; need not be there."""
+    attempts: Annotated[int, Between(1, 1000)] = _TRACES(
+        5,
+        "Attempts in the longest trace; a question needs as many.",
+        was="--num_responses_ignore_correctness",
+        common=True,
+    )
+    repeats: Few = _TRACES(
+        1, "How often each format goes over a question.", was="--num_repeats_per_question"
+    )
+    formats: Annotated[FormatNames, NotEmpty()] = _TRACES(
+        ("*C_full",), "Formats; `skill-factory list formats` shows them.", common=True
+    )
+    sample_lengths: bool = _TRACES(
+        False,
+        "Formats with one trace a question draw its length, from 2.",
+        was="--sampling_response_counts",
+    )
+    unique_variants: bool = _TRACES(
+        False,
+        "The attempts of a trace have different prompt variants.",
+        was="--force_unique_prompting_types",
+    )
+    prompt_variants: Annotated[Names, NotEmpty()] | None = _TRACES(
+        None,
+        "Use attempts of these prompt variants only.",
+        unset="all",
+        was="--prompt_variants_to_use",
+    )
+    subsample: Count | None = _TRACES(
+        None, "Keep so many traces, drawn from all.", unset="all", was="--subsample_size"
+    )
+    drop_reflections_containing: Texts = _TRACES(
+        (), "Drop reflections with one of these texts, in any case.", metavar="TEXT"
+    )
+    task: KnownTask | None = _TRACES(
+        None, "Task of all questions.", unset="what the input says", metavar="NAME"
+    )
+    max_tokens: Count | None = _TRACES(
+        None, "Drop traces of more tokens, the chat template's included."
+    )
+    tokenizer: str | None = _TRACES(
+        None, "Tokenizer to count --max-tokens with.", metavar="PATH|REPO"
+    )
+    layout: Literal["conversations", "messages"] = _OUTPUT(
+        "conversations", "Column of the turns; TRL wants messages."
+    )
+    phrases: str | None = _TRACES(
+        None,
+        "YAML file with other phrases.",
+        unset="the built-in ones",
+        metavar="FILE",
+    )
+    seed: int = _TRACES(0, "Another seed is another dataset.")
 
-    license: str | None = None
-    """License of the dataset, for its card; None: that of the input's card."""
-    model: str | None = None
-    """The model whose texts these are, for the card."""
-    push: bool = True
-    """Push to the repository that `output_dataset` names; else only make the folder."""
-    private: bool = False
-    """A repository that the push makes is private."""
-    workers: Workers | None = None
-    """Threads; None: one for each core, at most 4. The result does not depend on it."""
-    overwrite: bool = False
-    """Replace the output folder once the new one is whole."""
-    dry_run: bool = False
-    """Say what would be made, write nothing."""
+    question_column: str = _COLUMNS(Columns.question, "Questions.", metavar="NAME")
+    variant_column: str = _COLUMNS(Columns.variant, "Prompt variants.", metavar="NAME")
+    response_column: str = _COLUMNS(
+        Columns.response, "Attempts.", metavar="NAME", was="--response_column"
+    )
+    correctness_column: str = _COLUMNS(
+        Columns.correctness,
+        "Whether they are right.",
+        metavar="NAME",
+        was="--responses_correctness_column",
+    )
+    extracted_answer_column: str = _COLUMNS(
+        Columns.extracted_answer,
+        "Their answers.",
+        metavar="NAME",
+        was="--extracted_answer_column",
+    )
+    reflection_column: str = _COLUMNS(
+        Columns.reflection, "Reflections on them.", metavar="NAME", was="--reflection_column"
+    )
+    answer_column: str = _COLUMNS(Columns.gold, "Gold answers; need not be there.", metavar="NAME")
+    task_column: str = _COLUMNS(Columns.task, "Tasks; need not be there.", metavar="NAME")
+    facts_column: str = _COLUMNS(
+        Columns.facts, "Facts that graders need; need not be there.", metavar="NAME"
+    )
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> CreateConfig:
-        formats = [format_of(name) for name in self.formats]
-        if len({one.name for one in formats}) < len(formats):
-            raise ValueError("formats: a format is named twice; use repeats for more traces of it")
+    license: str | None = _OUTPUT(
+        None, "License for the card.", unset="that of the input's card", metavar="NAME"
+    )
+    model: str | None = _OUTPUT(
+        None, "For the card: the model whose texts these are.", metavar="NAME"
+    )
+    push: bool = _OUTPUT(True, "Push to the repository that -o names.")
+    private: bool = _OUTPUT(False, "A repository that the push makes is private.")
+    workers: Workers | None = _RUNNING(
+        None, "Threads; the result is the same.", unset="cores, at most 4"
+    )
+    overwrite: bool = _OUTPUT(
+        False, "Replace the output folder, once the new one is whole.", in_run=False
+    )
+    dry_run: bool = _RUNNING(False, "Say what would be made, write nothing.", in_run=False)
+
+    def __post_init__(self) -> None:
+        _check_formats(self)
         if self.attempts < 2 and self.sample_lengths:
-            raise ValueError(
-                "sample_lengths: draws lengths from 2 to attempts, so attempts must be 2 or more"
+            raise SettingError(
+                ("sample_lengths",),
+                "draws lengths from 2 to attempts, so attempts must be 2 or more",
             )
-        for one in formats:
-            if self.attempts < one.least:
-                raise ValueError(f"formats: {one.name} needs attempts to be {one.least} or more")
         if (self.max_tokens is None) != (self.tokenizer is None):
-            raise ValueError("max_tokens: goes with tokenizer, and tokenizer with max_tokens")
-        if not all(word.strip() for word in self.drop_reflections_containing):
-            raise ValueError(
-                "drop_reflections_containing: a blank text would drop every reflection"
+            raise SettingError(
+                ("max_tokens",), "goes with tokenizer, and tokenizer with max_tokens"
             )
-        return self
+        if not all(word.strip() for word in self.drop_reflections_containing):
+            raise SettingError(
+                ("drop_reflections_containing",), "a blank text would drop every reflection"
+            )
 
     @property
     def repository(self) -> str | None:
-        """The repository on the Hub that `output_dataset` names; None: it is a local folder."""
+        """The repository on the Hub that `output_dataset` names, as org/name; None: it is a local
+        folder."""
         output = self.output_dataset or ""
+        if output.startswith(HUB):
+            return output.removeprefix(HUB).removeprefix("datasets/")
         local = not is_repository(output) or Path(output).is_dir()
         return None if local else output
 
@@ -152,4 +225,28 @@ class CreateConfig(BaseModel):
     @property
     def lengths(self) -> Lengths:
         """How long traces are."""
+        from skill_factory.stages.create.formats import Lengths
+
         return Lengths(self.attempts, self.sample_lengths)
+
+
+def _check_formats(config: CreateConfig) -> None:
+    # Not at the top: the help of `create` needs the settings and not what makes traces.
+    from skill_factory.stages.create.formats import FORMATS, format_of
+
+    formats = []
+    for name in config.formats:
+        try:
+            formats.append(format_of(name))
+        except OptionError as error:
+            raise SettingError(("formats",), f"{error}{did_you_mean(name, FORMATS)}") from None
+        except PluginError as error:
+            raise SettingError(("formats",), str(error).removeprefix("format ")) from None
+    if len({one.name for one in formats}) < len(formats):
+        raise SettingError(
+            ("formats",), "a format is named twice; use repeats for more traces of it"
+        )
+    for one in formats:
+        if config.attempts < one.least:
+            problem = f"{one.name} needs attempts to be {one.least} or more"
+            raise SettingError(("formats",), problem)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from xxhash import xxh3_128
 
 from skill_factory.core.arrays import offsets
+from skill_factory.core.columns import Column
 from skill_factory.core.engines import in_order
 from skill_factory.core.ledger import Ledger
 from skill_factory.core.markup import read
@@ -56,7 +57,7 @@ class Job:
         for batch in weave(planned, unit, self.settings.phrases):
             texts = batch.column(0).flatten().field("content").to_pylist()
             tokens = self.counter.count(texts[::2], texts[1::2])
-            ids = batch.column("trace_id").to_pylist()
+            ids = batch.column(Column.TRACE_ID).to_pylist()
             too_long.update(ids[i] for i in np.flatnonzero(tokens > self.max_tokens))
         # Planned again, so that what is used only in those traces is counted as left over.
         return plan(unit, replace(self.settings, too_long=frozenset(too_long)))
@@ -114,7 +115,7 @@ def _do_shard(job: Job, out: Path | None, number: int) -> Shard:
 
 def _digests(batch: pa.RecordBatch) -> bytes:
     """16 bytes a trace that name its texts, label and id."""
-    texts = batch.column("conversations").flatten().field("content")
+    texts = batch.column(Column.CONVERSATIONS).flatten().field("content")
     data, ends = memoryview(texts.buffers()[2]), offsets(texts)[::2].tolist()
     asked = np.diff(offsets(texts))[::2].tolist()
     out = []
@@ -129,6 +130,6 @@ def _digests(batch: pa.RecordBatch) -> bytes:
 
 def _sample(batch: pa.RecordBatch) -> str:
     """The shortest of a batch's first traces that try more than once, if there is one."""
-    rows = batch.column("conversations").slice(0, 20).to_pylist()
+    rows = batch.column(Column.CONVERSATIONS).slice(0, 20).to_pylist()
     texts: list[str] = [turns[1]["content"] for turns in rows]
     return min(texts, key=lambda text: (len(read(text).attempts) < 2, len(text)))

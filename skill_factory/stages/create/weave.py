@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from skill_factory.core import markup
 from skill_factory.core.arrays import Ints, Mask, bounds, numbers, offsets, strings, view
+from skill_factory.core.columns import Column
 from skill_factory.core.tables import SFT
 from skill_factory.errors import InputError
 from skill_factory.stages.create.phrases import PhraseBank
@@ -102,10 +103,10 @@ def _texts(unit: Unit, phrases: PhraseBank) -> _Texts:
     attempts = unit.attempts
     parts = [
         [strings([*_FIXED, *phrases.texts])],
-        attempts["question"].chunks,
-        attempts["attempt"].chunks,
-        attempts["answer"].chunks,
-        [chunk.flatten() for chunk in attempts["reflections"].chunks],
+        attempts[Column.QUESTION].chunks,
+        attempts[Column.ATTEMPT].chunks,
+        attempts[Column.EXTRACTED_ANSWER].chunks,
+        [chunk.flatten() for chunk in attempts[Column.REFLECTIONS].chunks],
     ]
     try:
         texts = pa.concat_arrays([chunk for part in parts for chunk in part])
@@ -170,7 +171,7 @@ def _step_places(plan: Plan, unit: Unit, texts: _Texts) -> dict[str, Ints]:
     picked, reflection, glue = (
         np.array(column, np.int64) for column in (plan.attempts, plan.reflections, plan.glue)
     )
-    before = bounds(view(pc.list_value_length(unit.attempts["reflections"])))[picked]
+    before = bounds(view(pc.list_value_length(unit.attempts[Column.REFLECTIONS])))[picked]
     return {
         "attempt": texts.attempt + picked,
         "reflection": _where(reflection >= 0, texts.reflection + before + reflection),

@@ -25,6 +25,7 @@ from skill_factory.stages.questions.datasets import (
 )
 from skill_factory.stages.settings import USES, QuestionsConfig
 from skill_factory.tasks import task_of
+from skill_factory.tasks.golds import Several
 from skill_factory.tasks.text import normal
 
 COUNT = 1000
@@ -193,7 +194,8 @@ def _columns(config: QuestionsConfig) -> Columns:
 
 
 def _rules(config: QuestionsConfig) -> Rules:
-    return Rules(config.task, config.several_answers, config.all_numbers, config.rounded)
+    several = Several(config.several_answers) if config.several_answers else None
+    return Rules(config.task, several, config.all_numbers, config.rounded)
 
 
 def _table(questions: list[Question]) -> pa.Table:

@@ -19,14 +19,15 @@ MOST = 100_000
 """Questions that are taken of a source that does not end, where no count is named."""
 
 NAMES = {
-    "countdown": "Puzzles: reach a target from some numbers.",
-    "multiplication": "Products of two numbers of some digits.",
-    "addition": "Sums of two numbers.",
-    "letter_countdown": "Words of some length from given letters.",
-    "acronym": "Words whose first letters spell a word.",
-    "reasoning-gym:NAME": "Any dataset of reasoning-gym.",
+    "countdown": "reach a target from some numbers with + - * /",
+    "multiplication": "products of two numbers",
+    "addition": "sums of two numbers",
+    "letter_countdown": "a word of some scrambled letters",
+    "acronym": "words whose first letters spell a word",
+    "reasoning-gym:NAME": "any dataset of reasoning-gym, graded by its own scorer",
+    "PATH or ORG/NAME": "a dataset of questions: a file, a folder, or one on the Hub",
 }
-"""A line of text for each built-in source; any other name is that of a dataset."""
+"""A line of text for each built-in source, and what any other name is."""
 
 
 class Asked(NamedTuple):

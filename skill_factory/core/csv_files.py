@@ -1,0 +1,118 @@
+"""Rows of CSV files: cells are text, and lists are written in them as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from skill_factory.core.annotated import Intake, Taken, check_annotated
+from skill_factory.core.columns import LIST_ROLES, Columns
+from skill_factory.core.files import open_unpacked
+from skill_factory.core.objects import FoundTypes, PlacedRow, from_objects
+from skill_factory.errors import ColumnError, InputError
+
+_AT_ONCE = 1024
+"""Rows that are read together."""
+
+_LONGEST_CELL = 2**31 - 1
+_DELIMITERS = ",;\t"
+_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
+"""How a text in UTF-16 begins where UTF-8 is expected."""
+
+
+def read_csv(path: Path, columns: Columns) -> Iterator[Taken]:
+    """The rows of a CSV file in batches, as `annotated.check_annotated` types them.
+
+    An empty cell is null. A column of responses, their answers and correctness, or reflections
+    holds lists if its first value is in square brackets. Raises `InputError` for what is no CSV,
+    and `ColumnError` for a missing or mistyped column, a cell that is no JSON list among others;
+    both name row and line.
+    """
+    listed = {getattr(columns, role) for role in LIST_ROLES}
+    found, intakes = FoundTypes(columns), list[Intake]()
+    rows = _with_lists(path, _rows(path), listed)
+    while some := list(islice(rows, _AT_ONCE)):
+        if found.add(row for _, row in some) or not intakes:
+            intakes = check_annotated(found.schema(), columns, str(path))
+        yield from_objects(path, some, intakes)
+
+
+def read_csv_objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV file by their columns' names: text, None for an empty cell, and a list
+    where a column holds messages. Raises `InputError` and `ColumnError` as `read_csv` does."""
+    yield from (row for _, row in _with_lists(path, _rows(path), ()))
+
+
+def _rows(path: Path) -> Iterator[PlacedRow]:
+    csv.field_size_limit(_LONGEST_CELL)
+    with open_unpacked(path) as stream:
+        text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+        header = text.readline()
+        if header.startswith(_UTF_16):
+            raise InputError(f"{path}: is UTF-16; save it as UTF-8")
+        delimiter = max(_DELIMITERS, key=header.count)
+        reader = csv.reader(chain([header], text), delimiter=delimiter, strict=True)
+        try:
+            names = _names(path, next(reader, []))
+            number, line = 0, reader.line_num + 1
+            for cells in reader:
+                if cells:  # not a blank line
+                    yield _row(path, f"row {number} (line {line})", names, cells)
+                    number += 1
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise InputError(f"{path}: line {reader.line_num} is not CSV: {error}") from None
+
+
+def _names(path: Path, header: list[str]) -> list[str]:
+    if twice := [name for name in header if name and header.count(name) > 1]:
+        raise InputError(f"{path}: the header names the column {twice[0]!r} twice")
+    return header
+
+
+def _row(path: Path, place: str, names: list[str], cells: list[str]) -> PlacedRow:
+    if len(cells) != len(names):
+        raise InputError(
+            f"{path}: {place} has {len(cells)} cells, but the header names {len(names)} columns; "
+            "a cell with a comma or a line break in it must be in quotes"
+        )
+    return place, {name: cell or None for name, cell in zip(names, cells, strict=True)}
+
+
+# -- lists in cells -------------------------------------------------------------------------------
+
+
+def _with_lists(
+    path: Path, rows: Iterable[PlacedRow], listed: Collection[str]
+) -> Iterator[PlacedRow]:
+    """Rows with the lists in them read; which columns hold lists is told by their first value."""
+    holds: dict[str, bool] = {}
+    for place, row in rows:
+        for name, cell in row.items():
+            if cell is not None and holds.setdefault(name, _is_list(cell, name in listed)):
+                row[name] = _list(cell, f"{path}: {place}, column {name!r}")
+        yield place, row
+
+
+def _is_list(cell: str, expected: bool) -> bool:
+    """Whether a cell holds a list; where none is expected, only messages are one."""
+    begin, end = ("[", "]") if expected else ("[{", "}]")
+    return cell.strip().startswith(begin) and cell.strip().endswith(end)
+
+
+def _list(cell: str, place: str) -> list[Any]:
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list):
+        raise ColumnError(
+            f'{place}: expected a list as JSON, such as ["a", "b"], found {cell[:60]!r}; '
+            "from pandas, write the column with .map(json.dumps)"
+        )
+    return found

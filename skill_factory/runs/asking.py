@@ -1,0 +1,318 @@
+"""Asking a model for what a stage lacks: what `sample` and `reflect` have in common."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from skill_factory.asking import batch_files
+from skill_factory.asking.asks import Ask
+from skill_factory.asking.collect import collect
+from skill_factory.asking.estimates import Estimate, estimate
+from skill_factory.asking.interrupts import Interrupted, run_async
+from skill_factory.asking.journal import Journal, journal_to_read
+from skill_factory.asking.progress import Progress
+from skill_factory.asking.tally import Tally
+from skill_factory.errors import AskedBeforeError, InputError
+from skill_factory.models import Completion, Identified, Model, Sampling
+from skill_factory.models.servers import START_IT, OpenAIModel
+from skill_factory.runs import summary
+from skill_factory.runs.context import Context
+from skill_factory.runs.fingerprint import files_at
+from skill_factory.runs.folder import Stage, public_address
+from skill_factory.runs.model import (
+    Known,
+    identity_of,
+    keep_name,
+    known_model,
+    look,
+    make_model,
+    make_pace,
+    make_server,
+    validate_listed,
+    where,
+)
+from skill_factory.runs.stage import Made
+from skill_factory.stages.first_answers import FirstAnswers
+
+
+class Round(NamedTuple):
+    """Asks that are to be answered before the next round is looked at. `name` is for people,
+    `total` the number of samples, those in the journal too."""
+
+    name: str
+    asks: Iterator[Ask]
+    total: int
+
+
+class Plan(Protocol):
+    """What a stage asks, and what it makes of the answers."""
+
+    @property
+    def stage(self) -> Stage: ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How answers are drawn."""
+        ...
+
+    @property
+    def first_answers(self) -> FirstAnswers:
+        """What hears the first answers."""
+        ...
+
+    @property
+    def called(self) -> str:
+        """What a good answer is called, in many."""
+        ...
+
+    @property
+    def first_alone(self) -> bool:
+        """Whether the first ask is to be answered before the others are asked."""
+        ...
+
+    @property
+    def skip_too_long(self) -> bool:
+        """Whether prompts that do not fit the model's context are counted, and end nothing."""
+        ...
+
+    @property
+    def at_most(self) -> bool:
+        """Whether `asks` may be more than will be asked."""
+        ...
+
+    def asks(self) -> Iterator[Ask]:
+        """All that may be asked."""
+        ...
+
+    def rounds(self, model: Identified, journal: Journal) -> Iterator[Round]:
+        """What is asked, round after round: each depends on the answers to the one before."""
+        ...
+
+    def is_good(self, ask: Ask, answer: Completion) -> bool:
+        """Whether an answer is good; shown while the stage goes on."""
+        ...
+
+    def write(self, model: Identified, journal: Journal) -> Made:
+        """Make the stage's table of what the journal has, and tell what came of it."""
+        ...
+
+
+def model_settings(context: Context) -> list[Any]:
+    """The settings of the model that a stage's table depends on."""
+    config = context.config.model
+    names = {"name", "local", "identity", "grammar"}
+    address = None if config.identity else public_address(config.base_url)
+    return [config.model_dump(include=names), address, files_at(config.local)]
+
+
+def make(context: Context, plan: Plan) -> Made:
+    """Ask for what the journal lacks, and make the stage's table.
+
+    Raises `AskedBeforeError` before anything is asked if answers that the journal has would be
+    asked for anew, and `KeyboardInterrupt` after Ctrl-C.
+    """
+    model = known_model(context)
+    about = _estimated(context, plan, model)
+    if model and not about.samples:
+        context.say(f"{plan.stage}: {summary.of_nothing_to_ask(about)}")
+    else:
+        _validate_anew(context, plan.stage, about)
+        model = _ask(context, plan, about)
+    with Journal(context.folder.journal) as journal:
+        return plan.write(model, journal)
+
+
+def preview(context: Context, plan: Plan, shown: int) -> Estimate:
+    """Tell the first prompts of a stage, `shown` of them, whether a server answers, and what asking
+    will take. Nobody is asked."""
+    listed = list(itertools.islice(plan.asks(), shown))
+    for ask in listed:
+        context.say(summary.of_prompt(ask))
+    _tell_server(context, plan.stage)
+    about = _estimated(context, plan, known_model(context))
+    if about.samples:
+        context.say(f"{plan.stage}: {_told(context, plan, about)}")
+    else:
+        context.say(f"{plan.stage}: {summary.of_nothing_to_ask(about)}")
+    if about.anew and not context.config.model.ask_again:
+        context.say(f"Note: {_asked_before(context, about)}")
+    return about
+
+
+def _tell_server(context: Context, stage: Stage) -> None:
+    """Tell which model would be asked, and whether a server answers at its address; the only model
+    that it has is taken to be the one."""
+    config = context.config.model
+    if config.local:
+        context.say(f"{stage}: would ask {where(config)}")
+        return
+    seen = look(config)
+    if not (config.name or config.identity) and len(seen.lists) == 1:
+        context.name_model(seen.lists[0])
+    answers = "; a server answers there" if seen.answers else ""
+    context.say(f"{stage}: would ask {where(context.config.model)}{answers}")
+    if not seen.answers:
+        context.say(f"Note: no server answers there ({seen.fault}): {START_IT}")
+    elif seen.fault:
+        context.say(f"Note: {seen.fault}")
+    elif config.name and seen.lists and config.name not in seen.lists:
+        context.say(f"Note: it lists {', '.join(seen.lists[:8])}, not {config.name}")
+
+
+def _estimated(context: Context, plan: Plan, model: Identified | None) -> Estimate:
+    """What asking will take; no samples to ask for if all of it is in the journal."""
+    path, retry = context.folder.journal, context.config.model.retry_refused
+    there = model is not None and path.is_file()
+    with journal_to_read(path) if there else nullcontext() as journal:
+        about = estimate(
+            plan.asks(), model, plan.sampling, journal, retry=retry, one_by_one=plan.at_most
+        )
+        if model and journal and plan.at_most and _has_all(plan, model, journal, retry):
+            return Estimate(had=about.had, refused=about.refused)
+        return about
+
+
+def _has_all(plan: Plan, model: Identified, journal: Journal, retry: bool) -> bool:
+    """Whether the journal has all that is asked, round after round."""
+    return not any(
+        estimate(one.asks, model, plan.sampling, journal, retry=retry).samples
+        for one in plan.rounds(model, journal)
+    )
+
+
+def _told(context: Context, plan: Plan, about: Estimate) -> str:
+    most = "at most " if plan.at_most else ""
+    return f"{most}{summary.of_estimate(about, context.config.model)}"
+
+
+def _validate_anew(context: Context, stage: Stage, about: Estimate) -> None:
+    """Raise `AskedBeforeError` if what was answered before would be asked anew without leave; a
+    `ModelError` if it is a model that is not there."""
+    if about.anew and not context.config.model.ask_again:
+        validate_listed(context.config.model)
+        raise AskedBeforeError(f"{stage}: {_asked_before(context, about)}")
+
+
+def _asked_before(context: Context, about: Estimate) -> str:
+    known = (identity_of(context.folder, digest) for digest, _ in about.models.most_common())
+    return summary.of_asked_before(about, next(filter(None, known), None))
+
+
+# -- for real -------------------------------------------------------------------------------------
+
+
+def _ask(context: Context, plan: Plan, about: Estimate) -> Known:
+    """Ask, and tell what has become of it; the model that was asked."""
+    model = make_model(context.config.model)
+    if isinstance(model, OpenAIModel):
+        model.note = lambda text: context.say(f"Note: {text}")
+
+    async def asking() -> Tally:
+        try:
+            await model.preflight()
+            if isinstance(model, OpenAIModel):
+                keep_name(context, model.model)
+            context.say(f"{plan.stage}: {_told(context, plan, about)}")
+            with Journal(context.folder.journal) as journal:
+                return await _collect(context, plan, model, journal)
+        finally:
+            await model.close()
+
+    try:
+        tally = run_async(asking())
+    except Interrupted as stop:
+        _tell_tally(context, f"{plan.stage}: stopped", stop.tally)
+        raise KeyboardInterrupt from None
+    _tell_tally(context, str(plan.stage), tally)
+    return Known(model.identity)
+
+
+def _tell_tally(context: Context, heading: str, tally: Tally) -> None:
+    first, *rest = summary.of_tally(tally)
+    for line in (f"{heading}: {first}", *rest):
+        context.say(line)
+
+
+async def _collect(context: Context, plan: Plan, model: Model, journal: Journal) -> Tally:
+    """Ask round after round; what became of all of them. Raises `Interrupted` after Ctrl-C."""
+    total = Tally()
+    for asks in plan.rounds(model, journal):
+        try:
+            total.add(await _collect_round(context, plan, asks, model, journal))
+        except Interrupted as stop:
+            total.add(stop.tally)
+            raise Interrupted(total) from None
+    return total
+
+
+async def _collect_round(
+    context: Context, plan: Plan, asked: Round, model: Model, journal: Journal
+) -> Tally:
+    with Progress(asked.name, asked.total, plan.is_good, plan.called) as shown:
+
+        def answered(ask: Ask, answers: list[Completion]) -> None:
+            shown.answered(ask, plan.first_answers.hear(ask, answers))
+
+        def stopping(in_flight: int) -> None:
+            context.say(
+                f"{plan.stage}: stopping: nothing more is asked; requests in flight that are "
+                f"waited for: {in_flight:,} (Ctrl-C again: stop now)"
+            )
+
+        return await collect(
+            asked.asks,
+            model,
+            plan.sampling,
+            journal,
+            settings=make_pace(context.config.model, plan.skip_too_long),
+            progress=shown.show,
+            answered=answered,
+            stopping=stopping,
+            first_alone=plan.first_alone,
+        )
+
+
+# -- by files -------------------------------------------------------------------------------------
+
+
+def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Written:
+    """Write what is to be asked next as a file for a batch service: the first round of which the
+    journal lacks something. Raises `AskedBeforeError`, as `make`."""
+    model, retry = make_server(context.config.model), context.config.model.retry_refused
+    with Journal(context.folder.journal) as journal:
+        for number, one in enumerate(plan.rounds(model, journal)):
+            about = estimate(one.asks, model, plan.sampling, journal, retry=retry)
+            if about.samples:
+                _validate_anew(context, plan.stage, about)
+                again = next(itertools.islice(plan.rounds(model, journal), number, None))
+                return batch_files.write_requests(
+                    path, again.asks, model, plan.sampling, journal, retry=retry
+                )
+        return batch_files.write_requests(path, [], model, plan.sampling, journal)
+
+
+def read_responses(context: Context, plan: Plan, path: Path) -> Made:
+    """Take a batch service's answers, and make the stage's table of what there is."""
+    require_journal(context)
+    with Journal(context.folder.journal) as journal:
+        context.say(batch_files.read_responses(path, journal).summary())
+        return plan.write(make_model(context.config.model), journal)
+
+
+def write_again(context: Context, plan: Plan, model: Identified) -> Made:
+    """Make the stage's table anew of what the journal has."""
+    require_journal(context)
+    with Journal(context.folder.journal) as journal:
+        return plan.write(model, journal)
+
+
+def require_journal(context: Context) -> None:
+    """Raise `InputError` if the journal is not there."""
+    if not context.folder.journal.is_file():
+        raise InputError(
+            f"{context.folder.journal}: is missing, and with it what the model said; bring it back"
+        )

@@ -1,0 +1,52 @@
+"""What the stages of a run share: its folder, its settings, its prompts, and whom to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from skill_factory.asking.prompts import PromptBank, load_prompts
+from skill_factory.core.ledger import Account, account_table
+from skill_factory.runs.folder import RunFolder, Stage
+from skill_factory.stages.settings import RunConfig
+
+Say = Callable[[str], None]
+"""Takes what there is to tell, in lines."""
+
+
+@dataclass
+class Context:
+    """A run's folder, the settings it goes on with, and its prompts."""
+
+    folder: RunFolder
+    config: RunConfig
+    bank: PromptBank
+    say: Say
+
+    @property
+    def hints(self) -> frozenset[str]:
+        """The prompt variants that show the gold answer."""
+        return frozenset(name for name, prompt in self.bank.variants.items() if prompt.hint)
+
+    def name_model(self, name: str) -> None:
+        """Take a name for the model's."""
+        model = self.config.model.model_copy(update={"name": name})
+        self.config = self.config.model_copy(update={"model": model})
+
+    def copy(self) -> Context:
+        """Another one, whose settings may differ from then on."""
+        return replace(self)
+
+    def tell_made(
+        self, stage: Stage, accounts: dict[str, Account], notes: Iterable[str] = ()
+    ) -> None:
+        """Tell which file a stage has made, and what became of everything."""
+        self.say(f"\n{stage}: {self.folder.path(stage)}\n{account_table(accounts)}")
+        for note in notes:
+            self.say(f"Note: {note}")
+
+
+def prompts_of(config: RunConfig) -> PromptBank:
+    """The prompts that a config names; raises `PromptError`."""
+    return load_prompts(Path(config.sample.prompts) if config.sample.prompts else None)

@@ -1,0 +1,194 @@
+"""Which model a run asks, how hard, and what its journal knows it by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from skill_factory.asking.asks import digest
+from skill_factory.asking.interrupts import run_async
+from skill_factory.asking.pace import Pace
+from skill_factory.errors import OptionError
+from skill_factory.models import Identified, Model, ModelError, Trouble
+from skill_factory.models.servers import OpenAIModel
+from skill_factory.runs.context import Context
+from skill_factory.runs.folder import RunFolder, Stage, public_address
+from skill_factory.stages.settings import ModelConfig
+
+LOCAL_REQUESTS = 32
+"""Requests at a time for a model in this process: enough for it to choose from."""
+
+_LOOK = 10.0
+"""Seconds that a look at a server may take."""
+
+
+class Known(NamedTuple):
+    """A model that is not asked: only what the journal knows it by."""
+
+    identity: str
+
+
+def make_model(config: ModelConfig) -> Model:
+    """The model that a config names; raises `ModelError` if it cannot be one."""
+    if config.local:
+        from skill_factory.models.local import LocalModel
+
+        return LocalModel(config.local, context=config.context)
+    return make_server(config)
+
+
+def make_server(config: ModelConfig) -> OpenAIModel:
+    """The model behind the server that a config names; raises `OptionError` if it names none."""
+    if config.local:
+        raise OptionError("--write-requests is for servers, not for a model in this process")
+    return OpenAIModel(
+        config.base_url or "",
+        config.name,
+        api_key_env=config.api_key_env,
+        timeout=config.timeout,
+        identity=config.identity,
+    )
+
+
+def make_pace(config: ModelConfig, skip_too_long: bool) -> Pace:
+    """How hard the model is asked."""
+    return Pace(
+        concurrency=min(config.concurrency, LOCAL_REQUESTS) if config.local else config.concurrency,
+        patience=config.patience,
+        tries=config.tries,
+        skip_too_long=skip_too_long or config.skip_too_long,
+        retry_refused=config.retry_refused,
+        prompt_price=config.prompt_price,
+        completion_price=config.completion_price,
+    )
+
+
+def where(config: ModelConfig) -> str:
+    """The model, for people."""
+    if config.local:
+        return f"{config.local}, in this process"
+    return f"{public_address(config.base_url)} {config.name or '(its only model)'}"
+
+
+# -- its name -------------------------------------------------------------------------------------
+
+
+def is_named(config: ModelConfig) -> bool:
+    """Whether the settings say which model it is, and do not leave that to the server."""
+    return bool(config.local or config.name or config.identity)
+
+
+def known_model(context: Context) -> Identified | None:
+    """The model, if its identity is known without asking; else what it was in this run before."""
+    config = context.config.model
+    if is_named(config):
+        return make_model(config)
+    name = name_before(context)
+    return Known(f"{public_address(config.base_url)} {name}") if name else None
+
+
+def name_before(context: Context) -> str | None:
+    """The name of the model that was asked at this address before."""
+    address = f"{public_address(context.config.model.base_url)} "
+    names = [
+        identity.removeprefix(address)
+        for identity in _identities(context.folder)
+        if identity.startswith(address)
+    ]
+    return names[0] if names else None
+
+
+def assume_name(context: Context) -> None:
+    """Take the model to be the one that was asked before, where the settings leave open which."""
+    if not is_named(context.config.model) and (name := name_before(context)):
+        context.name_model(name)
+
+
+def find_name(context: Context) -> None:
+    """Ask the server which model it has, where the settings leave that open, and keep it. A server
+    that does not answer is taken to have the model that it had before; if there was none, that is
+    still open."""
+    if is_named(context.config.model):
+        return
+    name = name_before(context)
+    try:
+        name = run_async(_only_model(context.config.model))
+    except ModelError as error:
+        if name:
+            context.say(f"Note: {error}; taken to be the model that was asked before, {name}")
+    if name:
+        keep_name(context, name)
+
+
+def keep_name(context: Context, name: str | None) -> None:
+    """Take a name for the model's, and keep it in the run's folder."""
+    if name and not context.config.model.identity:
+        context.name_model(name)
+        context.folder.keep(context.config)
+
+
+async def _only_model(config: ModelConfig) -> str | None:
+    """The name of the only model that a server has; raises `ModelError`."""
+    model = make_server(config)
+    try:
+        await model.preflight()
+        return model.model
+    finally:
+        await model.close()
+
+
+# -- what it was ----------------------------------------------------------------------------------
+
+
+def identity_of(folder: RunFolder, digested: bytes) -> str | None:
+    """The identity that a run's journal knew a model by, given its digest; None: not known."""
+    return next((known for known in _identities(folder) if digest(known) == digested), None)
+
+
+def _identities(folder: RunFolder) -> Iterator[str]:
+    """The identities of the models that were asked before."""
+    for stage in (Stage.SAMPLE, Stage.REFLECT):
+        record = folder.records.get(stage)
+        if record and record.identity:
+            yield record.identity
+    if folder.told_identity:
+        yield folder.told_identity
+
+
+# -- whether it is there --------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """What a look at a server has shown: whether it `answers`, which models it `lists`, and what
+    is wrong, for people; empty: nothing."""
+
+    answers: bool
+    lists: list[str]
+    fault: str = ""
+
+
+def look(config: ModelConfig) -> Seen:
+    """Look whether a server answers. It is sent no key: this may be done on the word of a run's own
+    config.yaml."""
+    return run_async(_look(config))
+
+
+def validate_listed(config: ModelConfig) -> None:
+    """Raise `ModelError` if the server lists its models and the one that is to be asked is not
+    among them."""
+    lists = [] if config.local else look(config).lists
+    if config.name and lists and config.name not in lists:
+        raise ModelError(
+            f"{public_address(config.base_url)}: no model {config.name!r} there; the server has "
+            f"{', '.join(map(repr, lists[:8]))}"
+        )
+
+
+async def _look(config: ModelConfig) -> Seen:
+    model = OpenAIModel(config.base_url or "", None, api_key_env="", timeout=_LOOK)
+    try:
+        return Seen(True, await model.listed())
+    except (Trouble, ModelError) as error:
+        return Seen(error.status is not None, [], str(error))
+    finally:
+        await model.close()

@@ -1,0 +1,143 @@
+"""Kinds of values that settings have: what may follow the type in `Annotated`, and short names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from skill_factory.core.suggestions import did_you_mean
+from skill_factory.errors import PluginError, TaskError
+from skill_factory.plugins import whole
+
+Check = Callable[[Any], Any]
+"""Takes a value of the right type, gives the one that is kept; raises `ValueError` with what is
+wrong with it."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where settings come from: the `folder` of their config file; None: the command line. Not
+    `trusted`: the user does not name the file, and it may not bring in code."""
+
+    folder: Path | None = None
+    trusted: bool = True
+
+
+@dataclass(frozen=True)
+class FromOrigin:
+    """A check that depends on where the setting comes from."""
+
+    check: Callable[[Any, Origin], Any]
+
+    def __call__(self, value: Any, origin: Origin) -> Any:
+        return self.check(value, origin)
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number from `low` to `high`, both included; `high` None: no end. `above`: `low` itself is
+    too small."""
+
+    low: float
+    high: float | None = None
+    above: bool = False
+
+    def __call__(self, value: float) -> float:
+        small = value <= self.low if self.above else value < self.low
+        if small or (self.high is not None and value > self.high):
+            raise ValueError(f"expected {self}, not {value}")
+        return value
+
+    def __str__(self) -> str:
+        if self.high is None:
+            return f"more than {self.low}" if self.above else f"{self.low} or more"
+        return f"{'more than ' if self.above else ''}{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A text in which a regular expression is found; `expected` says it in words."""
+
+    pattern: str
+    expected: str
+
+    def __call__(self, value: str) -> str:
+        if not re.search(self.pattern, value):
+            raise ValueError(f"expected {self.expected}, not {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class NotEmpty:
+    """A list with something in it."""
+
+    def __call__(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("expected one or more")
+        return value
+
+
+@dataclass(frozen=True)
+class Commas:
+    """A list whose items may also be written in one text, with commas."""
+
+    def __call__(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True)
+class Reads:
+    """A value that is written in several ways: `read` makes the one kept of any of them."""
+
+    read: Check
+
+    def __call__(self, value: Any) -> Any:
+        return self.read(value)
+
+
+def _task(name: str, origin: Origin) -> str:
+    from skill_factory.tasks import TASKS, settled  # heavy, and --help does not need them
+
+    try:
+        return settled(name, origin.folder, trusted=origin.trusted)
+    except TaskError as error:
+        raise ValueError(f"{error}{did_you_mean(name, TASKS)}") from None
+    except PluginError as error:
+        raise ValueError(str(error).removeprefix("task ")) from None
+
+
+def _source(name: str, origin: Origin) -> str:
+    try:
+        return whole(name, "source", origin.folder, origin.trusted)
+    except PluginError as error:
+        raise ValueError(str(error).removeprefix("source ")) from None
+
+
+Word = Annotated[str, Matches(r"\S", "a word")]
+
+
+def _found_beside(name: str, origin: Origin) -> str:
+    """The path of a file that may lie beside the config file."""
+    if origin.folder is None or Path(name).expanduser().exists():
+        return name
+    beside = origin.folder / name
+    return str(beside) if beside.exists() else name
+
+
+Texts = tuple[str, ...]
+Names = Annotated[tuple[str, ...], Commas()]
+Count = Annotated[int, Between(1)]
+Few = Annotated[int, Between(1, 10_000)]
+"""A number of things that are there one by one, in memory, for every question."""
+Workers = Annotated[int, Between(1, 1024)]
+Seconds = Annotated[float, Between(0, above=True)]
+Price = Annotated[float, Between(0)]
+KnownTask = Annotated[str, FromOrigin(_task)]
+"""The name of a task that there is; one of a user's own file, with its whole path."""
+SourceName = Annotated[str, FromOrigin(_source)]
+"""The name of a question source; one of a user's own file, with its whole path."""
+Beside = Annotated[str, FromOrigin(_found_beside)]
+"""The path of a file, from the current folder, or else from that of the config file."""
