@@ -83,10 +83,10 @@ class Run:
     @property
     def sft(self) -> SFT:
         """The SFT dataset; raises `InputError` if it is not there, or not whole."""
-        from skill_factory.core.files import read_whole
+        from skill_factory.core.files import verified_manifest
 
         folder = self.folder / "sft"
-        manifest = read_whole(folder)
+        manifest = verified_manifest(folder)
         counts = manifest["counts"]
         summary = f"{counts['traces']:,} traces of {counts['questions']:,} questions"
         return SFT(folder, summary, manifest["ledger"])
@@ -116,7 +116,7 @@ def questions(source: PathLike, **settings: Any) -> datasets.Dataset:
         assert config is not None
         made = make_questions(config)
     dataset = _dataset(made.table)
-    dataset.info.description = made.told()
+    dataset.info.description = made.summary()
     return dataset
 
 
@@ -146,7 +146,7 @@ def create(
         read = load_config(Path(config) if config else None, given)
         made = pipeline.create(read, _in_memory(data))
     there = None if read.dry_run else Path(read.folder)
-    return SFT(there, made.told(), made.ledger.as_dict())
+    return SFT(there, made.summary(), made.ledger.as_dict())
 
 
 def check(

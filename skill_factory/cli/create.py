@@ -33,7 +33,7 @@ def create(config_file: Path | None, **given: Any) -> None:
         config = load_config(config_file, given_by_stage(given).get("create", {}))
         check_places(config)
         made = _create(config)
-        echo(made.told())
+        echo(made.summary())
         if config.dry_run:
             echo("\nDry run: nothing was written.")
             return
@@ -42,7 +42,7 @@ def create(config_file: Path | None, **given: Any) -> None:
             from skill_factory.handoff import hub
 
             folder, repo = Path(config.folder), config.repository
-            echo(hub.push(folder, repo, private=config.private).told())
+            echo(hub.push(folder, repo, private=config.private).summary())
 
 
 def _create(config: CreateConfig) -> CreateResult:

@@ -49,7 +49,7 @@ def push(folder: Path, repo: str, **given: Any) -> None:
             message=settings.commit_message,
             create_pr=settings.create_pr,
         )
-    echo(done.told())
+    echo(done.summary())
 
 
 @click.group(cls=Group, context_settings=SETTINGS)
@@ -86,7 +86,7 @@ def export_llama_factory(folder: Path, **given: Any) -> None:
             cutoff_len=settings.cutoff_len,
             output_dir=settings.output_dir,
         )
-    echo(done.told())
+    echo(done.summary())
 
 
 @export.command(
@@ -103,14 +103,16 @@ def export_verl(**given: Any) -> None:
         done = verl.export(
             settings.input_dataset,
             settings.output,
-            columns=verl.Columns(
+            columns=verl.QuestionColumns(
                 settings.question_column,
                 settings.answer_column,
                 settings.task_column,
                 settings.facts_column,
                 settings.choices_column,
             ),
-            rules=verl.Rules(settings.task, several, settings.all_numbers, settings.rounded),
+            rules=verl.QuestionRules(
+                settings.task, several, settings.all_numbers, settings.rounded
+            ),
             config=settings.input_config,
             split=settings.input_split,
             revision=settings.revision,
@@ -126,7 +128,7 @@ def export_verl(**given: Any) -> None:
             gpus=settings.gpus,
             overwrite=settings.overwrite,
         )
-    echo(done.told())
+    echo(done.summary())
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("check", CheckSettings))
@@ -154,7 +156,7 @@ def check(context: click.Context, /, folder: Path, **given: Any) -> None:
             cutoff_len=settings.cutoff_len,
             checks=settings.checks,
         )
-    echo(report.told(report.traces if settings.verbose else 10))
+    echo(report.summary(report.traces if settings.verbose else 10))
     if report.faults:
         context.exit(1)
     echo("No fault found.")

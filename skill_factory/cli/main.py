@@ -12,9 +12,9 @@ from skill_factory.cli.common import SETTINGS, Group
 _VERBS = {
     "run": ("run:run", "All stages of a config in one folder, resumable."),
     "questions": ("questions:questions", "Make questions, or take a dataset's."),
-    "sample": ("run:sample", "Ask a model for attempts at questions."),
-    "grade": ("run:grade", "Grade attempts, without asking the model."),
-    "reflect": ("run:reflect", "Ask a model for reflections on its attempts."),
+    "sample": ("stages:sample", "Ask a model for attempts at questions."),
+    "grade": ("stages:grade", "Grade attempts, without asking the model."),
+    "reflect": ("stages:reflect", "Ask a model for reflections on its attempts."),
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
     "check": ("handoff:check", "Look for faults in an SFT dataset."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),

@@ -69,7 +69,7 @@ def _questions(
         _write(made.table, output)
     for row in made.table.slice(0, _SHOWN).to_pylist():
         echo(f"{row['question']}\n  {row['task_source']}: {row['answer']}\n")
-    echo(made.told())
+    echo(made.summary())
 
 
 def _check_output(path: Path, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from skill_factory.cli.main import main
 from skill_factory.cli.options import SettingOption, default_words, metavar, options_of_all_stages
+from skill_factory.core.terminal import echo
 from skill_factory.stages.settings import STAGES
 
 _ABOUT = """\
@@ -135,4 +136,4 @@ def _paragraph(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(), end="")
+    echo(reference().rstrip("\n"))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from skill_factory.core.arrays import Mask, distinct, is_list, numbers, offsets, strings
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.core.values import READERS, UNREADABLE, Reader, truth
+from skill_factory.core.values import READERS, UNREADABLE, Reader, read_correctness
 from skill_factory.errors import ColumnError
 from skill_factory.tasks import kept_facts
 from skill_factory.tasks.facts import names_in
@@ -27,7 +27,7 @@ class Unread(NamedTuple):
 # -- columns --------------------------------------------------------------------------------------
 
 
-class Intake(NamedTuple):
+class InputColumn(NamedTuple):
     """A column to read, its `role` in `Columns` and the `type` it is read as; `cast`: by Arrow's
     cast, and not value by value."""
 
@@ -37,9 +37,8 @@ class Intake(NamedTuple):
     cast: bool
 
 
-class Taken(NamedTuple):
-    """Rows with the columns as their intakes type them, and what of some columns, by role, could
-    not be read."""
+class TypedRows(NamedTuple):
+    """Rows with typed columns, and which values of some columns, by role, could not be read."""
 
     table: pa.RecordBatch
     unread: dict[str, Unread]
@@ -57,7 +56,7 @@ _ACCEPTED: dict[str, tuple[tuple[int, ...], pa.DataType]] = {
 _KINDS = {0: "{}", 1: "list of {}", 2: "list of lists of {}"}
 
 
-def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> list[Intake]:
+def find_columns(schema: pa.Schema, columns: Columns, where: str) -> list[InputColumn]:
     """How to read the columns of an annotated table. Those that need not be there are among them if
     they are, and if something can be in them.
 
@@ -65,7 +64,7 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> list[Int
     to set.
     """
     there = ", ".join(schema.names) or "none"
-    found: dict[str, Intake] = {}
+    found: dict[str, InputColumn] = {}
     for role, option in COLUMN_OPTIONS.items():
         name, what = getattr(columns, role), role.replace("_", " ")
         if name in found:
@@ -81,19 +80,19 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> list[Int
                 f"Name the {what} column with {option}."
             )
         kind = schema.field(at[0]).type
-        intake = _required(name, role, kind)
-        if intake is None:
+        input_column = _required(name, role, kind)
+        if input_column is None:
             raise ColumnError(
                 f"{where}: column {name!r} has the type {kind}; expected {_expected(role)}. "
                 f"Name another {what} column with {option}."
             )
-        found[name] = intake
+        found[name] = input_column
     for role, option in OPTIONAL_COLUMNS.items():
         name = getattr(columns, role)
         at, asked_for = schema.get_all_field_indices(name), name != getattr(Columns, role)
         if len(at) == 1 and name not in found:
-            if (intake := _optional(name, role, schema.field(at[0]).type)) is not None:
-                found[name] = intake
+            if (input_column := _optional(name, role, schema.field(at[0]).type)) is not None:
+                found[name] = input_column
         elif asked_for:
             raise ColumnError(
                 f"{where}: no column {name!r} to take the {role} from; "
@@ -102,20 +101,20 @@ def check_annotated(schema: pa.Schema, columns: Columns, where: str) -> list[Int
     return list(found.values())
 
 
-def _required(name: str, role: str, kind: pa.DataType) -> Intake | None:
+def _required(name: str, role: str, kind: pa.DataType) -> InputColumn | None:
     """How to read a column that must be there; None: not at all."""
     depths, wanted = _ACCEPTED[role]
     depth, leaf = _unwrap(kind)
     if role == "question" and depth == 1 and _is_message(leaf):
-        return Intake(name, role, wanted, cast=False)
+        return InputColumn(name, role, wanted, cast=False)
     if depth not in depths:
         return None
     same = pa.types.is_boolean(leaf) if role == "correctness" else _is_text(leaf)
-    if not same and not (role == "correctness" and _may_be_truth(leaf)):
+    if not same and not (role == "correctness" and _may_be_correctness(leaf)):
         return None
     for _ in range(depth):
         wanted = pa.list_(wanted)
-    return Intake(name, role, wanted, cast=same or pa.types.is_null(leaf))
+    return InputColumn(name, role, wanted, cast=same or pa.types.is_null(leaf))
 
 
 def _expected(role: str) -> str:
@@ -124,12 +123,12 @@ def _expected(role: str) -> str:
     return " or ".join([*kinds, "messages"] if role == "question" else kinds)
 
 
-def _optional(name: str, role: str, kind: pa.DataType) -> Intake | None:
+def _optional(name: str, role: str, kind: pa.DataType) -> InputColumn | None:
     """How to read a column that need not be there; None: nothing can be in it."""
     if role == "facts" and pa.types.is_struct(kind) and not _holds_facts(kind):
         return None
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return Intake(name, role, pa.string(), cast=_is_text(kind))
+    return InputColumn(name, role, pa.string(), cast=_is_text(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -145,7 +144,7 @@ def _is_message(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and {"role", "content"} <= {child.name for child in kind}
 
 
-def _may_be_truth(kind: pa.DataType) -> bool:
+def _may_be_correctness(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -180,25 +179,29 @@ def _unwrap(kind: pa.DataType) -> tuple[int, pa.DataType]:
 # -- reading --------------------------------------------------------------------------------------
 
 
-def take_in(batch: pa.RecordBatch, intakes: Sequence[Intake], where: str, first_row: int) -> Taken:
-    """A batch as its intakes type it; `first_row` is its place in the file `where`.
+def read_columns(
+    batch: pa.RecordBatch, inputs: Sequence[InputColumn], where: str, first_row: int
+) -> TypedRows:
+    """A batch with its columns typed; `first_row` is its place in the file `where`.
 
     Raises `ColumnError` for correctness that is neither true nor false.
     """
     arrays, unread = [], {}
-    for name, role, kind, cast in intakes:
+    for name, role, kind, cast in inputs:
         column = batch.column(batch.schema.get_field_index(name))
         if cast:
             arrays.append(column.cast(kind))
         elif role == "correctness":
-            arrays.append(_truths(column, kind, f"{where}: row {{}}, column {name!r}", first_row))
+            arrays.append(
+                _correctness(column, kind, f"{where}: row {{}}, column {name!r}", first_row)
+            )
         else:
             texts, failed = _texts(_only_facts(column, role), READERS[role])
             arrays.append(texts)
             if failed.any():
                 unread[role] = Unread(int(failed.sum()), int(failed.argmax()))
-    types = pa.schema([(intake.name, intake.type) for intake in intakes])
-    return Taken(pa.RecordBatch.from_arrays(arrays, schema=types), unread)
+    types = pa.schema([(input_column.name, input_column.type) for input_column in inputs])
+    return TypedRows(pa.RecordBatch.from_arrays(arrays, schema=types), unread)
 
 
 def _only_facts(column: pa.Array, role: str) -> pa.Array:
@@ -212,28 +215,28 @@ def _only_facts(column: pa.Array, role: str) -> pa.Array:
     return pa.StructArray.from_arrays(list(kept.values()), list(kept), mask=column.is_null())
 
 
-def not_a_truth(place: str, kind: pa.DataType, value: object) -> ColumnError:
+def bad_correctness(place: str, kind: pa.DataType, value: object) -> ColumnError:
     """The error for correctness that is neither true nor false."""
     return ColumnError(
         f"{place}: expected {kind}, of true and false or 1 and 0, found {str(value)[:60]!r}"
     )
 
 
-def _truths(column: pa.Array, kind: pa.DataType, place: str, first_row: int) -> pa.Array:
+def _correctness(column: pa.Array, kind: pa.DataType, place: str, first_row: int) -> pa.Array:
     nested = pa.types.is_list(kind)
     lists = column.cast(pa.list_(column.type.value_type)) if nested else column
     if nested:  # taken anew, the lists begin at 0 and nothing is beneath their nulls
         lists = lists.take(numbers(np.arange(len(lists))))
     found = distinct(lists.values if nested else lists)
-    truths = []
+    flags_of = []
     for number, value in enumerate(found.values):
         try:
-            truths.append(truth(value.as_py()))
+            flags_of.append(read_correctness(value.as_py()))
         except ValueError:
             at = int((found.which == number).argmax())
             row = int(np.searchsorted(offsets(lists), at, "right")) - 1 if nested else at
-            raise not_a_truth(place.format(first_row + row), kind, value) from None
-    flags = pa.array(truths, pa.bool_()).take(numbers(found.which))
+            raise bad_correctness(place.format(first_row + row), kind, value) from None
+    flags = pa.array(flags_of, pa.bool_()).take(numbers(found.which))
     if not nested:
         return flags
     return pa.ListArray.from_arrays(lists.offsets, flags, mask=lists.is_null())

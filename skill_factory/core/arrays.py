@@ -148,8 +148,8 @@ def _codes(column: pa.Array) -> Ints:
         lists = [
             inside[a:b] if one else None for one, (a, b) in zip(there, pairwise(ends), strict=True)
         ]
-        known: dict[bytes | None, int] = {}
-        return np.array([known.setdefault(one, len(known)) for one in lists], np.int64)
+        numbers_of: dict[bytes | None, int] = {}
+        return np.array([numbers_of.setdefault(one, len(numbers_of)) for one in lists], np.int64)
     try:
         return view(column.dictionary_encode().indices, missing=-1).astype(np.int64)
     except pa.ArrowNotImplementedError:

@@ -19,7 +19,7 @@ DAMAGED = (pa.ArrowException, UnicodeDecodeError, OverflowError)
 
 
 class Batch(NamedTuple):
-    """Rows of an input, their columns as `annotated.check_annotated` types them.
+    """Rows of an input, their columns as `annotated.find_columns` types them.
 
     `where` names the file; `file_row` is the first row's place in it and `row` its place in the
     whole input, from 0.
@@ -59,7 +59,7 @@ class Source(Protocol):
         files."""
 
     def count(self) -> int | None:
-        """The number of rows if that is known without reading them, else None."""
+        """The number of rows if that is counts without reading them, else None."""
 
     def size(self) -> int:
         """A rough guess of the bytes of text in it."""
@@ -73,12 +73,12 @@ class Source(Protocol):
 
 
 def add_unread(
-    known: dict[str, UnreadIn], unread: dict[str, Unread], where: str, first_row: int
+    counts: dict[str, UnreadIn], unread: dict[str, Unread], where: str, first_row: int
 ) -> None:
     """Add what could not be read in a batch that begins at this row of a file."""
     for role, (rows, first) in unread.items():
-        before = known.get(role, UnreadIn(0, where, first_row + first))
-        known[role] = before._replace(rows=before.rows + rows)
+        before = counts.get(role, UnreadIn(0, where, first_row + first))
+        counts[role] = before._replace(rows=before.rows + rows)
 
 
 def first_line(error: BaseException) -> str:

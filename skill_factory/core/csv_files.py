@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.annotated import Intake, Taken, check_annotated
+from skill_factory.core.annotated import InputColumn, TypedRows, find_columns
 from skill_factory.core.columns import LIST_ROLES, Columns
 from skill_factory.core.files import open_unpacked
 from skill_factory.core.objects import FoundTypes, PlacedRow, from_objects
@@ -25,8 +25,8 @@ _UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 """How a text in UTF-16 begins where UTF-8 is expected."""
 
 
-def read_csv(path: Path, columns: Columns) -> Iterator[Taken]:
-    """The rows of a CSV file in batches, as `annotated.check_annotated` types them.
+def read_csv(path: Path, columns: Columns) -> Iterator[TypedRows]:
+    """The rows of a CSV file in batches, as `annotated.find_columns` types them.
 
     An empty cell is null. A column of responses, their answers and correctness, or reflections
     holds lists if its first value is in square brackets. Raises `InputError` for what is no CSV,
@@ -34,12 +34,12 @@ def read_csv(path: Path, columns: Columns) -> Iterator[Taken]:
     both name row and line.
     """
     listed = {getattr(columns, role) for role in LIST_ROLES}
-    found, intakes = FoundTypes(columns), list[Intake]()
+    found, inputs = FoundTypes(columns), list[InputColumn]()
     rows = _with_lists(path, _rows(path), listed)
     while some := list(islice(rows, _AT_ONCE)):
-        if found.add(row for _, row in some) or not intakes:
-            intakes = check_annotated(found.schema(), columns, str(path))
-        yield from_objects(path, some, intakes)
+        if found.add(row for _, row in some) or not inputs:
+            inputs = find_columns(found.schema(), columns, str(path))
+        yield from_objects(path, some, inputs)
 
 
 def read_csv_objects(path: Path) -> Iterator[dict[str, Any]]:

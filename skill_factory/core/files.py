@@ -46,7 +46,7 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
     path = resolved(path)
     prefix = f".{path.name}.partial-"
     _clear_abandoned(path, prefix)
-    _refuse(path, overwrite, holds)
+    _check_replaceable(path, overwrite, holds)
     new = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,12 +54,14 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
     try:
-        with _claimed(work):
+        with _locked(work):
             folder = work / path.name
             folder.mkdir()
             yield folder
-            _refuse(path, overwrite, holds)  # once more: it may have come while we worked
-            _give_name(folder, path, work)
+            _check_replaceable(
+                path, overwrite, holds
+            )  # once more: it may have come while we worked
+            _rename_into_place(folder, path, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         for parent in new:  # in use if all went well, and then it stays
@@ -98,7 +100,7 @@ def resolved(path: Path | str) -> Path:
         raise OutputError(f"{path}: cannot be written: {error}") from None
 
 
-def _refuse(path: Path, overwrite: bool, holds: str) -> None:
+def _check_replaceable(path: Path, overwrite: bool, holds: str) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not path.is_dir():
@@ -114,7 +116,7 @@ def _refuse(path: Path, overwrite: bool, holds: str) -> None:
         )
 
 
-def _give_name(folder: Path, path: Path, work: Path) -> None:
+def _rename_into_place(folder: Path, path: Path, work: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:
@@ -131,7 +133,7 @@ def _give_name(folder: Path, path: Path, work: Path) -> None:
 
 
 @contextmanager
-def _claimed(work: Path) -> Iterator[None]:
+def _locked(work: Path) -> Iterator[None]:
     """Hold a lock that the system lets go when this process ends, however it ends."""
     handle = os.open(work / "new-lock", os.O_CREAT | os.O_RDWR)
     try:
@@ -161,7 +163,7 @@ def _clear_abandoned(path: Path, prefix: str) -> None:
             os.close(handle)
 
 
-def read_whole(folder: Path) -> dict[str, Any]:
+def verified_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an SFT folder, once its files are found to be what it says.
 
     Raises `InputError` for what is no SFT folder, and for one with files missing or changed.
@@ -171,8 +173,8 @@ def read_whole(folder: Path) -> dict[str, Any]:
             (folder / "manifest.json").read_text(encoding="utf-8")
         )
         files = {
-            name: (said["bytes"], said["sha256"])
-            for name, said in manifest["output"]["files"].items()
+            name: (expected["bytes"], expected["sha256"])
+            for name, expected in manifest["output"]["files"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(

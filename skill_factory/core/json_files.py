@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from skill_factory.core.annotated import Intake, Taken, check_annotated, take_in
+from skill_factory.core.annotated import InputColumn, TypedRows, find_columns, read_columns
 from skill_factory.core.columns import Columns
 from skill_factory.core.files import open_unpacked
 from skill_factory.core.objects import FoundTypes, PlacedRow, from_objects
@@ -25,8 +25,8 @@ _EXACT = 2.0**53
 """From here on a double may be a whole number that was written in other digits."""
 
 
-def read_json(path: Path, columns: Columns) -> Iterator[Taken]:
-    """The rows of a JSON file in batches, as `annotated.check_annotated` says.
+def read_json(path: Path, columns: Columns) -> Iterator[TypedRows]:
+    """The rows of a JSON file in batches, as `annotated.find_columns` says.
 
     Types come from the values that are there. Raises `InputError` for what is not JSON, or not
     objects, and `ColumnError` for a missing or mistyped column; both name the line.
@@ -59,18 +59,18 @@ def _is_array(start: bytes) -> bool:
     return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
 
-def _read_json_lines(path: Path, chunks: Iterable[bytes], columns: Columns) -> Iterator[Taken]:
-    found, intakes, line = FoundTypes(columns), list[Intake](), 1
+def _read_json_lines(path: Path, chunks: Iterable[bytes], columns: Columns) -> Iterator[TypedRows]:
+    found, inputs, line = FoundTypes(columns), list[InputColumn](), 1
     for chunk in chunks:
-        taken = _by_arrow(path, chunk, found, intakes) if intakes else None
-        if taken is None:
+        read = _by_arrow(path, chunk, found, inputs) if inputs else None
+        if read is None:
             rows = list(_json_lines(path, chunk, line))
-            if found.add(row for _, row in rows) or not intakes:
-                intakes = check_annotated(found.schema(), columns, str(path))
-                taken = _by_arrow(path, chunk, found, intakes)
-            if taken is None:
-                taken = [from_objects(path, rows, intakes)]
-        yield from taken
+            if found.add(row for _, row in rows) or not inputs:
+                inputs = find_columns(found.schema(), columns, str(path))
+                read = _by_arrow(path, chunk, found, inputs)
+            if read is None:
+                read = [from_objects(path, rows, inputs)]
+        yield from read
         line += chunk.count(b"\n")
 
 
@@ -90,10 +90,10 @@ def _whole_lines(rest: bytes, stream: pa.NativeFile) -> Iterator[bytes]:
 
 
 def _by_arrow(
-    path: Path, chunk: bytes, found: FoundTypes, intakes: Sequence[Intake]
-) -> list[Taken] | None:
+    path: Path, chunk: bytes, found: FoundTypes, inputs: Sequence[InputColumn]
+) -> list[TypedRows] | None:
     """Whole lines; None if Arrow cannot read all of them as they are."""
-    types = found.for_arrow(intakes)
+    types = found.for_arrow(inputs)
     if types is None or chunk.lstrip().startswith(b"null") or b"\nnull" in chunk:
         return None  # a line that is null alone makes pyarrow 26.0.1 crash, or passes as a row
     try:
@@ -105,7 +105,7 @@ def _by_arrow(
         batches = table.combine_chunks().to_batches()
         if not all(map(_is_exact, batches)):
             return None
-        return [take_in(batch, intakes, str(path), 0) for batch in batches if batch.num_rows]
+        return [read_columns(batch, inputs, str(path), 0) for batch in batches if batch.num_rows]
     except (pa.ArrowInvalid, UnicodeDecodeError, ColumnError):
         return None  # by Python, which knows the line
 
@@ -151,10 +151,10 @@ def _array_rows(path: Path, content: bytes) -> list[PlacedRow]:
     return rows
 
 
-def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[Taken]:
+def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[TypedRows]:
     rows = _array_rows(path, content)
     found = FoundTypes(columns)
     found.add(row for _, row in rows)
-    intakes = check_annotated(found.schema(), columns, str(path))
+    inputs = find_columns(found.schema(), columns, str(path))
     for start in range(0, len(rows), 1024):
-        yield from_objects(path, rows[start : start + 1024], intakes)
+        yield from_objects(path, rows[start : start + 1024], inputs)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.annotated import check_annotated, take_in
+from skill_factory.core.annotated import find_columns, read_columns
 from skill_factory.core.batches import (
     BATCH_BYTES,
     MAX_BATCH_ROWS,
@@ -45,13 +45,13 @@ class LoadedSource:
     def batches(self, columns: Columns) -> Iterator[Batch]:
         if not len(self.dataset):
             raise InputError(f"{self.name}: the dataset has no rows")
-        intakes = check_annotated(self.dataset.features.arrow_schema, columns, self.name)
+        inputs = find_columns(self.dataset.features.arrow_schema, columns, self.name)
         size = max(16, min(MAX_BATCH_ROWS, BATCH_BYTES * len(self.dataset) // max(1, self.size())))
-        chosen = self.dataset.select_columns([intake.name for intake in intakes])
+        chosen = self.dataset.select_columns([input_column.name for input_column in inputs])
         count = 0
         for table in chosen.with_format("arrow").iter(size):
             for batch in table.combine_chunks().to_batches():
-                taken = take_in(batch, intakes, self.name, count)
+                taken = read_columns(batch, inputs, self.name, count)
                 add_unread(self.unread, taken.unread, self.name, count)
                 yield Batch(taken.table, self.name, count, count)
                 count += batch.num_rows
@@ -77,7 +77,7 @@ def load(
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     license = license_of(card_header(name)) if isinstance(name, Path) else None
-    nowhere = "" if isinstance(name, Path) else "no local file or folder of this name, and "
+    not_local = "" if isinstance(name, Path) else "no local file or folder of this name, and "
     try:
         if isinstance(name, Path) and ((name / "state.json").exists()):
             found = datasets.load_from_disk(str(name))
@@ -93,7 +93,7 @@ def load(
             found = datasets.load_dataset(name, config, split=split or "train", revision=revision)
     except RepositoryNotFoundError:
         raise InputError(
-            f"{name}: {nowhere}no dataset on the Hub that you may read; "
+            f"{name}: {not_local}no dataset on the Hub that you may read; "
             "for a private one log in with `hf auth login` or set HF_TOKEN"
         ) from None
     except RevisionNotFoundError:
@@ -103,8 +103,8 @@ def load(
     except Exception as error:  # of four libraries' own trees, which have no common root
         if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
             raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
-        said = redact_hub(first_line(error))
-        raise InputError(f"{name}: {nowhere}cannot be loaded: {said}") from None
+        reason = redact_hub(first_line(error))
+        raise InputError(f"{name}: {not_local}cannot be loaded: {reason}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
     return LoadedSource(str(name), origin, found, license)
 

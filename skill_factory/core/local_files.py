@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from skill_factory.core.annotated import Taken, check_annotated, take_in
+from skill_factory.core.annotated import TypedRows, find_columns, read_columns
 from skill_factory.core.batches import (
     BATCH_BYTES,
     DAMAGED,
@@ -58,8 +58,8 @@ class FileSource:
     )
 
     def count(self) -> int | None:
-        known = [int(footer.num_rows) for footer in self._footers if footer is not None]
-        return sum(known) if len(known) == len(self.files) else None
+        counts = [int(footer.num_rows) for footer in self._footers if footer is not None]
+        return sum(counts) if len(counts) == len(self.files) else None
 
     def size(self) -> int:
         return sum(map(_text_size, self.files, self._footers))
@@ -146,7 +146,7 @@ def kind_of(path: Path) -> str:
     return match[1].lower() if match else "parquet"
 
 
-def _read_file(path: Path, columns: Columns) -> Iterator[Taken]:
+def _read_file(path: Path, columns: Columns) -> Iterator[TypedRows]:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
@@ -157,24 +157,24 @@ def _read_file(path: Path, columns: Columns) -> Iterator[Taken]:
         raise InputError(f"{str(path)!a}: cannot be read: its name is not UTF-8") from None
 
 
-def _read_parquet(path: Path, columns: Columns) -> Iterator[Taken]:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[TypedRows]:
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except DAMAGED as error:
         raise InputError(f"{path}: not a parquet file ({first_line(error)})") from None
     with file:
-        intakes = check_annotated(file.schema_arrow, columns, str(path))
+        inputs = find_columns(file.schema_arrow, columns, str(path))
         # A row group is decoded a few rows at a time: its size is the writer's choice, not ours.
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         bytes_a_row = max(
             (g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0
         )
         size = int(min(MAX_BATCH_ROWS, max(16, BATCH_BYTES / max(bytes_a_row, 1.0))))
-        names, count = [intake.name for intake in intakes], 0
+        names, count = [input_column.name for input_column in inputs], 0
         try:
             for batch in file.iter_batches(size, columns=names):
-                yield take_in(batch, intakes, str(path), count)
+                yield read_columns(batch, inputs, str(path), count)
                 count += batch.num_rows
         except DAMAGED as error:
             raise InputError(f"{path}: the parquet file is damaged ({first_line(error)})") from None

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from skill_factory.core.annotated import Intake, Taken, Unread, not_a_truth
+from skill_factory.core.annotated import InputColumn, TypedRows, Unread, bad_correctness
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.core.values import READERS, UNREADABLE, plain_text, truth
+from skill_factory.core.values import READERS, UNREADABLE, plain_text, read_correctness
 from skill_factory.errors import ColumnError
 from skill_factory.tasks import kept_facts
 from skill_factory.tasks.facts import FACT_GROUPS, names_in
@@ -40,13 +40,13 @@ class FoundTypes:
         names = [name.encode("utf-8", "replace").decode() for name in self._types]
         return pa.schema(zip(names, self._types.values(), strict=True))
 
-    def for_arrow(self, intakes: Sequence[Intake]) -> pa.Schema | None:
+    def for_arrow(self, inputs: Sequence[InputColumn]) -> pa.Schema | None:
         """What Arrow's parser is to find; None where it would leave something out.
 
         What has no value so far gets the type null: Arrow then stops where one comes.
         """
         kinds = {**dict.fromkeys(self._optional, pa.null()), self._facts: _NO_FACTS}
-        for name, role, kind, cast in intakes:
+        for name, role, kind, cast in inputs:
             found = self._types[name]
             kinds[name] = kind if cast and role not in OPTIONAL_COLUMNS else found
             if role == "facts" and pa.types.is_struct(found):
@@ -124,33 +124,37 @@ PlacedRow = tuple[str, dict[str, Any]]
 """An object and where it stands: "line 7" or "row 6"."""
 
 
-def from_objects(path: Path, rows: Sequence[PlacedRow], intakes: Sequence[Intake]) -> Taken:
-    """Rows as their intakes type them; raises `ColumnError` for a value of another type."""
+def from_objects(path: Path, rows: Sequence[PlacedRow], inputs: Sequence[InputColumn]) -> TypedRows:
+    """Rows as typed columns; raises `ColumnError` for a value of another type."""
     arrays, unread = [], dict[str, Unread]()
-    for intake in intakes:
+    for input_column in inputs:
         values, failed = [], []
         for number, (place, row) in enumerate(rows):
-            value = row.get(intake.name)
+            value = row.get(input_column.name)
             try:
-                values.append(_as_bytes(_read(value, intake)))
+                values.append(_as_bytes(_read(value, input_column)))
             except UNREADABLE:
-                if intake.role not in READERS:
-                    raise _misfit(f"{path}: {place}", intake, value) from None
+                if input_column.role not in READERS:
+                    raise _misfit(f"{path}: {place}", input_column, value) from None
                 values.append(None)
                 failed.append(number)
         if failed:
-            unread[intake.role] = Unread(len(failed), failed[0])
+            unread[input_column.role] = Unread(len(failed), failed[0])
         # Text goes in as bytes, so that what is no Unicode gets through to be counted; Arrow's
         # strings refuse it.
-        arrays.append(_relabel(pa.array(values, _bytes_type(intake.type)), intake.type))
-    types = pa.schema([(intake.name, intake.type) for intake in intakes])
-    return Taken(pa.RecordBatch.from_arrays(arrays, schema=types), unread)
+        arrays.append(_relabel(pa.array(values, _bytes_type(input_column.type)), input_column.type))
+    types = pa.schema([(input_column.name, input_column.type) for input_column in inputs])
+    return TypedRows(pa.RecordBatch.from_arrays(arrays, schema=types), unread)
 
 
-def _read(value: object, intake: Intake) -> Any:
-    if intake.role in READERS:
-        return READERS[intake.role](value)
-    return _in_lists(value, intake.type, truth if intake.role == "correctness" else plain_text)
+def _read(value: object, input_column: InputColumn) -> Any:
+    if input_column.role in READERS:
+        return READERS[input_column.role](value)
+    return _in_lists(
+        value,
+        input_column.type,
+        read_correctness if input_column.role == "correctness" else plain_text,
+    )
 
 
 def _in_lists(value: object, kind: pa.DataType, read: Callable[[object], Any]) -> Any:
@@ -163,11 +167,13 @@ def _in_lists(value: object, kind: pa.DataType, read: Callable[[object], Any]) -
     return [_in_lists(item, kind.value_type, read) for item in value]
 
 
-def _misfit(place: str, intake: Intake, value: object) -> ColumnError:
-    place = f"{place}, column {intake.name!r}"
-    if intake.role == "correctness":
-        return not_a_truth(place, intake.type, value)
-    return ColumnError(f"{place}: expected {intake.type}, found {_json_type(value, _names())}")
+def _misfit(place: str, input_column: InputColumn, value: object) -> ColumnError:
+    place = f"{place}, column {input_column.name!r}"
+    if input_column.role == "correctness":
+        return bad_correctness(place, input_column.type, value)
+    return ColumnError(
+        f"{place}: expected {input_column.type}, found {_json_type(value, _names())}"
+    )
 
 
 def _as_bytes(value: Any) -> Any:

@@ -61,7 +61,7 @@ ATTEMPTS = pa.schema(
     ]
 )
 """One row an attempt, in order of questions, variants and samples; `completion_tokens` null: the
-server did not say. `text_alone` is the response without its thinking, null: it has none.
+server did not say. `text_alone` is the response without its thinking; null: it has no thinking.
 `finish_reason` is "length" too for what never came out of its thinking."""
 
 GRADED = pa.schema(
@@ -158,8 +158,9 @@ _ADDED = {Column.TEXT_ALONE}
 """Columns that tables of older versions do not have."""
 
 
-def as_own(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of a table of ours in the columns of a schema; what was added since is null."""
+def with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of one of our tables with the columns of a schema; columns that its version did not
+    have yet are null."""
     columns = [
         batch.column(field.name)
         if field.name in batch.schema.names
@@ -173,9 +174,9 @@ _ROOM = 100
 """Levels by which metadata may be nested less deeply than JSON can be read."""
 
 
-def check_own(path: Path, schema: pa.Schema, stage: str) -> None:
-    """See that a file is a table of ours, with nothing missing in it, and JSON objects as its
-    metadata; raises `InputError`."""
+def validate_table(path: Path, schema: pa.Schema, stage: str) -> None:
+    """Raise `InputError` unless a file is the table that `stage` makes: its columns and types, no
+    null where none may be, and JSON objects as metadata."""
     with pq.ParquetFile(path) as table:
         found = table.schema_arrow
         for field in schema:

@@ -156,7 +156,7 @@ def is_thinking(text: str) -> bool:
 def read_verdict(reflection: str, offset: int = 0) -> VerdictReading | None:
     """The verdict of a reflection, its span shifted by `offset`; None unless there is exactly one.
 
-    Two verdicts are no verdict, even if they agree: nothing tells which one the model meant.
+    Two verdicts are no verdict, even if they agree: it is not known which one the model meant.
 
     >>> read_verdict("2+2 is 4. <verdict> correct </verdict>")
     VerdictReading(verdict=<Verdict.CORRECT: 'Correct'>, start=20, end=27)

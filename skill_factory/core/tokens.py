@@ -13,7 +13,7 @@ from skill_factory.core.redaction import redact_hub
 from skill_factory.errors import InputError, OptionError
 
 _CHATML = ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n")
-_ASKED, _SAID = "\ue000asked\ue000", "\ue000said\ue000"
+_QUESTION, _ANSWER = "\ue000asked\ue000", "\ue000said\ue000"
 
 
 class TokenCounter:
@@ -37,8 +37,8 @@ class TokenCounter:
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # of several libraries' own trees, which have no common root
-            said = " ".join(redact_hub(str(error)).split())[:300] or type(error).__name__
-            raise InputError(f"{name}: no tokenizer can be loaded from there: {said}") from None
+            reason = " ".join(redact_hub(str(error)).split())[:300] or type(error).__name__
+            raise InputError(f"{name}: no tokenizer can be loaded from there: {reason}") from None
         self._special = {
             str(token)
             for token in (*self.tokenizer.all_special_tokens, *_marked_special(self.tokenizer))
@@ -47,9 +47,9 @@ class TokenCounter:
 
     def count(self, questions: Sequence[str], answers: Sequence[str]) -> Ints:
         """Tokens of each conversation, prompt and answer with all the template puts around them."""
-        asked = [f"{self._before}{text}{self._between}" for text in questions]
-        said = [f"{text}{self._after}" for text in answers]
-        return self._lengths(asked) + self._lengths(said)
+        prompts = [f"{self._before}{text}{self._between}" for text in questions]
+        texts = [f"{text}{self._after}" for text in answers]
+        return self._lengths(prompts) + self._lengths(texts)
 
     def keeps(self, question: str, answer: str) -> bool:
         """Whether the chat template renders an answer as it is: some drop what is in <think>."""
@@ -82,12 +82,12 @@ class TokenCounter:
         """What stands before the question, between it and the answer, and after the answer."""
         if not self.tokenizer.chat_template:
             return _CHATML
-        turns = [{"role": "user", "content": _ASKED}, {"role": "assistant", "content": _SAID}]
+        turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
         text = self.tokenizer.apply_chat_template(turns, tokenize=False)
-        if _ASKED not in text or _SAID not in text:  # a template for turns of another kind
+        if _QUESTION not in text or _ANSWER not in text:  # a template for turns of another kind
             return _CHATML
-        before, _, rest = text.partition(_ASKED)
-        between, _, after = rest.partition(_SAID)
+        before, _, rest = text.partition(_QUESTION)
+        between, _, after = rest.partition(_ANSWER)
         return before, between, after
 
 

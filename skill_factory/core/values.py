@@ -73,11 +73,11 @@ def gold_text(value: object) -> str | None:
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
-def truth(value: object) -> bool | None:
+def read_correctness(value: object) -> bool | None:
     """Correctness, which may be written as a number or a text, and null where it is null or NaN;
     raises `ValueError` for any other value.
 
-    >>> [truth(value) for value in (True, 0, 1.0, "False", "true", None)]
+    >>> [read_correctness(value) for value in (True, 0, 1.0, "False", "true", None)]
     [True, False, True, False, True, None]
     """
     if isinstance(value, str) and value.strip().lower() in _TRUTHS:

@@ -34,19 +34,19 @@ def parse(text: str) -> tuple[Any, yaml.Node | None]:
         loader.dispose()
 
 
-def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """About how many bytes a node comes to, its aliases written out; `known` has those of nodes by
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """About how many bytes a node comes to, its aliases written out; `sizes` has those of nodes by
     their id, 0 while they are counted. Raises `ValueError` for more than `MOST`, or no end."""
     name = id(node)
-    if name not in known:
-        known[name] = 0
+    if name not in sizes:
+        sizes[name] = 0
         own = _A_VALUE + _text_size(node)
-        known[name] = own + sum(_size(below, known) for below in _below(node))
-    if not known[name]:
+        sizes[name] = own + sum(_size(below, sizes) for below in _below(node))
+    if not sizes[name]:
         raise ValueError("an alias stands inside what it is an alias of")
-    if known[name] > MOST:
+    if sizes[name] > MOST:
         raise ValueError("it is too large, with its aliases written out")
-    return known[name]
+    return sizes[name]
 
 
 def _text_size(node: yaml.Node) -> int:

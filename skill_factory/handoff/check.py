@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from skill_factory.core import markup, tags
 from skill_factory.core.arrays import Ints
-from skill_factory.core.files import read_whole
+from skill_factory.core.files import verified_manifest
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.errors import InputError, OptionError, PluginError, TaskError
 from skill_factory.plugins import Door, guarded, is_reference, takes
@@ -87,7 +87,7 @@ class Report:
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[str] = field(default_factory=list)
 
-    def told(self, names: int) -> str:
+    def summary(self, names: int) -> str:
         """All of it as lines of text, with up to so many trace ids for each fault."""
         lines = [f"{self.traces:,} traces"]
         for fault, ids in self.faults.items():
@@ -117,7 +117,7 @@ def check(
     `OptionError` for an unknown check; `PluginError` for a task or check from outside that cannot
     be loaded, or raises.
     """
-    read_whole(folder)
+    verified_manifest(folder)
     named = load_task(task) if task else None
     own = [load_check(name) for name in checks]
     report, lengths = Report(), _Lengths(counter, cutoff_len)

@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.core.files import read_whole, sha256
+from skill_factory.core.files import sha256, verified_manifest
 from skill_factory.core.redaction import redact_hub
 from skill_factory.errors import HubError, InputError
 from skill_factory.stages.create.card import CONFIG, config_files, pushed_card
@@ -44,7 +44,7 @@ class Pushed(NamedTuple):
     changed: int
     request: str | None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person: what is where, and how to load it."""
         if not self.changed:
             return f"{self.repo}: everything was there already ({self.revision})"
@@ -75,7 +75,7 @@ def push(
     Raises `InputError` for what is no whole SFT folder, `HubError` for whatever the Hub or the way
     to it does; the folder is never changed.
     """
-    manifest = read_whole(folder)
+    manifest = verified_manifest(folder)
     resume = _command(folder, repo, private, revision, message, create_pr)
     if not sys.stderr.isatty():
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -166,13 +166,13 @@ def _staged(
         got = api.hf_hub_download(repo, name, repo_type="dataset", revision=head, local_dir=work)
         return Path(got).read_text(encoding="utf-8")
 
-    ours, known = (folder / "README.md").read_text(encoding="utf-8"), theirs("README.md")
+    ours, theirs_now = (folder / "README.md").read_text(encoding="utf-8"), theirs("README.md")
     try:
-        _refuse_greedy(repo, known, files)
-        default = _unnamed_configs(repo, head, there, known)
-        if known is None and default:
-            known = ""
-        card = pushed_card(ours, repo, known, default)
+        _refuse_overlap(repo, theirs_now, files)
+        default = _unnamed_configs(repo, head, there, theirs_now)
+        if theirs_now is None and default:
+            theirs_now = ""
+        card = pushed_card(ours, repo, theirs_now, default)
     except ValueError as error:
         raise HubError(f"{repo}: the header of its README.md cannot be read: {error}") from None
     entries = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
@@ -225,7 +225,7 @@ def _is_data(path: str) -> bool:
     return name.endswith(_DATA) and not path.startswith((*_OURS, "."))
 
 
-def _refuse_greedy(repo: str, card: str | None, files: Iterable[str]) -> None:
+def _refuse_overlap(repo: str, card: str | None, files: Iterable[str]) -> None:
     """Raises `HubError` if another config's pattern would take our files for its own."""
     for name, patterns in config_files(card).items():
         for pattern in patterns:
@@ -281,20 +281,20 @@ def _commit(
                 raise
             time.sleep(_asked_to_wait(error, wait))
         except Exception:  # the connection, in one of three libraries' words
-            if create_pr or (landed := _landed(api, repo, revision, files, head)) is None:
+            if create_pr or (commit := _arrived_anyway(api, repo, revision, files, head)) is None:
                 raise
-            return Pushed(repo, revision or "main", landed, 0, None)
+            return Pushed(repo, revision or "main", commit, 0, None)
     raise AssertionError("the last try returns or raises")
 
 
-def _landed(
+def _arrived_anyway(
     api: Any, repo: str, revision: str | None, files: dict[str, Path], head: str
 ) -> str | None:
     """The commit that holds all files, though its answer was lost; None: there is none."""
     try:
         now = str(api.dataset_info(repo, revision=revision).sha)
         _compare(api, repo, now, files)
-    except Exception:  # the first failure is the one to tell of
+    except Exception:  # the first failure is reported
         return None
     return now if now != head else None
 
@@ -323,7 +323,7 @@ def _why(repo: str, error: Exception) -> str:
     status = _status(error)
     answers = [getattr(cause, "server_message", None) for cause in chain]
     words = redact_hub(next(filter(None, answers), str(chain[-1])))
-    said = " ".join(words.split())[:300].rstrip(".") or type(chain[-1]).__name__
+    reason = " ".join(words.split())[:300].rstrip(".") or type(chain[-1]).__name__
     if status == 401:
         return "the Hub does not accept the token: log in with `hf auth login`, or set HF_TOKEN"
     if status in (403, 404):
@@ -338,8 +338,8 @@ def _why(repo: str, error: Exception) -> str:
     if status is not None and status >= 500:
         return f"the Hub is out of order ({status}); try later"
     if status is not None:
-        return f"the Hub refused ({status}): {said}"
-    return f"the connection to the Hub failed: {said}"
+        return f"the Hub refused ({status}): {reason}"
+    return f"the connection to the Hub failed: {reason}"
 
 
 def _status(error: Exception) -> int | None:
@@ -360,5 +360,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _asked_to_wait(error: Exception, otherwise: float) -> float:
     headers = getattr(getattr(error, "response", None), "headers", {})
-    said = headers.get("Retry-After", "")
-    return min(float(said), 60.0) if said.isdigit() else otherwise
+    seconds = headers.get("Retry-After", "")
+    return min(float(seconds), 60.0) if seconds.isdigit() else otherwise

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from skill_factory.core.files import new_file, read_whole, resolved
+from skill_factory.core.files import new_file, resolved, verified_manifest
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.errors import InputError, OutputError
 from skill_factory.handoff.check import Report, check
@@ -34,7 +34,7 @@ _ENDS = {
 }
 
 
-class Exported(NamedTuple):
+class LlamaFactoryExport(NamedTuple):
     """What was written: the entry's file and name, the training config; and what was seen."""
 
     info: Path
@@ -42,7 +42,7 @@ class Exported(NamedTuple):
     config: Path
     report: Report
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         lines = [f"{self.info}: entry {self.name!r}", f"{self.config}: training config"]
         lines += [f"Note: {note}" for note in self.report.notes]
@@ -59,7 +59,7 @@ def export(
     overwrite: bool = False,
     tokenizer: str | None = None,
     **settings: Any,
-) -> Exported:
+) -> LlamaFactoryExport:
     """Write an entry into the dataset_info.json of `dataset_dir` (None: the folder itself), and the
     training config `output`.
 
@@ -68,7 +68,7 @@ def export(
     entries stay. Raises `InputError` if LLaMA-Factory would drop a trace or, as `tokenizer` counts,
     cut its answer off; then nothing is written.
     """
-    manifest = read_whole(folder)
+    manifest = verified_manifest(folder)
     name = name or folder.resolve().name
     if "," in name:
         raise InputError(f"{name}: LLaMA-Factory reads a comma as the end of a name; use --name")
@@ -96,7 +96,7 @@ def export(
     text = _filled({"dataset_dir": str(dataset_dir or folder), "dataset": name, **changed})
     _write(output, text)
     _write(info, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
-    return Exported(info, name, output, report)
+    return LlamaFactoryExport(info, name, output, report)
 
 
 def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str) -> Report:
@@ -108,7 +108,7 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
         raise InputError(
             f"{folder}: LLaMA-Factory would not learn these traces whole; nothing was written. "
             "For those that are too long, raise --cutoff-len, or leave them out with "
-            f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.told(10)}"
+            f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.summary(10)}"
         )
     if counter is None:
         report.notes.append(

@@ -16,16 +16,16 @@ from xxhash import xxh3_64_intdigest
 
 import skill_factory.rewards
 from skill_factory import __version__
-from skill_factory.core.files import new_folder, read_whole, resolved
+from skill_factory.core.files import new_folder, resolved, verified_manifest
 from skill_factory.core.ledger import Account, account_table
 from skill_factory.core.sources import read_questions
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.errors import InputError, OptionError
 from skill_factory.handoff.check import read_traces
-from skill_factory.stages.questions.datasets import Columns as Columns
 from skill_factory.stages.questions.datasets import Loss as Loss
 from skill_factory.stages.questions.datasets import Question, read_rows
-from skill_factory.stages.questions.datasets import Rules as Rules
+from skill_factory.stages.questions.datasets import QuestionColumns as QuestionColumns
+from skill_factory.stages.questions.datasets import QuestionRules as QuestionRules
 from skill_factory.tasks import data_source_of, references
 from skill_factory.tasks.facts import PACKED
 from skill_factory.tasks.text import normal
@@ -33,11 +33,11 @@ from skill_factory.tasks.text import normal
 NEWEST = (0, 9, 1)
 """The verl that the command is for where none is installed and none is chosen."""
 
-NO_RULES = Rules()
+NO_RULES = QuestionRules()
 
 
 @dataclass
-class Exported:
+class VerlExport:
     """What was made: how many questions are in each file, and what became of the others."""
 
     folder: Path
@@ -46,7 +46,7 @@ class Exported:
     questions: Account
     notes: list[str] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         lines = [account_table({"questions": self.questions})]
         lines += ["", f"train {self.train:,}, val {self.val:,}"]
@@ -58,11 +58,11 @@ def export(
     source: str,
     output: Path,
     *,
-    columns: Columns,
+    columns: QuestionColumns,
     config: str | None = None,
     split: str | None = None,
     revision: str | None = None,
-    rules: Rules = NO_RULES,
+    rules: QuestionRules = NO_RULES,
     exclude_sft: tuple[Path, ...] = (),
     val_size: int | None = None,
     seed: int = 0,
@@ -74,7 +74,7 @@ def export(
     verl_version: str | None = None,
     gpus: int = 4,
     overwrite: bool = False,
-) -> Exported:
+) -> VerlExport:
     """Write train.parquet, val.parquet, train_grpo.sh and manifest.json into the folder `output`.
 
     Each question is in one file once, and in none if it is in an SFT folder of `exclude_sft`.
@@ -111,14 +111,14 @@ def export(
         )
     wanted = max(1, min(len(chosen) // 10, 500)) if val_size is None else val_size
     if len(chosen) <= wanted:
-        told = Exported(output, 0, 0, account).told().split("\n\n")[0]
+        table = VerlExport(output, 0, 0, account).summary().split("\n\n")[0]
         raise InputError(
-            f"{source}: {len(chosen)} questions left, too few for {wanted} in val:\n{told}"
+            f"{source}: {len(chosen)} questions left, too few for {wanted} in val:\n{table}"
         )
     order = sorted(chosen, key=lambda q: xxh3_64_intdigest(f"{seed}\0{normal(q.text)}".encode()))
     val = set(map(id, order[:wanted]))
     train = [question for question in chosen if id(question) not in val]
-    made = Exported(output, len(train), wanted, account, notes)
+    made = VerlExport(output, len(train), wanted, account, notes)
     with new_folder(output, overwrite, "train.parquet") as folder:
         for name, questions in (("train", train), ("val", order[:wanted])):
             _write_parquet(folder / f"{name}.parquet", name, questions, system_prompt)
@@ -157,7 +157,7 @@ def export(
 def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
     """The keys of the questions in an SFT folder; notes if they can be known by their words only.
     `task` is theirs where the folder does not say."""
-    read_whole(folder)
+    verified_manifest(folder)
     unknown = 0
     for traces in read_traces(folder):
         for trace in traces:
@@ -166,9 +166,9 @@ def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
             if data_source is None or trace.ground_truth is None:
                 unknown += 1
                 continue
-            known = Question(trace.question, trace.ground_truth, data_source, trace.extra_info)
-            unknown += known.task.has_key and known.task.key(known.gold, known.facts) is None
-            yield from known.keys()
+            found = Question(trace.question, trace.ground_truth, data_source, trace.extra_info)
+            unknown += found.task.has_key and found.task.key(found.gold, found.facts) is None
+            yield from found.keys()
     if unknown:
         notes.append(
             f"{folder}: {unknown:,} traces do not say their task, gold answer or facts, so their "

@@ -74,21 +74,21 @@ def _joined(apart: list[Block], pieces: list[Block]) -> list[Block]:
     return pieces if thinking in pieces else [thinking, *pieces]
 
 
-class Heard(NamedTuple):
-    """What `hear` gives: the `completion` with its thinking kept or dropped, and `text_alone`, the
-    text without the thinking. None: the model did not think."""
+class HandledCompletion(NamedTuple):
+    """A `completion` with its thinking kept or dropped, and `text_alone`, the text without the
+    thinking; None: the model did not think."""
 
     completion: Completion
     text_alone: str | None
 
 
-def hear(said: Completion, thinking: Thinking) -> Heard:
+def handle_thinking(said: Completion, thinking: Thinking) -> HandledCompletion:
     """The completion with its thinking kept or dropped. Its finish reason is "length" if its
     thinking has no end."""
     response = read(said.text, said.reasoning)
     reason = "length" if response.unfinished else said.finish_reason
-    heard = said._replace(text=response.text(thinking), finish_reason=reason, reasoning="")
-    return Heard(heard, response.text("drop") if response.has_thinking else None)
+    handled = said._replace(text=response.text(thinking), finish_reason=reason, reasoning="")
+    return HandledCompletion(handled, response.text("drop") if response.has_thinking else None)
 
 
 # -- markers --------------------------------------------------------------------------------------

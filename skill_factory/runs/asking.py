@@ -135,7 +135,7 @@ def preview(context: Context, plan: Plan, shown: int) -> Estimate:
     _tell_server(context, plan.stage)
     about = _estimated(context, plan, known_model(context))
     if about.samples:
-        context.say(f"{plan.stage}: {_told(context, plan, about)}")
+        context.say(f"{plan.stage}: {_estimate_line(context, plan, about)}")
     else:
         context.say(f"{plan.stage}: {summary.of_nothing_to_ask(about)}")
     if about.anew and not context.config.model.ask_again:
@@ -184,7 +184,7 @@ def _has_all(plan: Plan, model: Identified, journal: Journal, retry: bool) -> bo
     )
 
 
-def _told(context: Context, plan: Plan, about: Estimate) -> str:
+def _estimate_line(context: Context, plan: Plan, about: Estimate) -> str:
     most = "at most " if plan.at_most else ""
     return f"{most}{summary.of_estimate(about, context.config.model)}"
 
@@ -216,7 +216,7 @@ def _ask(context: Context, plan: Plan, about: Estimate) -> Known:
             await model.preflight()
             if isinstance(model, OpenAIModel):
                 keep_name(context, model.model)
-            context.say(f"{plan.stage}: {_told(context, plan, about)}")
+            context.say(f"{plan.stage}: {_estimate_line(context, plan, about)}")
             with Journal(context.folder.journal) as journal:
                 return await _collect(context, plan, model, journal)
         finally:
@@ -255,7 +255,7 @@ async def _collect_round(
     with Progress(asked.name, asked.total, plan.is_good, plan.called) as shown:
 
         def answered(ask: Ask, answers: list[Completion]) -> None:
-            shown.answered(ask, plan.first_answers.hear(ask, answers))
+            shown.answered(ask, plan.first_answers.add(ask, answers))
 
         def stopping(in_flight: int) -> None:
             context.say(
@@ -289,8 +289,10 @@ def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Writ
             if about.samples:
                 _validate_anew(context, plan.stage, about)
                 again = next(itertools.islice(plan.rounds(model, journal), number, None))
+                # Nobody waits for the first ask here: the file has all in their own order.
+                asks = plan.asks() if plan.first_alone else again.asks
                 return batch_files.write_requests(
-                    path, again.asks, model, plan.sampling, journal, retry=retry
+                    path, asks, model, plan.sampling, journal, retry=retry
                 )
         return batch_files.write_requests(path, [], model, plan.sampling, journal)
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.files import read_whole, resolved
+from skill_factory.core.files import resolved, verified_manifest
 from skill_factory.core.files import sha256 as file_digest
 from skill_factory.errors import InputError, OutputError
 from skill_factory.runs.context import Context
@@ -45,14 +45,14 @@ class CreateStage:
         if (folder / "manifest.json").is_file() and not is_whole(folder):
             shutil.rmtree(folder)  # what is left of an SFT folder of this run
         made = pipeline.create(config.create.model_copy(update=settings))
-        self._context.say(f"\n{made.told()}\n\nSFT dataset: {folder}")
+        self._context.say(f"\n{made.summary()}\n\nSFT dataset: {folder}")
         return Made(made.ledger.as_dict())
 
 
 def is_whole(folder: Path) -> bool:
     """Whether an SFT folder is as it was made."""
     try:
-        read_whole(folder)
+        verified_manifest(folder)
     except InputError:
         return False
     return True

@@ -70,7 +70,7 @@ class RunFolder:
         found = resolved(path)
         self.root = found if ".." in path.parts else path
         self.records = _read_manifest(self.root)
-        self.told_identity = _told_identity(self.settings)
+        self.configured_identity = _configured_identity(self.settings)
 
     def __str__(self) -> str:
         return str(self.root)
@@ -171,12 +171,13 @@ def _read_manifest(folder: Path) -> dict[Stage, Record]:
         raise InputError(f"{folder}: is no run's folder; choose another one") from None
 
 
-def _told_identity(settings: Path) -> str | None:
-    """The identity of the server's model that a run was last told to ask; None: not known."""
+def _configured_identity(settings: Path) -> str | None:
+    """The identity of the server's model that a run's settings name; None: they name none."""
     try:
         model = yaml.safe_load(settings.read_bytes())["model"]
-        told = model.get("identity") or f"{model['base_url']} {model['name']}"
-        return told if isinstance(told, str) and (model.get("identity") or model["name"]) else None
+        if identity := model.get("identity"):
+            return str(identity)
+        return f"{model['base_url']} {model['name']}" if model["name"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return None
 

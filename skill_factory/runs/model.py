@@ -151,8 +151,8 @@ def _identities(folder: RunFolder) -> Iterator[str]:
         record = folder.records.get(stage)
         if record and record.identity:
             yield record.identity
-    if folder.told_identity:
-        yield folder.told_identity
+    if folder.configured_identity:
+        yield folder.configured_identity
 
 
 # -- whether it is there --------------------------------------------------------------------------

@@ -53,10 +53,10 @@ class ReflectStage:
         return summary.of_prompt(ask), wanted.reflections
 
 
-def _wanted(context: Context) -> reflecting.Wanted:
+def _wanted(context: Context) -> reflecting.ReflectSpec:
     """What is asked about attempts."""
     config = context.config
-    return reflecting.Wanted(
+    return reflecting.ReflectSpec(
         context.bank.reflection,
         config.reflect.reflections,
         config.reflect.until_valid,
@@ -85,7 +85,9 @@ class ReflectPlan:
         )
         self._wanted = _wanted(context)
         self.at_most = self._wanted.until_valid
-        self._attempts = reflecting.choose(context.folder.input_of(self.stage), self._wanted)
+        self._attempts = reflecting.choose_attempts(
+            context.folder.input_of(self.stage), self._wanted
+        )
 
     def tell_attempts(self) -> None:
         """Tell how many attempts can be reflected on, and why the others cannot."""
@@ -97,7 +99,7 @@ class ReflectPlan:
         )
 
     def asks(self) -> Iterator[Ask]:
-        return reflecting.everything(self._attempts, self._wanted).asks
+        return reflecting.all_reflections(self._attempts, self._wanted).asks
 
     def rounds(self, model: Identified, journal: Journal) -> Iterator[Round]:
         """One; with `until_valid` one for each further reflection."""

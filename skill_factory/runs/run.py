@@ -24,18 +24,12 @@ from typing import NamedTuple
 
 from skill_factory.asking.batch_files import Written
 from skill_factory.core.files import sha256 as file_digest
-from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, check_own
+from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, validate_table
 from skill_factory.errors import InputError
 from skill_factory.runs import asking
 from skill_factory.runs.context import Context, Say, prompts_of
 from skill_factory.runs.creating import CreateStage
-from skill_factory.runs.folder import (
-    STAGES,
-    Record,
-    RunFolder,
-    Stage,
-    one_line_for_damaged_tables,
-)
+from skill_factory.runs.folder import STAGES, Record, RunFolder, Stage, one_line_for_damaged_tables
 from skill_factory.runs.grading import GradeStage
 from skill_factory.runs.model import Known, assume_name, find_name
 from skill_factory.runs.questions import QuestionsStage
@@ -255,7 +249,7 @@ class Run:
         if not path.is_file():
             raise InputError(f"{path}: is missing; the stage `{before}` makes it")
         with one_line_for_damaged_tables():
-            check_own(path, _SCHEMAS[before], before)
+            validate_table(path, _SCHEMAS[before], before)
         assumed = self._context.copy()
         assume_name(assumed)
         if note := States(self.folder, _stages_of(assumed).by_name).note(before):

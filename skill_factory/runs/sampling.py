@@ -97,7 +97,7 @@ class SamplePlan:
         self.first_answers = first_attempts(
             config.sample.thinking, config.grade.keep_cut_off, context.say
         )
-        self._wanted = attempting.wanted(
+        self._wanted = attempting.sample_spec(
             context.bank,
             config.sample.prompt_variants,
             config.sample.samples,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Container
 from pathlib import Path
 
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.errors import OptionError
 from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.phrases import load_phrases
@@ -74,6 +75,7 @@ def validate_create(run: RunConfig, folder: Path) -> None:
         raise OptionError(
             f"create.prompt_variants: none of {', '.join(config.prompt_variants)} is asked; "
             f"sample.prompt_variants are {', '.join(there)}"
+            f"{did_you_mean(config.prompt_variants[0], there)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a stage's first answers say of all that will come: told while it runs, not at its end."""
+"""Checks a stage's first answers while it runs, and says early how many of them cannot be used."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Reason
 from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion
-from skill_factory.models.thinking import Thinking, hear
+from skill_factory.models.thinking import Thinking, handle_thinking
 from skill_factory.stages.create.validate import (
-    Judged,
+    Codes,
     count_reasons,
-    judge_attempts,
-    judge_reflections,
+    validate_attempts,
+    validate_reflections,
 )
 from skill_factory.stages.grade import Outcome
 
 ENOUGH = 50
-"""Answers, after which it is told how many of them cannot be used."""
+"""After so many answers it is said how many of them cannot be used."""
 
 
 _PAGE = "docs/thinking.md"
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
     completion: Completion
 
 
-Judge = Callable[[Sequence[Answer]], Counter[str]]
+CountLosses = Callable[[Sequence[Answer]], Counter[str]]
 """Counts answers that cannot be used, by reason."""
 
 
@@ -51,19 +51,24 @@ class FirstAnswers:
     """
 
     def __init__(
-        self, stage: str, what: str, thinking: Thinking, judge: Judge, say: Callable[[str], None]
+        self,
+        stage: str,
+        what: str,
+        thinking: Thinking,
+        count_losses: CountLosses,
+        say: Callable[[str], None],
     ) -> None:
         self._stage, self._what, self._thinking = stage, what, thinking
-        self._judge, self._say = judge, say
+        self._count_losses, self._say = count_losses, say
         self._thinks = False
         self._first: list[Answer] = []
 
-    def hear(self, ask: Ask, completions: list[Completion]) -> list[Completion]:
+    def add(self, ask: Ask, completions: list[Completion]) -> list[Completion]:
         """Take in the answers to a prompt; gives them as the stage's table will have them."""
-        heard = [hear(completion, self._thinking) for completion in completions]
-        if any(one.text_alone is not None for one in heard):
+        handled = [handle_thinking(completion, self._thinking) for completion in completions]
+        if any(one.text_alone is not None for one in handled):
             self.tell_thinking()
-        answers = [one.completion for one in heard]
+        answers = [one.completion for one in handled]
         self._count([Answer(ask, answer) for answer in answers])
         return answers
 
@@ -86,7 +91,7 @@ class FirstAnswers:
         if not room:
             return
         self._first += answers[:room]
-        if len(self._first) == ENOUGH and (losses := self._judge(self._first)):
+        if len(self._first) == ENOUGH and (losses := self._count_losses(self._first)):
             reasons = ", ".join(f"{reason} {count}" for reason, count in losses.most_common())
             self._say(
                 f"Note: {self._stage}: {losses.total()} of the first {ENOUGH} answers cannot be "
@@ -98,22 +103,22 @@ def first_attempts(
     thinking: Thinking, keep_cut_off: bool, say: Callable[[str], None]
 ) -> FirstAnswers:
     """Looks at attempts; `keep_cut_off`: those that were cut off are used."""
-    judge = partial(_lost_attempts, keep_cut_off=keep_cut_off)
-    return FirstAnswers("sample", "attempt", thinking, judge, say)
+    count_losses = partial(_lost_attempts, keep_cut_off=keep_cut_off)
+    return FirstAnswers("sample", "attempt", thinking, count_losses, say)
 
 
 def first_reflections(
     thinking: Thinking, without: Sequence[str], say: Callable[[str], None]
 ) -> FirstAnswers:
     """Looks at reflections; one that has any of the texts `without` in it cannot be used."""
-    judge = partial(_lost_reflections, without=without)
-    return FirstAnswers("reflect", "reflection", thinking, judge, say)
+    count_losses = partial(_lost_reflections, without=without)
+    return FirstAnswers("reflect", "reflection", thinking, count_losses, say)
 
 
 def _lost_attempts(answers: Sequence[Answer], keep_cut_off: bool) -> Counter[str]:
     """The attempts that cannot be used, right or wrong, as `create` and the grades count them."""
     texts = [answer.completion.text for answer in answers]
-    codes = judge_attempts(
+    codes = validate_attempts(
         strings(texts),
         pa.array([final_answer(text) for text in texts], pa.string()),
         strings([answer.ask.about[Column.VARIANT] for answer in answers]),
@@ -125,7 +130,7 @@ def _lost_attempts(answers: Sequence[Answer], keep_cut_off: bool) -> Counter[str
 
 def _lost_reflections(answers: Sequence[Answer], without: Sequence[str]) -> Counter[str]:
     """The reflections that cannot be used, though their verdict may be true."""
-    codes = judge_reflections(
+    codes = validate_reflections(
         strings([answer.completion.text for answer in answers]),
         np.zeros(len(answers), bool),
         np.array([answer.ask.about for answer in answers], bool),
@@ -140,7 +145,7 @@ def _cut_off(answers: Sequence[Answer]) -> Mask:
     return np.array([answer.completion.finish_reason == "length" for answer in answers], bool)
 
 
-def _losses(codes: Judged, cut_off: Mask) -> Counter[str]:
+def _losses(codes: Codes, cut_off: Mask) -> Counter[str]:
     losses = Counter[str]({Outcome.CUT_OFF: int(cut_off.sum())})
     count_reasons(codes[~cut_off], losses)
     return +losses

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
-from skill_factory.core.tables import ATTEMPTS, GRADED, as_own
+from skill_factory.core.tables import ATTEMPTS, GRADED, with_schema
 from skill_factory.core.tags import final_answer
 from skill_factory.errors import PluginError
 from skill_factory.tasks import (
@@ -44,7 +44,7 @@ _Work = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 class Outcome(StrEnum):
     """What became of an attempt. Only the first two are used for traces: undecided and cut off are
-    not wrong, and what speaks of a hint cannot be the model's own way to the answer."""
+    not wrong, and a response that mentions a hint is not the model's own way to the answer."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -142,7 +142,7 @@ def _grade_batch(
     each: Callable[[Callable[[_Pair], Outcome], list[_Pair]], Iterator[Outcome]] = map,
 ) -> pa.RecordBatch:
     """A batch with its outcomes; `each` is how those of tasks with judges are had."""
-    batch = as_own(batch, ATTEMPTS)
+    batch = with_schema(batch, ATTEMPTS)
     rows = batch.to_pylist()
     answers = [final_answer(row[Column.RESPONSE]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))

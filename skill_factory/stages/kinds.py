@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from skill_factory.core.suggestions import did_you_mean
 from skill_factory.errors import PluginError, TaskError
@@ -98,6 +98,28 @@ class Reads:
         return self.read(value)
 
 
+class Range(NamedTuple):
+    """From `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+
+_WRITTEN = re.compile(r"\s*(\d{1,3})(?:\s*\.\.\s*(\d{1,3}))?\s*")
+
+
+def _range(value: Any) -> Any:
+    """A range as it may be written: 3, "3", "2..5" or a list of two."""
+    if isinstance(value, str) and (match := _WRITTEN.fullmatch(value)):
+        value = [int(number or match[1]) for number in match.groups()]
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = [value, value]
+    whole = isinstance(value, list | tuple) and [type(item) for item in value] == [int, int]
+    if not whole or not 1 <= value[0] <= value[1]:
+        raise ValueError("expected a number of digits, 3, or a range of them, 2..5")
+    return Range(*value)
+
+
 def _task(name: str, origin: Origin) -> str:
     from skill_factory.tasks import TASKS, settled  # heavy, and --help does not need them
 
@@ -139,5 +161,6 @@ KnownTask = Annotated[str, FromOrigin(_task)]
 """The name of a task that there is; one of a user's own file, with its whole path."""
 SourceName = Annotated[str, FromOrigin(_source)]
 """The name of a question source; one of a user's own file, with its whole path."""
+Digits = Annotated[Range, Reads(_range)]
 Beside = Annotated[str, FromOrigin(_found_beside)]
 """The path of a file, from the current folder, or else from that of the config file."""

@@ -20,17 +20,17 @@ from skill_factory.core.arrays import Ints, Mask, bounds, numbers, strings, view
 from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.ledger import Account, Reason
-from skill_factory.core.tables import ANNOTATED, GRADED, as_own
+from skill_factory.core.tables import ANNOTATED, GRADED, with_schema
 from skill_factory.models import Completion, Identified, Sampling
-from skill_factory.models.thinking import Thinking, hear
+from skill_factory.models.thinking import Thinking, handle_thinking
 from skill_factory.stages.create.validate import (
     KEPT,
-    Judged,
+    Codes,
     code_of,
     count_reasons,
-    judge_attempts,
-    judge_questions,
-    judge_reflections,
+    validate_attempts,
+    validate_questions,
+    validate_reflections,
 )
 from skill_factory.stages.grade import Outcome
 from skill_factory.stages.sample import BATCH_ROWS, MISSING, grammar_body, short_digest
@@ -40,7 +40,7 @@ CUT_OFF = "cut_off"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReflectSpec:
     """What is asked about attempts: `reflections` on each, one after the other until one is valid
     if `until_valid`. `grammar` is how the server takes a prompt's grammar. `thinking` says what
     becomes of the reflections' own.
@@ -70,11 +70,11 @@ class Wanted:
         )
 
 
-class Batch(NamedTuple):
+class GradedBatch(NamedTuple):
     """Rows of a graded table, and for each the code of why it is not asked about, or KEPT."""
 
     table: pa.RecordBatch
-    codes: Judged
+    codes: Codes
 
     @property
     def asked(self) -> Ints:
@@ -88,17 +88,17 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attempts:
+class GradedAttempts:
     """The attempts of a graded table, and which of them are asked about."""
 
     path: Path
-    codes: tuple[Judged, ...]
+    codes: tuple[Codes, ...]
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[GradedBatch]:
         """All of them, in order; a batch in memory at a time."""
         with pq.ParquetFile(self.path) as file:
-            tables = (as_own(batch, GRADED) for batch in file.iter_batches(BATCH_ROWS))
-            yield from map(Batch, tables, self.codes)
+            tables = (with_schema(batch, GRADED) for batch in file.iter_batches(BATCH_ROWS))
+            yield from map(GradedBatch, tables, self.codes)
 
     def account(self) -> Account:
         """How many are asked about, and why the others are not."""
@@ -109,11 +109,11 @@ class Attempts:
         return account
 
 
-def choose(path: Path, wanted: Wanted) -> Attempts:
+def choose_attempts(path: Path, spec: ReflectSpec) -> GradedAttempts:
     """See which attempts of a graded table are asked about."""
-    judged: list[Judged] = []
+    codes_of: list[Codes] = []
     of_question: list[Ints] = []
-    known: dict[str, int] = {}
+    question_numbers: dict[str, int] = {}
     solved: set[int] = set()
     names = [
         Column.QUESTION,
@@ -124,31 +124,34 @@ def choose(path: Path, wanted: Wanted) -> Attempts:
     ]
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=names):
-            codes = _judge(batch, wanted.chosen)
+            codes = _validate(batch, spec.chosen)
             question = batch.column(Column.QUESTION).dictionary_encode()
             numbered = np.array(
-                [known.setdefault(text, len(known)) for text in question.dictionary.to_pylist()]
+                [
+                    question_numbers.setdefault(text, len(question_numbers))
+                    for text in question.dictionary.to_pylist()
+                ]
             )[view(question.indices)]
             solved.update(numbered[(codes == KEPT) & _is(batch, Outcome.RIGHT)].tolist())
-            judged.append(codes)
+            codes_of.append(codes)
             of_question.append(numbered)
-    if not wanted.all_questions:
-        useful = np.isin(np.arange(len(known)), list(solved))
-        for codes, numbered in zip(judged, of_question, strict=True):
+    if not spec.all_questions:
+        useful = np.isin(np.arange(len(question_numbers)), list(solved))
+        for codes, numbered in zip(codes_of, of_question, strict=True):
             codes[(codes == KEPT) & ~useful[numbered]] = code_of(Reason.NO_CORRECT_ATTEMPT)
-    return Attempts(path, tuple(judged))
+    return GradedAttempts(path, tuple(codes_of))
 
 
-def _judge(batch: pa.RecordBatch, chosen: Sequence[str] | None) -> Judged:
+def _validate(batch: pa.RecordBatch, chosen: Sequence[str] | None) -> Codes:
     decided = _is(batch, Outcome.RIGHT) | _is(batch, Outcome.WRONG)
-    codes = judge_attempts(
+    codes = validate_attempts(
         batch.column(Column.RESPONSE),
         batch.column(Column.EXTRACTED_ANSWER),
         batch.column(Column.VARIANT),
         decided,
         chosen,
     )
-    questions = judge_questions(batch.column(Column.QUESTION))
+    questions = validate_questions(batch.column(Column.QUESTION))
     return np.where(questions == KEPT, codes, questions)
 
 
@@ -164,55 +167,63 @@ class Round(NamedTuple):
 
 
 def rounds(
-    attempts: Attempts, wanted: Wanted, model: Identified, sampling: Sampling, journal: Journal
+    attempts: GradedAttempts,
+    spec: ReflectSpec,
+    model: Identified,
+    sampling: Sampling,
+    journal: Journal,
 ) -> Iterator[Round]:
     """All that is asked; with `until_valid` round after round, about those attempts that have no
     valid reflection yet."""
-    if not wanted.until_valid:
-        yield everything(attempts, wanted)
+    if not spec.until_valid:
+        yield all_reflections(attempts, spec)
         return
-    for count in range(1, wanted.reflections + 1):
+    for count in range(1, spec.reflections + 1):
         rows = [
-            _pending(batch, _hear(batch, wanted, count - 1, model, sampling, journal), count - 1)
+            _pending(
+                batch,
+                _read_reflections(batch, spec, count - 1, model, sampling, journal),
+                count - 1,
+            )
             for batch in attempts.batches()
         ]
-        yield _round(attempts, wanted, rows, count)
+        yield _round(attempts, spec, rows, count)
 
 
-def _pending(batch: Batch, heard: _Heard, before: int) -> Ints:
+def _pending(batch: GradedBatch, found: _Reflections, before: int) -> Ints:
     """The rows that have none of their first `before` reflections valid, and lack none of them: if
     one failed, so would the next."""
-    had = np.bincount(heard.owner, minlength=len(batch.codes))
+    had = np.bincount(found.owner, minlength=len(batch.codes))
     there = np.flatnonzero((batch.codes == KEPT) & (had >= before))
-    return np.setdiff1d(there, heard.owner[heard.valid])
+    return np.setdiff1d(there, found.owner[found.valid])
 
 
-def everything(attempts: Attempts, wanted: Wanted) -> Round:
+def all_reflections(attempts: GradedAttempts, spec: ReflectSpec) -> Round:
     """All reflections on all attempts that are asked about."""
     rows = [np.flatnonzero(codes == KEPT) for codes in attempts.codes]
-    return _round(attempts, wanted, rows, wanted.reflections)
+    return _round(attempts, spec, rows, spec.reflections)
 
 
-def _round(attempts: Attempts, wanted: Wanted, rows: list[Ints], count: int) -> Round:
+def _round(attempts: GradedAttempts, spec: ReflectSpec, rows: list[Ints], count: int) -> Round:
     asks = (
         ask
         for batch, chosen in zip(attempts.batches(), rows, strict=True)
-        for ask in _asks_of(batch, chosen, wanted, count)
+        for ask in _asks_of(batch, chosen, spec, count)
     )
     return Round(asks, count * sum(map(len, rows)))
 
 
-def _asks_of(batch: Batch, rows: Ints, wanted: Wanted, count: int) -> Iterator[Ask]:
+def _asks_of(batch: GradedBatch, rows: Ints, spec: ReflectSpec, count: int) -> Iterator[Ask]:
     """What is asked about some rows of a batch: attempts are shown without their thinking, so that
     the same is asked whether that is kept or dropped."""
     names = [Column.QUESTION, Column.TEXT_ALONE, Column.RESPONSE]
-    questions, alone, responses = batch.table.select(names).take(numbers(rows)).columns
-    shown = pc.coalesce(alone, responses).to_pylist()
+    questions, text_alone, responses = batch.table.select(names).take(numbers(rows)).columns
+    shown = pc.coalesce(text_alone, responses).to_pylist()
     right = batch.right[rows].tolist()
-    return map(partial(wanted.ask, count=count), questions.to_pylist(), shown, right)
+    return map(partial(spec.ask, count=count), questions.to_pylist(), shown, right)
 
 
-class _Heard(NamedTuple):
+class _Reflections(NamedTuple):
     """Reflections in a journal on the attempts of a batch, in order of attempts and samples: item
     i is about row `owner[i]`. `codes` say why they cannot be used, if they were not `cut` off.
     `refused` says of rows why the server will not reflect on them, `with_thinking` how many have
@@ -221,7 +232,7 @@ class _Heard(NamedTuple):
     owner: Ints
     sample: list[int]
     completions: list[Completion]
-    codes: Judged
+    codes: Codes
     cut: Mask
     refused: dict[int, str]
     with_thinking: int
@@ -232,17 +243,17 @@ class _Heard(NamedTuple):
         return valid
 
 
-def _hear(
-    batch: Batch,
-    wanted: Wanted,
+def _read_reflections(
+    batch: GradedBatch,
+    spec: ReflectSpec,
     count: int,
     model: Identified,
     sampling: Sampling,
     journal: Journal,
-) -> _Heard:
+) -> _Reflections:
     """The first `count` reflections on each attempt that is asked about."""
     rows = batch.asked.tolist() if count else []
-    asks = _asks_of(batch, batch.asked, wanted, count) if count else iter(())
+    asks = _asks_of(batch, batch.asked, spec, count) if count else iter(())
     keys = [ask.key(model, sampling) for ask in asks]
     there, refused = journal.read_all(dict.fromkeys(keys, count)), journal.refused(keys)
     found = [
@@ -251,25 +262,25 @@ def _hear(
         for idx, completion in there[key]
     ]
     owner = np.array([row for row, _, _ in found], np.int64)
-    heard = [hear(completion, wanted.thinking) for _, _, completion in found]
-    completions = [one.completion for one in heard]
-    thinking = sum(one.text_alone is not None for one in heard)
-    codes = judge_reflections(
+    handled = [handle_thinking(completion, spec.thinking) for _, _, completion in found]
+    completions = [one.completion for one in handled]
+    thinking = sum(one.text_alone is not None for one in handled)
+    codes = validate_reflections(
         strings([completion.text for completion in completions]),
         np.zeros(len(found), bool),
         batch.right[owner],
-        wanted.without,
+        spec.without,
     )
     cut = np.array([completion.finish_reason == "length" for completion in completions], bool)
     reasons = {
         row: refused[key].reason for row, key in zip(rows, keys, strict=True) if key in refused
     }
     samples = [idx for _, idx, _ in found]
-    return _Heard(owner, samples, completions, codes, cut, reasons, thinking)
+    return _Reflections(owner, samples, completions, codes, cut, reasons, thinking)
 
 
 @dataclass
-class Reflected:
+class ReflectResult:
     """What is in an annotated table: of all attempts those that were asked about, of the
     reflections those that are valid, and how many have thinking."""
 
@@ -280,59 +291,61 @@ class Reflected:
 
 def write_annotated(
     target: Path,
-    attempts: Attempts,
-    wanted: Wanted,
+    attempts: GradedAttempts,
+    spec: ReflectSpec,
     model: Identified,
     sampling: Sampling,
     journal: Journal,
-) -> Reflected:
+) -> ReflectResult:
     """Write all attempts with the reflections that the journal has, whole or not.
 
     Reflections that were cut off are left out, and with `until_valid` all that come after the
     first valid one.
     """
-    made = Reflected(attempts.account(), Account())
+    made = ReflectResult(attempts.account(), Account())
     with new_file(target) as part, pq.ParquetWriter(part, ANNOTATED, compression="zstd") as out:
         for batch in attempts.batches():
-            heard = _hear(batch, wanted, wanted.reflections, model, sampling, journal)
-            needed = _needed(heard) if wanted.until_valid else np.ones(len(heard.owner), bool)
-            made.with_thinking += heard.with_thinking
-            _count(made.reflections, batch, heard, needed, wanted)
-            out.write_batch(_annotated(batch, heard, needed & ~heard.cut))
+            found = _read_reflections(batch, spec, spec.reflections, model, sampling, journal)
+            needed = _needed(found) if spec.until_valid else np.ones(len(found.owner), bool)
+            made.with_thinking += found.with_thinking
+            _count(made.reflections, batch, found, needed, spec)
+            out.write_batch(_annotated(batch, found, needed & ~found.cut))
     return made
 
 
-def _needed(heard: _Heard) -> Mask:
+def _needed(found: _Reflections) -> Mask:
     """Which reflections come before or are the first valid one on their attempt."""
-    out, done = np.ones(len(heard.owner), bool), -1
-    for i, (row, valid) in enumerate(zip(heard.owner.tolist(), heard.valid, strict=True)):
+    out, done = np.ones(len(found.owner), bool), -1
+    for i, (row, valid) in enumerate(zip(found.owner.tolist(), found.valid, strict=True)):
         out[i] = row != done
         done = row if valid else done
     return out
 
 
-def _count(account: Account, batch: Batch, heard: _Heard, needed: Mask, wanted: Wanted) -> None:
-    satisfied = set(heard.owner[heard.valid].tolist()) if wanted.until_valid else set[int]()
-    had = np.bincount(heard.owner, minlength=len(batch.codes))
+def _count(
+    account: Account, batch: GradedBatch, found: _Reflections, needed: Mask, spec: ReflectSpec
+) -> None:
+    satisfied = set(found.owner[found.valid].tolist()) if spec.until_valid else set[int]()
+    had = np.bincount(found.owner, minlength=len(batch.codes))
     account.read += int(needed.sum())
     for row in batch.asked.tolist():
         if row not in satisfied:
-            lacking = wanted.reflections - int(had[row])
+            lacking = spec.reflections - int(had[row])
             account.read += lacking
-            account.lose(heard.refused.get(row, MISSING), lacking)
-    account.kept += int((needed & heard.valid).sum())
-    account.lose(CUT_OFF, int((needed & heard.cut).sum()))
-    count_reasons(heard.codes[needed & ~heard.cut], account.losses)
+            account.lose(found.refused.get(row, MISSING), lacking)
+    account.kept += int((needed & found.valid).sum())
+    account.lose(CUT_OFF, int((needed & found.cut).sum()))
+    count_reasons(found.codes[needed & ~found.cut], account.losses)
 
 
-def _annotated(batch: Batch, heard: _Heard, shown: Mask) -> pa.RecordBatch:
+def _annotated(batch: GradedBatch, found: _Reflections, shown: Mask) -> pa.RecordBatch:
     """A batch of the annotated table."""
     table, size = batch.table, batch.table.num_rows
     ones = numbers(np.arange(size + 1, dtype=np.int32))
     kept = np.flatnonzero(shown)
-    ends = bounds(np.bincount(heard.owner[kept], minlength=size)).astype(np.int32)
-    texts = strings([heard.completions[i].text for i in kept])
-    places = numbers(np.array([heard.sample[i] for i in kept], np.int32))
+    ends = bounds(np.bincount(found.owner[kept], minlength=size)).astype(np.int32)
+    texts = strings([found.completions[i].text for i in kept])
+    places = numbers(np.array([found.sample[i] for i in kept], np.int32))
     decided = batch.right | _is(table, Outcome.WRONG)
     correct = pa.array(batch.right.tolist(), pa.bool_(), mask=~decided)
     columns: dict[str, Any] = {name: table.column(name) for name in table.schema.names} | {

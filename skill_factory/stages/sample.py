@@ -18,10 +18,11 @@ from skill_factory.asking.prompts import Prompt, PromptBank
 from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.ledger import Account
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.tables import ATTEMPTS, QUESTIONS
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Sampling
-from skill_factory.models.thinking import Heard, Thinking, hear
+from skill_factory.models.thinking import HandledCompletion, Thinking, handle_thinking
 
 MISSING = "missing"
 """Reason of samples that were asked for and never answered."""
@@ -35,7 +36,7 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SampleSpec:
     """What is asked of every question: `samples` answers to each of `variants`, by name.
     `grammar` is how the server takes a prompt's grammar: "llama.cpp" or "vllm"."""
 
@@ -44,26 +45,29 @@ class Wanted:
     grammar: str
 
 
-def wanted(bank: PromptBank, variants: Sequence[str], samples: int, grammar: str) -> Wanted:
+def sample_spec(
+    bank: PromptBank, variants: Sequence[str], samples: int, grammar: str
+) -> SampleSpec:
     """What is to be asked; raises `OptionError` for a prompt variant that does not exist."""
     if unknown := [name for name in variants if name not in bank.variants]:
         raise OptionError(
             f"no prompt variant {unknown[0]!r}; the variants are {', '.join(bank.variants)}"
+            f"{did_you_mean(unknown[0], bank.variants)}"
         )
-    return Wanted({name: bank.variants[name] for name in variants}, samples, grammar)
+    return SampleSpec({name: bank.variants[name] for name in variants}, samples, grammar)
 
 
-def asks(questions: Path, wanted: Wanted) -> Iterator[Ask]:
+def asks(questions: Path, spec: SampleSpec) -> Iterator[Ask]:
     """All that is asked of a table of questions, in its order; each is `about` a row of
     `tables.QUESTIONS` with its `prompt_variant`."""
     for row in read_rows(questions, QUESTIONS):
         name = short_digest(row[Column.QUESTION])
-        for variant, prompt in wanted.variants.items():
+        for variant, prompt in spec.variants.items():
             yield Ask(
                 prompt.fill(question=row[Column.QUESTION], answer=row[Column.GOLD]),
-                wanted.samples,
+                spec.samples,
                 ("sample", name, variant),
-                grammar_body(prompt, wanted.grammar),
+                grammar_body(prompt, spec.grammar),
                 row | {"prompt_variant": variant},
             )
 
@@ -73,11 +77,11 @@ def grammar_body(prompt: Prompt, how: str) -> dict[str, Any] | None:
     (tools/server/README.md), vLLM `structured_outputs` (its page "Structured Outputs")."""
     if prompt.grammar is None:
         return None
-    said = {"grammar": prompt.grammar}
-    return {"structured_outputs": said} if how == "vllm" else said
+    body = {"grammar": prompt.grammar}
+    return {"structured_outputs": body} if how == "vllm" else body
 
 
-class Written(NamedTuple):
+class SampleResult(NamedTuple):
     """What became of the samples of a table, and how many have thinking."""
 
     samples: Account
@@ -91,7 +95,7 @@ def write_attempts(
     model: Identified,
     sampling: Sampling,
     journal: Journal,
-) -> Written:
+) -> SampleResult:
     """Write what the journal has of all that is asked as a table of attempts, whole or not, with
     their `thinking` dropped or kept."""
     account, thought = Account(), 0
@@ -100,7 +104,7 @@ def write_attempts(
         while chunk := list(islice(rows, BATCH_ROWS)):
             out.write_table(pa.Table.from_pylist(chunk, ATTEMPTS))
             thought += sum(row[Column.TEXT_ALONE] is not None for row in chunk)
-    return Written(account, thought)
+    return SampleResult(account, thought)
 
 
 def _rows(
@@ -123,15 +127,19 @@ def _rows(
             why = refused[key].reason if key in refused else MISSING
             account.lose(why, ask.count - len(found))
             for idx, completion in found:
-                yield ask.about | {Column.SAMPLE: idx} | _said(hear(completion, thinking))
+                yield (
+                    ask.about
+                    | {Column.SAMPLE: idx}
+                    | _response_columns(handle_thinking(completion, thinking))
+                )
 
 
-def _said(heard: Heard) -> dict[str, Any]:
+def _response_columns(handled: HandledCompletion) -> dict[str, Any]:
     return {
-        Column.RESPONSE: heard.completion.text,
-        Column.FINISH_REASON: heard.completion.finish_reason,
-        Column.COMPLETION_TOKENS: heard.completion.completion_tokens,
-        Column.TEXT_ALONE: heard.text_alone,
+        Column.RESPONSE: handled.completion.text,
+        Column.FINISH_REASON: handled.completion.finish_reason,
+        Column.COMPLETION_TOKENS: handled.completion.completion_tokens,
+        Column.TEXT_ALONE: handled.text_alone,
     }
 
 

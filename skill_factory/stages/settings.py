@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from skill_factory.core.suggestions import did_you_mean
@@ -24,13 +24,14 @@ from skill_factory.stages.kinds import (
     Between,
     Commas,
     Count,
+    Digits,
     Few,
     KnownTask,
     Matches,
     Names,
     NotEmpty,
     Price,
-    Reads,
+    Range,
     Seconds,
     SourceName,
     Texts,
@@ -57,28 +58,6 @@ USES: dict[str, tuple[str, ...]] = {
     "dataset": DATASET_KEYS,
 }
 """The settings of each kind of source, besides `source`, `count` and `seed`, which all have."""
-
-
-class Range(NamedTuple):
-    """From `low` to `high`, both included."""
-
-    low: int
-    high: int
-
-
-_WRITTEN = re.compile(r"\s*(\d{1,3})(?:\s*\.\.\s*(\d{1,3}))?\s*")
-
-
-def _range(value: Any) -> Any:
-    """A range as it may be written: 3, "3", "2..5" or a list of two."""
-    if isinstance(value, str) and (match := _WRITTEN.fullmatch(value)):
-        value = [int(number or match[1]) for number in match.groups()]
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = [value, value]
-    whole = isinstance(value, list | tuple) and [type(item) for item in value] == [int, int]
-    if not whole or not 1 <= value[0] <= value[1]:
-        raise ValueError("expected a number of digits, 3, or a range of them, 2..5")
-    return Range(*value)
 
 
 _QUESTIONS = Section("Questions")
@@ -111,9 +90,7 @@ class QuestionsConfig(Settings):
         off="--at-most-once",
     )
     """True is as TinyZero and reasoning-gym have it."""
-    digits: Annotated[Range, Reads(_range)] = _SUMS(
-        Range(2, 5), "Multiplication: digits of both factors.", metavar="N|A..B"
-    )
+    digits: Digits = _SUMS(Range(2, 5), "Multiplication: digits of both factors.", metavar="N|A..B")
     low: Annotated[int, Between(0)] = _SUMS(3, "Addition: smallest number.")
     high: Annotated[int, Between(0)] = _SUMS(19, "Addition: largest number.")
     letters: Annotated[int, Between(3, 8)] = _WORDS(4, "Letters of the word.")

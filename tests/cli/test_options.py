@@ -304,10 +304,19 @@ def test_a_wrong_value_is_one_clear_line(
         (("create", "-i", "x", "--formats", "*C_ful"), "did you mean *C_full?"),
         (("create", "-i", "x", "--task", "mathematic"), "did you mean mathematics?"),
         (("list", "format"), "did you mean formats?"),
+        (("sample", "-o", "run", "--prompt-variants", "orignal"), "did you mean original?"),
+        (
+            ("questions", "reasoning-gym:chain_sum", "--gym", "max_term=3", "--dry-run"),
+            "did you mean max_terms?",
+        ),
     ],
 )
-def test_a_mistyped_name_is_told_what_it_may_be(words: tuple[str, ...], said: str) -> None:
+def test_a_mistyped_name_is_told_what_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert said in error(*words)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_mistyped_key_of_a_config_is_told_what_it_may_be(tmp_path: Path) -> None:

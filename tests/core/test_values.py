@@ -19,7 +19,7 @@ from skill_factory.core.values import (
     number_text,
     plain_text,
     question_text,
-    truth,
+    read_correctness,
 )
 
 
@@ -128,13 +128,13 @@ def test_any_gold_answer_of_json_is_read_or_refused(value: object) -> None:
     ],
 )
 def test_correctness(value: object, expected: bool | None) -> None:
-    assert truth(value) is expected
+    assert read_correctness(value) is expected
 
 
 @pytest.mark.parametrize("value", [2, -1, 0.5, math.inf, "", "yes", "2", "correct", [True], {}])
 def test_what_is_not_correctness(value: object) -> None:
     with pytest.raises(ValueError, match="neither true nor false"):
-        truth(value)
+        read_correctness(value)
 
 
 USER, SYSTEM = {"role": "user", "content": "What?"}, {"role": "system", "content": "Be brief."}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skill_factory.core import tags
 from skill_factory.models import Completion
-from skill_factory.models.thinking import Thinking, hear, read
+from skill_factory.models.thinking import Thinking, handle_thinking, read
 
 SHAPES = {
     "tags": "<think>\n{}\n</think>\n\n{}",
@@ -117,10 +117,10 @@ kinds = st.sampled_from(["drop", "keep"])
 @given(anything, anything, kinds)
 def test_reading_anything_does_not_raise(text: str, reasoning: str, thinking: Thinking) -> None:
     said = Completion(text, "stop", 1, 2, 0.0, reasoning)
-    heard, alone = hear(said, thinking)
+    handled, alone = handle_thinking(said, thinking)
     assert alone == (read(text, reasoning).text("drop") if alone is not None else None)
     if alone is None and not reasoning.strip() and read(text).blocks == ((False, text),):
-        assert heard.text == text
+        assert handled.text == text
 
 
 @given(anything)

@@ -23,7 +23,7 @@ from skill_factory.errors import ColumnError, InputError, OptionError
 from skill_factory.handoff.check import check
 from skill_factory.stages.checking import checked
 from skill_factory.stages.fields import SettingError
-from skill_factory.stages.questions.making import Made, make_questions
+from skill_factory.stages.questions.making import QuestionsResult, make_questions
 from skill_factory.stages.settings import USES, QuestionsConfig
 from skill_factory.tasks import task_of
 from skill_factory.tasks.workers.gym_judge import decoded
@@ -43,16 +43,16 @@ MADE: dict[str, dict[str, Any]] = {
 }
 
 
-def make_of(**settings: Any) -> Made:
+def make_of(**settings: Any) -> QuestionsResult:
     return make_questions(checked(QuestionsConfig, settings))
 
 
-def rows_of(made: Made) -> list[dict[str, Any]]:
+def rows_of(made: QuestionsResult) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = made.table.to_pylist()
     return rows
 
 
-def digest(made: Made) -> str:
+def digest(made: QuestionsResult) -> str:
     return hashlib.sha256(json.dumps(rows_of(made)).encode()).hexdigest()
 
 
@@ -202,7 +202,11 @@ def test_settings_of_a_dataset_of_reasoning_gym_are_its_own() -> None:
     ("settings", "error", "said"),
     [
         ({"source": "reasoning-gym:leg_count"}, OptionError, "it has leg_counting"),
-        ({"source": "reasoning-gym:gcd", "gym": {"legs": 4}}, OptionError, "does not take these"),
+        (
+            {"source": "reasoning-gym:gcd", "gym": {"legs": 4}},
+            OptionError,
+            "gcd has no setting 'legs'; it has min_numbers",
+        ),
         ({"source": "reasoning-gym:gcd", "gym": {"seed": 4}}, OptionError, "gym: seed is not set"),
         ({"source": "reasoning-gym:game_of_life_halting"}, InputError, "200 takes_any_answer"),
         ({"source": "reasoning-gym:boxnet"}, InputError, "200 no_gold_answer"),
@@ -218,7 +222,7 @@ def test_what_reasoning_gym_cannot_give_is_said(
 # -- datasets -------------------------------------------------------------------------------------
 
 
-def read(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> Made:
+def read(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> QuestionsResult:
     path = write_rows(tmp_path / "questions.jsonl", rows)
     return make_of(source=str(path), **settings)
 

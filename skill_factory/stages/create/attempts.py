@@ -19,7 +19,7 @@ from skill_factory.errors import InputError
 from skill_factory.stages.create.validate import (
     KEPT,
     count_reasons,
-    judge,
+    first_reasons,
     question_faults,
     stripped,
 )
@@ -27,7 +27,7 @@ from skill_factory.stages.create.validate import (
 
 class Attempts(NamedTuple):
     """All attempts of a batch, one item each; reflection i is about attempt `owner[i]`, in whose
-    list it stands at `number[i]`; an attempt has `told` of them."""
+    list it stands at `number[i]`; attempt i has `reflection_counts[i]`."""
 
     row: Ints
     response: Ints
@@ -38,7 +38,7 @@ class Attempts(NamedTuple):
     correct: pa.Array
     answer: pa.Array
     reflections: pa.Array
-    told: Ints
+    reflection_counts: Ints
     owner: Ints
     number: Ints
 
@@ -53,7 +53,7 @@ def attempts_of(source: Batch, columns: Columns, ledger: Ledger) -> Attempts:
     reflection = batch.column(columns.reflection)
     nested = list_depth(reflection.type) == 2
     per_row = _as_lists(reflection)
-    rows = judge(
+    rows = first_reasons(
         batch.num_rows,
         *question_faults(question),
         (Reason.NO_RESPONSE, response.lengths == 0),
@@ -64,35 +64,40 @@ def attempts_of(source: Batch, columns: Columns, ledger: Ledger) -> Attempts:
     ledger.rows.read = batch.num_rows
     ledger.rows.kept = count_reasons(rows, ledger.rows.losses)
     kept = np.flatnonzero(rows == KEPT)
-    if not nested and (several := kept[response.lengths[kept] > 1]).size:
-        first = int(several[0])
-        raise InputError(
-            f"{source.where}: row {source.file_row + first} has {int(response.lengths[first])} "
-            f"responses, but column {columns.reflection!r} is one flat list: make it a list of "
-            "lists, one list for each response."
-        )
-
+    if not nested:
+        _check_one_response(source, columns, kept, response.lengths)
     row, place = expand(kept, response.lengths[kept])
     lists = _as_lists(per_row.values) if nested else per_row
     at = per_row.starts[row] + place if nested else row
     listed = per_row.given[row] if nested else np.ones(len(row), bool)
-    told = _at(lists.lengths, at, listed)
-    owner, number = expand(np.arange(len(row)), told)
-    known, which = _question_ids(question)
+    reflection_counts = _at(lists.lengths, at, listed)
+    owner, number = expand(np.arange(len(row)), reflection_counts)
+    digests, which = _question_ids(question)
     return Attempts(
         row + source.row,
         place,
         take(question, row),
-        known[which[row]],
+        digests[which[row]],
         take(variant, row),
         take(response.values, response.starts[row] + place),
         take(correct.values, correct.starts[row] + place, correct.given[row]),
         take(answer.values, answer.starts[row] + place, answer.given[row]),
         take(lists.values, _at(lists.starts, at, listed)[owner] + number),
-        told,
+        reflection_counts,
         owner,
         number,
     )
+
+
+def _check_one_response(source: Batch, columns: Columns, rows: Ints, lengths: Ints) -> None:
+    """Raise `InputError` for a row of several responses with one flat list of reflections."""
+    if (several := rows[lengths[rows] > 1]).size:
+        first = int(several[0])
+        raise InputError(
+            f"{source.where}: row {source.file_row + first} has {int(lengths[first])} "
+            f"responses, but column {columns.reflection!r} is one flat list: make it a list of "
+            "lists, one list for each response."
+        )
 
 
 # -- lists ----------------------------------------------------------------------------------------
@@ -188,19 +193,19 @@ def attempt_ids(found: Attempts) -> npt.NDArray[np.uint8]:
     if not len(found.text):
         return np.zeros((0, 16), np.uint8)
     parts = [_bytes(part) for part in (found.variant, found.answer, found.text)]
-    said = _bytes(found.reflections)
-    sizes = said.lengths.tobytes()
+    reflections = _bytes(found.reflections)
+    sizes = reflections.lengths.tobytes()
     decided = view(found.correct.cast(pa.int8()), missing=-1).astype("<i4")
     heads = np.column_stack(
         [
             found.question_ids.view("<i4"),
             decided,
-            found.told.astype("<i4"),
+            found.reflection_counts.astype("<i4"),
             *(part.lengths for part in parts),
         ]
     )
     head, width = heads.astype("<i4").tobytes(), heads.shape[1] * 4
-    owned = bounds(found.told).tolist()
+    owned = bounds(found.reflection_counts).tolist()
     out = []
     for i in range(len(found.text)):
         digest = xxh3_128(head[i * width : (i + 1) * width])
@@ -208,6 +213,6 @@ def attempt_ids(found: Attempts) -> npt.NDArray[np.uint8]:
             digest.update(data[starts[i] : starts[i + 1]])
         a, b = owned[i], owned[i + 1]
         digest.update(sizes[4 * a : 4 * b])
-        digest.update(said.data[said.starts[a] : said.starts[b]])
+        digest.update(reflections.data[reflections.starts[a] : reflections.starts[b]])
         out.append(digest.digest())
     return np.frombuffer(b"".join(out), np.uint8).reshape(-1, 16)

@@ -46,11 +46,11 @@ def reward_columns(source: Batch, columns: Columns, task: str | None) -> RewardC
     return _with_golds(RewardColumns(named, gold, facts))
 
 
-def _with_golds(wanted: RewardColumns) -> RewardColumns:
+def _with_golds(columns: RewardColumns) -> RewardColumns:
     """The gold answers as graders take them, each that is different read once."""
-    if not len(wanted.gold):
-        return wanted
-    encoded = [column.dictionary_encode() for column in wanted]
+    if not len(columns.gold):
+        return columns
+    encoded = [column.dictionary_encode() for column in columns]
     values = [[None, *column.dictionary.to_pylist()] for column in encoded]
     sizes = tuple(map(len, values))
     places = [view(column.indices, missing=-1) + 1 for column in encoded]
@@ -58,7 +58,7 @@ def _with_golds(wanted: RewardColumns) -> RewardColumns:
     rows = zip(*(place.tolist() for place in np.unravel_index(different, sizes)), strict=True)
     read = [_gold_of(*(values[i][place] for i, place in enumerate(row))) for row in rows]
     golds, facts = (_texts(column, which) for column in zip(*read, strict=True))
-    return RewardColumns(wanted.task, golds, facts)
+    return RewardColumns(columns.task, golds, facts)
 
 
 def _texts(texts: Sequence[str | None], at: Ints) -> pa.Array:
@@ -70,7 +70,7 @@ def _texts(texts: Sequence[str | None], at: Ints) -> pa.Array:
 def _gold_of(
     name: str | None, gold: str | None, facts: str | None
 ) -> tuple[str | None, str | None]:
-    """A gold answer and the facts with what it told besides; as they are where no task is known."""
+    """A gold answer and the facts with what it says besides; as they are where no task is known."""
     try:
         task = task_of(name) if name is not None else None
     except TaskError:
@@ -80,11 +80,11 @@ def _gold_of(
         facts = None if own is None else json.dumps(own)
     if task is None:
         return gold, facts
-    known = json.loads(facts or "{}")
-    found = gold_of(task, gold, known)
+    given_facts = json.loads(facts or "{}")
+    found = gold_of(task, gold, given_facts)
     if isinstance(found, NoGold):
         return None, facts
-    return found.text, facts if found.facts == known else json.dumps(found.facts)
+    return found.text, facts if found.facts == given_facts else json.dumps(found.facts)
 
 
 def _or_nothing(texts: pa.Array) -> pa.Array:
@@ -95,15 +95,15 @@ def _or_nothing(texts: pa.Array) -> pa.Array:
 
 def _facts(column: pa.Array) -> pa.Array:
     """Of each row's JSON object the facts that graders read, as JSON; null without."""
-    known, groups = dict[str, int](), kept_facts()
+    places, groups = dict[str, int](), kept_facts()
     at = np.full(len(column), -1)
     found = np.flatnonzero(_may_hold_facts(column) & ~not_unicode(column))
     texts = column.take(numbers(found)).dictionary_encode()
     facts_by = [facts_of(text, groups) for text in texts.dictionary.to_pylist()]
     for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
         if (facts := facts_by[which]) is not None:
-            at[row] = known.setdefault(json.dumps(facts), len(known))
-    return strings(list(known)).take(numbers(np.maximum(at, 0), missing=at < 0))
+            at[row] = places.setdefault(json.dumps(facts), len(places))
+    return strings(list(places)).take(numbers(np.maximum(at, 0), missing=at < 0))
 
 
 def _may_hold_facts(texts: pa.Array) -> Mask:
@@ -120,5 +120,5 @@ def _may_hold_facts(texts: pa.Array) -> Mask:
 def count_tasks(usable: pa.RecordBatch) -> Counter[str | None]:
     """The valid attempts by task, None where the task or the gold answer is not known."""
     task, gold = usable.column(Column.DATA_SOURCE), usable.column(Column.GROUND_TRUTH)
-    known = task.take(numbers(np.arange(len(task)), missing=~given(gold)))
-    return Counter({v["values"]: v["counts"] for v in pc.value_counts(known).to_pylist()})
+    gradable = task.take(numbers(np.arange(len(task)), missing=~given(gold)))
+    return Counter({v["values"]: v["counts"] for v in pc.value_counts(gradable).to_pylist()})

@@ -1,7 +1,7 @@
 """Index: what of the annotated rows can stand in a trace, and why the rest cannot.
 
-A batch is judged column by column: each row, attempt and reflection gets a code, which is that of
-the first reason against it, or KEPT.
+A batch is validated column by column: each row, attempt and reflection gets the code of the first
+reason against it, or KEPT.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from skill_factory.stages.create.attempts import (
 )
 from skill_factory.stages.create.gold_columns import RewardColumns, count_tasks, reward_columns
 from skill_factory.stages.create.validate import (
-    CODES,
     KEPT,
+    code_of,
     count_reasons,
-    judge_attempts,
-    judge_reflections,
     not_unicode,
+    validate_attempts,
+    validate_reflections,
 )
 
 
@@ -69,7 +69,7 @@ class Indexed(NamedTuple):
 
 
 def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
-    """Judge a batch of annotated rows.
+    """Validate a batch of annotated rows.
 
     Raises `InputError` for a row with several responses whose reflections are one flat list:
     nothing says whose they are.
@@ -78,16 +78,16 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     found = attempts_of(source, columns, ledger)
     wanted = reward_columns(source, columns, choice.task)
     ids = attempt_ids(found)
-    attempts = judge_attempts(
+    attempts = validate_attempts(
         found.text, found.answer, found.variant, given(found.correct), choice.variants
     )
     truth = view(found.correct)[found.owner]
-    reflections = judge_reflections(
+    reflections = validate_reflections(
         found.reflections, attempts[found.owner] != KEPT, truth, choice.without
     )
     valid = reflections == KEPT
     counts = np.bincount(found.owner[valid], minlength=len(attempts))
-    attempts[(attempts == KEPT) & (counts == 0)] = CODES[Reason.NO_VALID_REFLECTION]
+    attempts[(attempts == KEPT) & (counts == 0)] = code_of(Reason.NO_VALID_REFLECTION)
     ledger.attempts.read = len(attempts)
     count_reasons(attempts, ledger.attempts.losses)
     ledger.reflections.read = len(reflections)

@@ -19,6 +19,7 @@ from skill_factory.core.engines import MOST_USEFUL, default_workers, in_order
 from skill_factory.core.files import new_folder, resolved
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.sources import find_source
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.core.values import READABLE
@@ -31,7 +32,7 @@ from skill_factory.stages.create.plan import PlanSettings
 from skill_factory.stages.create.pools import Spill
 from skill_factory.stages.create.result import CreateResult
 from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.create.shards import MAX_SHARDS, SHARD_BYTES, Job, each_shard
+from skill_factory.stages.create.shards import MAX_SHARDS, SHARD_BYTES, WeaveJob, each_shard
 from skill_factory.tasks import load_installed, task_of
 
 PART_BYTES = 16 << 20
@@ -103,7 +104,7 @@ def _create(
     )
     shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
     counter = TokenCounter(config.tokenizer) if config.tokenizer else None
-    job = Job(
+    job = WeaveJob(
         spill, shards, settings, workers, LAYOUTS[config.layout], counter, config.max_tokens or 0
     )
     if config.subsample:
@@ -121,7 +122,7 @@ def _create(
     questions.read = found.questions
     made.ledger.check()
     if not made.ledger.traces.kept:
-        raise NothingMadeError("0 traces; the table says why", made.told())
+        raise NothingMadeError("0 traces; the table says why", made.summary())
     if folder:
         join_files(work, full, folder)
         describe(folder, config, source, phrases, made, f"{found.digest:032x}", content.hexdigest())
@@ -132,7 +133,7 @@ def _create(
 
 
 @dataclass
-class _Found:
+class _InputSummary:
     """What the input held: its ledger and digest, how many questions, which prompt variants and
     tasks."""
 
@@ -143,10 +144,12 @@ class _Found:
     tasks: Counter[str | None] = field(default_factory=Counter)
 
 
-def _index(config: CreateConfig, source: Source, work: Path, workers: int) -> tuple[_Found, Spill]:
+def _index(
+    config: CreateConfig, source: Source, work: Path, workers: int
+) -> tuple[_InputSummary, Spill]:
     """Read the input once; what can be used is then in the spill, and all else in the ledger."""
     choice = Choice(config.prompt_variants, config.drop_reflections_containing, config.task)
-    out, asked = _Found(), np.array([], np.uint64)
+    out, asked = _InputSummary(), np.array([], np.uint64)
     more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
     with bar, Spill(work / "spill.arrow", _parts(source.size())) as spill:
@@ -176,7 +179,7 @@ def _parts(text_bytes: int) -> int:
 
 
 def _cut_finer(spill: Spill, parts: int) -> Spill:
-    """The same in more parts: there was far more text than the size of the input told."""
+    """The same in more parts: there was far more text than the size of the input promised."""
     with Spill(spill.path.with_name("finer.arrow"), parts) as finer:
         for batch in spill.batches():
             finer.add(batch)
@@ -184,11 +187,12 @@ def _cut_finer(spill: Spill, parts: int) -> Spill:
     return finer
 
 
-def _notes(config: CreateConfig, found: _Found, source: Source) -> list[str]:
+def _notes(config: CreateConfig, found: _InputSummary, source: Source) -> list[str]:
     """What could not be read, and settings without effect: most likely not what the user meant."""
     there = ", ".join(sorted(map(str, found.variants)))
     notes = [
         f"no attempt has the prompt variant {name!r}; there are: {there}"
+        f"{did_you_mean(name, map(str, found.variants))}"
         for name in config.prompt_variants or ()
         if name not in found.variants
     ]
@@ -209,7 +213,7 @@ def _notes(config: CreateConfig, found: _Found, source: Source) -> list[str]:
     return notes
 
 
-def _ungradable(config: CreateConfig, found: _Found) -> str | None:
+def _ungradable(config: CreateConfig, found: _InputSummary) -> str | None:
     """Why a reward cannot be computed for some of the questions; None if it can."""
     unknown = []
     for name in found.tasks:
@@ -228,7 +232,7 @@ def _ungradable(config: CreateConfig, found: _Found) -> str | None:
     return None
 
 
-def _last_id(job: Job, wanted: int, made: CreateResult) -> str | None:
+def _last_id(job: WeaveJob, wanted: int, made: CreateResult) -> str | None:
     """The largest id in a subsample of `wanted` traces; None if all traces are in it.
 
     Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces'

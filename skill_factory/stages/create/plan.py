@@ -19,7 +19,7 @@ from skill_factory.core.tables import PLAN
 from skill_factory.stages.create.draws import Draws
 from skill_factory.stages.create.formats import Lengths, Pool, Recipe, Unfillable, format_of
 from skill_factory.stages.create.phrases import Kind, PhraseBank
-from skill_factory.stages.create.pools import Unit, questions
+from skill_factory.stages.create.pools import Pools, questions
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class PlanSettings:
 
 @dataclass
 class Plan:
-    """The traces of one unit, as columns; one item a trace unless said otherwise. -1: none.
+    """The traces of some pools, as columns; one item a trace unless said otherwise. -1: none.
 
-    `attempts` are rows of the unit's attempts; `reflections` count within an attempt's valid ones
+    `attempts` are rows of the pools' attempts; `reflections` count within an attempt's valid ones
     (-1: not shown); `glue` are phrase ids. These three have one item a step, `steps` of them a
     trace.
     """
@@ -72,7 +72,7 @@ class Plan:
     reflections: list[int] = field(default_factory=list)
     glue: list[int] = field(default_factory=list)
 
-    def append(self, slot: _Slot, trace: _Dressed) -> None:
+    def append(self, slot: _Slot, trace: _PlannedTrace) -> None:
         """Add a trace."""
         recipe = trace.recipe
         self.ids.append(slot.id)
@@ -90,20 +90,20 @@ class Plan:
         self.glue += trace.glue
 
 
-def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
-    """Recipes for all questions of a unit, and what became of what is in it.
+def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Ledger]:
+    """Recipes for all questions of some pools, and what became of what is in it.
 
     Each question and format has its own draws, so that a trace does not depend on what else is in
     the dataset.
     """
     out, ledger = Plan(), Ledger()
-    correct = unit.attempts[Column.CORRECT].to_pylist()
-    shown = view(pc.list_value_length(unit.attempts[Column.REFLECTIONS]))
-    variants = unit.attempts[Column.VARIANT].to_pylist() if settings.unique_variants else None
-    ids = unit.attempts[Column.QUESTION_ID].to_pylist()
-    dress = _Dresser(settings.phrases, correct, shown.tolist())
+    correct = pools.attempts[Column.CORRECT].to_pylist()
+    shown = view(pc.list_value_length(pools.attempts[Column.REFLECTIONS]))
+    variants = pools.attempts[Column.VARIANT].to_pylist() if settings.unique_variants else None
+    ids = pools.attempts[Column.QUESTION_ID].to_pylist()
+    planned_trace = _TracePlanner(settings.phrases, correct, shown.tolist())
     set_aside: list[int] = []
-    for rows in questions(unit):
+    for rows in questions(pools):
         pool = Pool(
             all=range(len(rows)),
             correct=[i for i, row in enumerate(rows) if correct[row]],
@@ -117,8 +117,8 @@ def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
                 lacks.append(slot.recipe.reason)
                 ledger.traces.lose(f"{slot.format}: {slot.recipe.reason}")
                 continue
-            # Dressed even if it is then dropped: the next slot's draws must not depend on that.
-            trace = dress(slot.recipe, rows, slot.draws)
+            # Drawn even if it is then dropped: the next slot's draws must not depend on that.
+            trace = planned_trace(slot.recipe, rows, slot.draws)
             if (dropped := settings.dropped(slot.id)) is not None:
                 lacks.append(dropped)
                 ledger.traces.lose(dropped)
@@ -132,7 +132,7 @@ def plan(unit: Unit, settings: PlanSettings) -> tuple[Plan, Ledger]:
             ledger.questions.lose(max(lacks, key=_TAKEN_AWAY.__getitem__))
             set_aside += rows
     ledger.traces.kept = len(out.ids)
-    _count_use(out, set_aside, unit.duplicates, shown, ledger)
+    _count_use(out, set_aside, pools.duplicates, shown, ledger)
     return out, ledger
 
 
@@ -160,7 +160,7 @@ def _slots(pool: Pool, question_id: bytes, settings: PlanSettings) -> Iterator[_
                 yield _Slot(trace_id, name, repeat, number, recipe, draws)
 
 
-class _Dressed(NamedTuple):
+class _PlannedTrace(NamedTuple):
     """A recipe with rows for its attempts, and the reflections and phrases that go with them."""
 
     recipe: Recipe
@@ -171,8 +171,8 @@ class _Dressed(NamedTuple):
     closing: int
 
 
-class _Dresser:
-    """Gives recipes their reflections and phrases."""
+class _TracePlanner:
+    """Draws the reflections and phrases that go with recipes."""
 
     def __init__(self, bank: PhraseBank, correct: list[bool], shown: list[int]) -> None:
         self.correct = correct
@@ -184,10 +184,10 @@ class _Dresser:
         }
         self.phrases = {kind: bank.ids(kind) for kind in Kind}
 
-    def __call__(self, recipe: Recipe, rows: list[int], draws: Draws) -> _Dressed:
+    def __call__(self, recipe: Recipe, rows: list[int], draws: Draws) -> _PlannedTrace:
         picked = [rows[i] for i in recipe.attempts]
         after = [self.correct[row] if recipe.reflects else None for row in picked[:-1]]
-        return _Dressed(
+        return _PlannedTrace(
             recipe,
             picked,
             [draws.below(self.shown[row]) if recipe.reflects else -1 for row in picked],
@@ -198,19 +198,22 @@ class _Dresser:
 
 
 def _count_use(
-    made: Plan, set_aside: list[int], duplicates: Ints, shown: Ints, ledger: Ledger
+    planned: Plan, set_aside: list[int], duplicates: Ints, shown: Ints, ledger: Ledger
 ) -> None:
     """Whether each valid attempt and reflection is in a trace, and if not, why."""
     idle = np.array(set_aside, np.int64)
-    picked, reflections = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
+    picked, reflections = (
+        np.array(planned.attempts, np.int64),
+        np.array(planned.reflections, np.int64),
+    )
     used = len(np.unique(picked))
     ledger.attempts.kept = used
     ledger.attempts.lose(Reason.QUESTION_SET_ASIDE, len(idle))
     ledger.attempts.lose(Reason.DUPLICATE, len(duplicates))
     ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - len(duplicates) - used)
     starts = bounds(shown)
-    told = reflections >= 0
-    used = len(np.unique(starts[picked[told]] + reflections[told]))
+    shown_at = reflections >= 0
+    used = len(np.unique(starts[picked[shown_at]] + reflections[shown_at]))
     ledger.reflections.kept = used
     waiting = int(shown.sum() - shown[idle].sum() - shown[duplicates].sum())
     ledger.reflections.lose(Reason.QUESTION_SET_ASIDE, int(shown[idle].sum()))
@@ -218,39 +221,39 @@ def _count_use(
     ledger.reflections.lose(Reason.NOT_DRAWN, waiting - used)
 
 
-def plan_table(made: Plan, unit: Unit) -> pa.Table:
-    """The plan with the schema `tables.PLAN`: places in the unit become places in the input."""
-    attempts = unit.attempts
-    picked, told = np.array(made.attempts, np.int64), np.array(made.reflections, np.int64)
+def plan_table(planned: Plan, pools: Pools) -> pa.Table:
+    """The plan with the schema `tables.PLAN`: places in the pools become places in the input."""
+    attempts = pools.attempts
+    picked, shown_at = np.array(planned.attempts, np.int64), np.array(planned.reflections, np.int64)
     listed = attempts[Column.REFLECTION_NUMBERS].combine_chunks()
     starts = bounds(view(pc.list_value_length(listed)))
-    shown = numbers(np.where(told >= 0, starts[picked] + told, 0), missing=told < 0)
-    ends = bounds(made.steps)
+    shown = numbers(np.where(shown_at >= 0, starts[picked] + shown_at, 0), missing=shown_at < 0)
+    ends = bounds(planned.steps)
     steps = pa.StructArray.from_arrays(
         [
             attempts[Column.ROW].combine_chunks().take(numbers(picked)),
             attempts[Column.RESPONSE].combine_chunks().take(numbers(picked)),
             attempts[Column.CORRECT].combine_chunks().take(numbers(picked)),
             listed.flatten().take(shown),
-            _or_null(made.glue),
+            _or_null(planned.glue),
         ],
         fields=list(PLAN.field(Column.STEPS).type.value_type),
     )
     ids = attempts[Column.QUESTION_ID].combine_chunks().take(numbers(picked[ends[:-1]]))
-    last = numbers(picked[ends[:-1] + np.array(made.answers_of, np.int64)])
+    last = numbers(picked[ends[:-1] + np.array(planned.answers_of, np.int64)])
     return pa.Table.from_arrays(
         [
-            strings(made.ids),
+            strings(planned.ids),
             strings([i.hex() for i in ids.to_pylist()]),
-            strings(made.formats),
-            strings(made.labels),
-            numbers(np.array(made.repeats, np.int32)),
-            numbers(np.array(made.slots, np.int32)),
+            strings(planned.formats),
+            strings(planned.labels),
+            numbers(np.array(planned.repeats, np.int32)),
+            numbers(np.array(planned.slots, np.int32)),
             pa.ListArray.from_arrays(numbers(ends.astype(np.int32)), steps),
-            _or_null(made.leads),
-            _or_null(made.restated),
-            numbers(np.array(made.closings, np.int32)),
-            numbers(np.array(made.answers_of, np.int32)),
+            _or_null(planned.leads),
+            _or_null(planned.restated),
+            numbers(np.array(planned.closings, np.int32)),
+            numbers(np.array(planned.answers_of, np.int32)),
             *(
                 attempts[name].combine_chunks().take(last)
                 for name in (Column.DATA_SOURCE, Column.GROUND_TRUTH, Column.EXTRA_INFO)

@@ -88,12 +88,12 @@ def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
     return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
 
 
-class Unit(NamedTuple):
-    """All valid attempts of the questions in one part of a spill, and who belongs together.
+class Pools(NamedTuple):
+    """The pools of the questions in one part of a spill: their valid attempts, and whose they are.
 
     Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the
     schema `USABLE`): in order of their content's digest, so the order of the input's rows does not
-    matter. `duplicates` are the rows of attempts that say in all what another one says.
+    matter. `duplicates` are the rows of attempts whose whole content another one has.
     """
 
     attempts: pa.Table
@@ -102,28 +102,28 @@ class Unit(NamedTuple):
     duplicates: Ints
 
 
-def read_unit(spill: Spill, part: int) -> Unit:
-    """One part of a spill."""
+def read_pools(spill: Spill, part: int) -> Pools:
+    """The pools in one part of a spill."""
     attempts = pa.Table.from_batches(spill.batches(part), USABLE)
     if not attempts.num_rows:
         nothing = np.zeros(0, np.int64)
-        return Unit(attempts, nothing, np.zeros(1, np.int64), nothing)
-    asked, said = (
+        return Pools(attempts, nothing, np.zeros(1, np.int64), nothing)
+    question, attempt = (
         np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
         for name in (Column.QUESTION_ID, Column.ATTEMPT_ID)
     )
     place = (view(attempts[Column.RESPONSE]), view(attempts[Column.ROW]))
-    order = np.lexsort((*place, said[:, 1], said[:, 0], asked[:, 1], asked[:, 0]))
+    order = np.lexsort((*place, attempt[:, 1], attempt[:, 0], question[:, 1], question[:, 0]))
     again = np.zeros(len(order), bool)
-    again[1:] = (said[order[1:]] == said[order[:-1]]).all(axis=1)
+    again[1:] = (attempt[order[1:]] == attempt[order[:-1]]).all(axis=1)
     duplicates, order = order[again], order[~again]
-    asked = asked[order]
-    starts = np.flatnonzero((asked[1:] != asked[:-1]).any(axis=1)) + 1
-    return Unit(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
+    question = question[order]
+    starts = np.flatnonzero((question[1:] != question[:-1]).any(axis=1)) + 1
+    return Pools(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
 
 
-def questions(unit: Unit) -> Iterator[list[int]]:
+def questions(pools: Pools) -> Iterator[list[int]]:
     """The rows of each question's attempts, in order of the questions' digests."""
-    order, bounds = unit.order.tolist(), unit.bounds.tolist()
+    order, bounds = pools.order.tolist(), pools.bounds.tolist()
     for start, stop in pairwise(bounds):
         yield order[start:stop]

@@ -21,7 +21,7 @@ class CreateResult:
     notes: list[str] = field(default_factory=list)
     sample: str | None = None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """All of it for a person, as lines of text."""
         lines = [self.ledger.table(), "", f"{'label':34}{'traces':>12}"]
         lines += [f"{label:34}{count:12,}" for label, count in sorted(self.labels.items())]

@@ -23,7 +23,7 @@ from skill_factory.core.markup import read
 from skill_factory.core.tables import PLAN
 from skill_factory.core.tokens import TokenCounter
 from skill_factory.stages.create.plan import Plan, PlanSettings, plan, plan_table
-from skill_factory.stages.create.pools import Spill, Unit, read_unit
+from skill_factory.stages.create.pools import Pools, Spill, read_pools
 from skill_factory.stages.create.weave import weave
 
 SHARD_BYTES = 64 << 20
@@ -34,7 +34,7 @@ MAX_SHARDS = 32
 
 
 @dataclass(frozen=True)
-class Job:
+class WeaveJob:
     """What is to be done: neighbouring parts of the spill make one of the `shards`.
 
     `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
@@ -48,19 +48,19 @@ class Job:
     counter: TokenCounter | None
     max_tokens: int
 
-    def plan(self, unit: Unit) -> tuple[Plan, Ledger]:
-        """The plan of a unit, without the traces that are too long."""
-        planned, ledger = plan(unit, self.settings)
+    def plan(self, pools: Pools) -> tuple[Plan, Ledger]:
+        """The plan of some pools, without the traces that are too long."""
+        planned, ledger = plan(pools, self.settings)
         if self.counter is None:
             return planned, ledger
         too_long: set[str] = set()
-        for batch in weave(planned, unit, self.settings.phrases):
+        for batch in weave(planned, pools, self.settings.phrases):
             texts = batch.column(0).flatten().field("content").to_pylist()
             tokens = self.counter.count(texts[::2], texts[1::2])
             ids = batch.column(Column.TRACE_ID).to_pylist()
             too_long.update(ids[i] for i in np.flatnonzero(tokens > self.max_tokens))
         # Planned again, so that what is used only in those traces is counted as left over.
-        return plan(unit, replace(self.settings, too_long=frozenset(too_long)))
+        return plan(pools, replace(self.settings, too_long=frozenset(too_long)))
 
 
 @dataclass
@@ -78,12 +78,12 @@ class Shard:
     digests: bytes = b""
 
 
-def each_shard(name: str, job: Job, out: Path | None) -> Iterator[tuple[int, Shard]]:
+def each_shard(name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
     done = in_order(partial(_do_shard, job, out), range(job.shards), job.workers)
     yield from tqdm(done, name, job.shards, unit=" shards", disable=None, leave=False)
 
 
-def _do_shard(job: Job, out: Path | None, number: int) -> Shard:
+def _do_shard(job: WeaveJob, out: Path | None, number: int) -> Shard:
     """Plan one shard and, where `out` is a folder, write its traces and its part of the plan
     there."""
     shard = Shard()
@@ -97,16 +97,16 @@ def _do_shard(job: Job, out: Path | None, number: int) -> Shard:
             )
         first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
         for part in range(first, last):
-            unit = read_unit(job.spill, part)
-            planned, ledger = job.plan(unit)
+            pools = read_pools(job.spill, part)
+            planned, ledger = job.plan(pools)
             shard.ledger.add(ledger)
             shard.labels.update(planned.labels)
             if not out:
                 shard.ids += "".join(planned.ids).encode()
             if not out or not planned.ids:
                 continue
-            plans.write_table(plan_table(planned, unit))
-            for batch in weave(planned, unit, job.settings.phrases):
+            plans.write_table(plan_table(planned, pools))
+            for batch in weave(planned, pools, job.settings.phrases):
                 traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
                 shard.digests += _digests(batch)
                 shard.sample = shard.sample or _sample(batch)

@@ -20,36 +20,37 @@ from skill_factory.core.ledger import Reason
 
 KEPT = -1
 _REASONS = list(Reason)
-CODES = {reason: code for code, reason in enumerate(_REASONS)}
-Judged = npt.NDArray[np.int8]
+_CODE = {reason: code for code, reason in enumerate(_REASONS)}
+Codes = npt.NDArray[np.int8]
 
 
-def judge(size: int, *faults: tuple[Reason, Mask]) -> Judged:
-    """For each thing the code of the first reason that holds, or KEPT."""
+def first_reasons(size: int, *faults: tuple[Reason, Mask]) -> Codes:
+    """For each item the code of the first reason that holds, or KEPT."""
     out = np.full(size, KEPT, np.int8)
     for reason, mask in reversed(faults):
-        out[mask] = CODES[reason]
+        out[mask] = _CODE[reason]
     return out
 
 
-def count_reasons(judged: Judged, losses: Counter[str]) -> int:
+def count_reasons(codes: Codes, losses: Counter[str]) -> int:
     """Count the losses by reason; how many were kept."""
-    codes, counts = np.unique(judged, return_counts=True)
-    losses.update({_REASONS[c]: int(n) for c, n in zip(codes, counts, strict=True) if c != KEPT})
-    return int((judged == KEPT).sum())
+    found, counts = np.unique(codes, return_counts=True)
+    losses.update({_REASONS[c]: int(n) for c, n in zip(found, counts, strict=True) if c != KEPT})
+    return int((codes == KEPT).sum())
 
 
 def code_of(reason: Reason) -> int:
-    """What stands for a reason among the codes of what was judged."""
-    return CODES[reason]
+    """The code that stands for a reason."""
+    return _CODE[reason]
 
 
-def judge_questions(question: pa.Array) -> Judged:
+def validate_questions(question: pa.Array) -> Codes:
     """Why nothing can be made of questions, whatever was answered."""
-    return judge(len(question), *question_faults(question))
+    return first_reasons(len(question), *question_faults(question))
 
 
 def question_faults(question: pa.Array) -> tuple[tuple[Reason, Mask], ...]:
+    """Each reason against questions, and which of them it holds for."""
     return (
         (Reason.NO_QUESTION, _blank(question)),
         (Reason.QUESTION_NOT_UNICODE, not_unicode(question)),
@@ -57,16 +58,16 @@ def question_faults(question: pa.Array) -> tuple[tuple[Reason, Mask], ...]:
     )
 
 
-def judge_attempts(
+def validate_attempts(
     text: pa.Array,
     answer: pa.Array,
     variant: pa.Array,
     decided: Mask,
     chosen: Sequence[str] | None,
-) -> Judged:
+) -> Codes:
     """Why attempts cannot be used, whatever their reflections say. `answer` is the extracted one,
     `decided`: known to be right or wrong, `chosen` the prompt variants to use (None: all)."""
-    return judge(
+    return first_reasons(
         len(text),
         (Reason.PROMPT_VARIANT_NOT_CHOSEN, _not_chosen(variant, chosen)),
         (Reason.UNDECIDED, ~decided),
@@ -78,9 +79,9 @@ def judge_attempts(
     )
 
 
-def judge_reflections(
+def validate_reflections(
     texts: pa.Array, orphaned: Mask, truth: Mask, without: Sequence[str]
-) -> Judged:
+) -> Codes:
     """Why reflections cannot be used. `orphaned`: their attempt cannot be, `truth`: it is correct,
     `without`: texts that must not be in one, in any case."""
     several = holds(texts, f"(?s){tags.VERDICT_TAG}.*{tags.VERDICT_TAG}.*{tags.VERDICT_TAG}")
@@ -89,7 +90,7 @@ def judge_reflections(
     filtered = np.zeros(len(texts), bool)
     for word in without:
         filtered |= view(pc.match_substring(texts, word, ignore_case=True))
-    return judge(
+    return first_reasons(
         len(texts),
         (Reason.ATTEMPT_SET_ASIDE, orphaned),
         (Reason.BLANK, _blank(texts)),
@@ -122,6 +123,7 @@ def _not_chosen(variant: pa.Array, chosen: Sequence[str] | None) -> Mask:
 
 
 def holds(texts: pa.Array, *patterns: str) -> Mask:
+    """Which texts have a match of one of the RE2 patterns."""
     out = np.zeros(len(texts), bool)
     for pattern in patterns:
         out |= view(pc.match_substring_regex(texts, pattern))

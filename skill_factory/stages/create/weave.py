@@ -21,7 +21,7 @@ from skill_factory.core.tables import SFT
 from skill_factory.errors import InputError
 from skill_factory.stages.create.phrases import PhraseBank
 from skill_factory.stages.create.plan import Plan
-from skill_factory.stages.create.pools import Unit
+from skill_factory.stages.create.pools import Pools
 
 WOVEN_BYTES = 48 << 20
 """About how much text is woven at a time."""
@@ -42,14 +42,14 @@ _FIXED = tuple(
         ]
     )
 )
-"""Texts that stand in every unit's array of texts before all others."""
+"""Texts that stand in every array of texts before all others."""
 
 _PLACE = {text: place for place, text in enumerate(_FIXED)}
 _NOTHING = _PLACE[""]
 """The place of what an absent piece is."""
 
 
-def weave(plan: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatch]:
+def weave(plan: Plan, pools: Pools, phrases: PhraseBank) -> Iterator[pa.RecordBatch]:
     """The conversations of a plan, in its order, with the schema `tables.SFT`.
 
     Raises `InputError` if the texts of one question and its neighbours do not fit an Arrow array (2
@@ -57,8 +57,8 @@ def weave(plan: Plan, unit: Unit, phrases: PhraseBank) -> Iterator[pa.RecordBatc
     """
     if not plan.ids:
         return
-    texts = _texts(unit, phrases)
-    pieces, turn_starts = _pieces(plan, unit, texts)
+    texts = _texts(pools, phrases)
+    pieces, turn_starts = _pieces(plan, pools, texts)
     ends = bounds(view(pc.binary_length(texts.all))[pieces])[turn_starts]
     start, total = 0, len(plan.ids)
     while start < total:
@@ -88,8 +88,8 @@ def _conversations(texts: pa.Array, pieces: Ints, turns: Ints) -> pa.Array:
 
 
 class _Texts(NamedTuple):
-    """All texts of a unit in one array, and where those of each kind begin in it; reflections are
-    those of the first attempt, of the second, and so on."""
+    """All texts of some pools in one array, and where each kind begins in it. Reflections are those
+    of the first attempt, of the second, and so on."""
 
     all: pa.Array
     phrase: int
@@ -99,8 +99,8 @@ class _Texts(NamedTuple):
     reflection: int
 
 
-def _texts(unit: Unit, phrases: PhraseBank) -> _Texts:
-    attempts = unit.attempts
+def _texts(pools: Pools, phrases: PhraseBank) -> _Texts:
+    attempts = pools.attempts
     parts = [
         [strings([*_FIXED, *phrases.texts])],
         attempts[Column.QUESTION].chunks,
@@ -122,13 +122,13 @@ def _texts(unit: Unit, phrases: PhraseBank) -> _Texts:
     )
 
 
-def _pieces(plan: Plan, unit: Unit, texts: _Texts) -> tuple[Ints, Ints]:
+def _pieces(plan: Plan, pools: Pools, texts: _Texts) -> tuple[Ints, Ints]:
     """The pieces of all turns as places in the texts, and where each turn begins in the pieces."""
     steps = np.array(plan.steps, np.int64)
     first = bounds(steps)[:-1]
     picked = np.array(plan.attempts, np.int64)
     begin = [texts.question + picked[first], np.full(len(steps), _PLACE[markup.BEGIN])]
-    step = _columns(markup.STEP_LAYOUT, _step_places(plan, unit, texts))
+    step = _columns(markup.STEP_LAYOUT, _step_places(plan, pools, texts))
     end = [
         np.full(len(steps), _PLACE[markup.MIDDLE]),
         *_columns(markup.END_LAYOUT, _end_places(plan, texts)),
@@ -166,12 +166,12 @@ def _beside(part: Ints, text: str) -> Ints:
     return np.where(part != _NOTHING, _PLACE[text], _NOTHING)
 
 
-def _step_places(plan: Plan, unit: Unit, texts: _Texts) -> dict[str, Ints]:
+def _step_places(plan: Plan, pools: Pools, texts: _Texts) -> dict[str, Ints]:
     """The place of each step's attempt, reflection and glue phrase."""
     picked, reflection, glue = (
         np.array(column, np.int64) for column in (plan.attempts, plan.reflections, plan.glue)
     )
-    before = bounds(view(pc.list_value_length(unit.attempts[Column.REFLECTIONS])))[picked]
+    before = bounds(view(pc.list_value_length(pools.attempts[Column.REFLECTIONS])))[picked]
     return {
         "attempt": texts.attempt + picked,
         "reflection": _where(reflection >= 0, texts.reflection + before + reflection),

@@ -75,7 +75,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Columns:
+class QuestionColumns:
     """Names of a question dataset's columns; those of tasks and facts need not be there. `choices`
     None: `choices` or `options` where they are there."""
 
@@ -87,7 +87,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Rules:
+class QuestionRules:
     """What is said of all questions of a dataset.
 
     `task` None: what each row says. `several`: what a list of gold answers asks for, None: as
@@ -106,7 +106,9 @@ class Rules:
         return {asked: True} if asked and getattr(self, asked) else {}
 
 
-def read_rows(source: str, rows: Rows, columns: Columns, rules: Rules) -> Iterator[Question | Loss]:
+def read_rows(
+    source: str, rows: Rows, columns: QuestionColumns, rules: QuestionRules
+) -> Iterator[Question | Loss]:
     """The question of each row, or why it has none.
 
     A question is text, or messages with one user turn. Choices of the task `choice` are written
@@ -142,7 +144,7 @@ class _Row(NamedTuple):
     columns: dict[str, Any]
 
 
-def _raw_rows(rows: Rows, columns: Columns) -> Iterator[_Row]:
+def _raw_rows(rows: Rows, columns: QuestionColumns) -> Iterator[_Row]:
     named = (columns.question, columns.answer, columns.task, columns.facts, columns.choices)
     own = [name for name in rows.names if name in _fact_columns(named)]
     facts = zip(*map(rows.values, own), strict=True) if own else iter([()] * rows.count)
@@ -168,7 +170,7 @@ def _facts_of(row: _Row, task: Task) -> dict[str, Any]:
     return (beside or {}) | (facts(row.metadata, task.groups) or {})
 
 
-def _read_row(row: _Row, rules: Rules, choices: bool) -> Question | Loss:
+def _read_row(row: _Row, rules: QuestionRules, choices: bool) -> Question | Loss:
     text = _question_text(row.question)
     if not text or not text.strip():
         return Loss.NO_QUESTION
@@ -198,7 +200,7 @@ def _question_text(found: Any) -> str | None:
         return None
 
 
-def _check_columns(source: str, rows: Rows, columns: Columns, task: str | None) -> None:
+def _check_columns(source: str, rows: Rows, columns: QuestionColumns, task: str | None) -> None:
     optional = {columns.task: "--task-column", columns.facts: "--facts-column"}
     asked_for = {name: option for name, option in optional.items() if name not in _DEFAULTS}
     needed = {columns.question: "--question-column", columns.answer: "--answer-column"}
@@ -207,7 +209,7 @@ def _check_columns(source: str, rows: Rows, columns: Columns, task: str | None) 
     for name, option in (needed | asked_for).items():
         if name not in rows.names:
             raise ColumnError(
-                f"{source}: column {name!r} is missing. Columns there are: "
+                f"{source}: column {name!r} is missing. QuestionColumns there are: "
                 f"{', '.join(rows.names)}. Name it with {option}."
             )
     nested = (list, dict)

@@ -11,6 +11,7 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
+from skill_factory.core.suggestions import did_you_mean
 from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.questions.datasets import Loss, Question
 from skill_factory.stages.settings import GYM, QuestionsConfig
@@ -90,6 +91,12 @@ def _check(name: str, made: Any) -> None:
     if "names" in made:
         near = difflib.get_close_matches(name, made["names"], 3) or made["names"]
         raise OptionError(f"source: reasoning-gym has no {name!r}; it has {', '.join(near)}")
+    if "unknown" in made:
+        names = [key for key in made["settings"] if key not in ("seed", "size")]
+        raise OptionError(
+            f"gym: {name} has no setting {made['unknown']!r}; it has {', '.join(names)}"
+            f"{did_you_mean(made['unknown'], names)}"
+        )
     if "refused" in made:
         raise OptionError(f"gym: {name} does not take these settings: {made['refused']}")
 

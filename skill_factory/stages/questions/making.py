@@ -16,10 +16,10 @@ from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.questions import gym, letters, numbers, own
 from skill_factory.stages.questions.datasets import (
-    Columns,
     Loss,
     Question,
-    Rules,
+    QuestionColumns,
+    QuestionRules,
     fault_of,
     read_rows,
 )
@@ -29,7 +29,7 @@ from skill_factory.tasks.golds import Several
 from skill_factory.tasks.text import normal
 
 COUNT = 1000
-"""Made questions where none are asked for."""
+"""QuestionsResult questions where none are asked for."""
 
 _IN_VAIN = 30_000
 """Draws without a new question after which there are taken to be no more."""
@@ -47,7 +47,7 @@ _DRAWN: dict[str, Callable[[QuestionsConfig, Random], Question | None]] = {
 
 
 @dataclass
-class Made:
+class QuestionsResult:
     """Questions as `tables.QUESTIONS` has them, what became of those that are not there, and what a
     person should read."""
 
@@ -55,7 +55,7 @@ class Made:
     account: Account
     notes: list[str] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a person."""
         return "\n".join(
             [account_table({"questions": self.account}), *(f"Note: {note}" for note in self.notes)]
@@ -66,7 +66,7 @@ def _reasons(account: Account) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in account.losses.most_common())
 
 
-def make_questions(config: QuestionsConfig) -> Made:
+def make_questions(config: QuestionsConfig) -> QuestionsResult:
     """The questions that a config asks for: no two the same, each graded right with its gold answer
     where it was made.
 
@@ -84,7 +84,7 @@ def make_questions(config: QuestionsConfig) -> Made:
 # -- made -----------------------------------------------------------------------------------------
 
 
-def _made(config: QuestionsConfig) -> Made:
+def _made(config: QuestionsConfig) -> QuestionsResult:
     """Draw until there are enough, or no new ones come any more."""
     of_gym = config.kind == "reasoning-gym"
     stream = gym.questions(config) if of_gym else _draws(config)
@@ -99,7 +99,7 @@ def _made(config: QuestionsConfig) -> Made:
             widen = ", ".join(USES[config.kind])
             raise OptionError(f"count: {said}; ask for fewer, or change {widen}")
         notes.append(said)
-    return Made(_table(chosen), account, notes)
+    return QuestionsResult(_table(chosen), account, notes)
 
 
 def _draws(config: QuestionsConfig) -> Iterator[Question | Loss | None]:
@@ -113,7 +113,7 @@ def _draws(config: QuestionsConfig) -> Iterator[Question | Loss | None]:
         yield drawn and (fault_of(drawn) or drawn)
 
 
-def _from_own(config: QuestionsConfig) -> Made:
+def _from_own(config: QuestionsConfig) -> QuestionsResult:
     """What a source of the user's own yields: so many, or all of it."""
     source = own.load_source(config.source)
     most = config.count or own.MOST
@@ -126,7 +126,7 @@ def _from_own(config: QuestionsConfig) -> Made:
             f"count: the source {source.name} has only {len(chosen):,} different questions of use"
         )
     notes = [f"stopped at {own.MOST:,}; name a --count"] if len(chosen) == own.MOST else []
-    return Made(_table(chosen), account, notes)
+    return QuestionsResult(_table(chosen), account, notes)
 
 
 def _different(
@@ -162,7 +162,7 @@ def _duplicate(question: Question, seen: set[str]) -> Loss | None:
 # -- read -----------------------------------------------------------------------------------------
 
 
-def _read(config: QuestionsConfig) -> Made:
+def _read(config: QuestionsConfig) -> QuestionsResult:
     """All questions of a dataset in its order, or so many drawn from them."""
     rows = read_questions(config.source, config.input_config, config.input_split, config.revision)
     found = read_rows(config.source, rows, _columns(config), _rules(config))
@@ -178,13 +178,13 @@ def _read(config: QuestionsConfig) -> Made:
         chosen.sort(key=lambda q: xxh3_64_intdigest(f"{seed}\0{normal(q.text)}".encode()))
         chosen = chosen[:wanted]
         account.kept = wanted
-    return Made(_table(chosen), account)
+    return QuestionsResult(_table(chosen), account)
 
 
-def _columns(config: QuestionsConfig) -> Columns:
+def _columns(config: QuestionsConfig) -> QuestionColumns:
     if config.choices_column and config.task and task_of(config.task).name != "choice":
         raise OptionError(f"choices_column: the task {config.task} has no choices")
-    return Columns(
+    return QuestionColumns(
         config.question_column,
         config.answer_column,
         config.task_column,
@@ -193,9 +193,9 @@ def _columns(config: QuestionsConfig) -> Columns:
     )
 
 
-def _rules(config: QuestionsConfig) -> Rules:
+def _rules(config: QuestionsConfig) -> QuestionRules:
     several = Several(config.several_answers) if config.several_answers else None
-    return Rules(config.task, several, config.all_numbers, config.rounded)
+    return QuestionRules(config.task, several, config.all_numbers, config.rounded)
 
 
 def _table(questions: list[Question]) -> pa.Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ def prepared() -> Callable[[str, dict[str, Any], int, int, int], Any]:
     wanted, and how many.
 
     It gives the entries that there are; else, for a name that is not known, {"names": those that
-    are}, and for settings that are not taken, {"refused": why}.
+    are}; for settings that are not taken, {"refused": why}, and for those that there are not,
+    {"unknown": the first, "settings": those that there are}.
     """
     import reasoning_gym  # noqa: F401  the second it takes is not part of a request
 
@@ -46,6 +48,9 @@ def _make(name: str, settings: dict[str, Any], seed: int, first: int, count: int
     if name not in DATASETS:
         return {"names": sorted(DATASETS)}
     try:
+        there = [field.name for field in fields(DATASETS[name][1])]
+        if unknown := [key for key in settings if key not in there]:
+            return {"unknown": unknown[0], "settings": there}
         dataset, parts = _dataset(name, json.dumps(settings), seed)
     except Exception as error:  # of any kind: each dataset checks its settings its own way
         return {"refused": f"{type(error).__name__}: {error}"}
