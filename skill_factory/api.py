@@ -7,7 +7,7 @@ Paths are `str` or `Path`. Settings are keywords, named as in a config file. Eve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,9 +156,10 @@ def check(
     rewards: bool = True,
     tokenizer: str | None = None,
     cutoff_len: int | None = None,
+    checks: Iterable[str] = (),
 ) -> Report:
     """Look for faults in an SFT folder: `skill-factory check`. The report's `faults` are empty for
-    a sound one. Raises `InputError` for what is no SFT folder."""
+    a sound one. `checks` name your own. Raises `InputError` for what is no SFT folder."""
     from skill_factory.core.tokens import TokenCounter
     from skill_factory.handoff import check as checking
 
@@ -167,7 +168,12 @@ def check(
     with _disk():
         counter = TokenCounter(tokenizer) if tokenizer else None
         return checking.check(
-            Path(folder), task=task, rewards=rewards, counter=counter, cutoff_len=cutoff_len
+            Path(folder),
+            task=task,
+            rewards=rewards,
+            counter=counter,
+            cutoff_len=cutoff_len,
+            checks=checks,
         )
 
 
@@ -203,10 +209,10 @@ def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = N
     read.
     """
     from skill_factory.errors import InputError
-    from skill_factory.tasks import gold_of, graded, task_of
+    from skill_factory.tasks import gold_of, graded, load_task
     from skill_factory.tasks.golds import Gold
 
-    known = task_of(task)
+    known = load_task(task)
     found = gold_of(known, gold, dict(facts or {}))
     if not isinstance(found, Gold):
         raise InputError(f"gold: {gold!r} cannot be read: {found}")

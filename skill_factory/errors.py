@@ -10,6 +10,7 @@
     ├── ModelError              a server that cannot be asked (`models`)
     ├── AskedBeforeError        answers that a run has would be asked for anew, unasked-for
     ├── TaskError               a task that is not known, or whose grader is not installed
+    ├── PluginError             a task, format, source or check from outside (`plugins`)
     ├── HubError                a repository that could not be pushed to; carries how to go on
     ├── OutputError             a place that cannot be written
     └── NothingMadeError        all rows were set aside: 0 traces; carries the reasons
@@ -56,6 +57,11 @@ class AskedBeforeError(SkillFactoryError):
 
 class TaskError(SkillFactoryError):
     """A task that is not known, or whose grader is not installed."""
+
+
+class PluginError(SkillFactoryError):
+    """A task, format, question source or check from outside that is missing, has the wrong shape,
+    raises, or returns what it must not."""
 
 
 class HubError(SkillFactoryError):

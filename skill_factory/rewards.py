@@ -2,13 +2,17 @@
 
 For verl, name this file and `compute_score` (or, where it has the reward manager `batch`,
 `compute_score_batch`); it may be named by path, whether or not this package is installed. For TRL,
-import `answer_reward`. `data_source` names the task, see `skill_factory.tasks`.
+import `answer_reward`. `data_source` names the task, see `skill_factory.tasks`. A task of your own
+is known if its package is installed; code, `file.py:NAME` or `module:NAME`, goes into the keyword
+`plugins` (for verl, `custom_reward_function.reward_kwargs.plugins`), or into a call of
+`skill_factory.tasks.load_task` before the training.
 
 The final answer is the text of the last `<answer>` pair after the last `</think>`, or of the whole
 text where nothing says that it thinks. What is cut off inside a `<think>` earns nothing. What a
-model writes never raises. A task that does not exist does (`TaskError`): a training run on it would
-be for nothing. A gold answer that is missing, or that its task can do nothing with, earns nobody
-anything; it is logged once, with its row.
+model writes never raises. A task that does not exist does (`TaskError`), and one of your own whose
+code raises (`PluginError`): a training run on it would be for nothing. A gold answer that is
+missing, or that its task can do nothing with, earns nobody anything; it is logged once, with its
+row.
 """
 
 from __future__ import annotations
@@ -27,8 +31,19 @@ try:
 except ModuleNotFoundError:  # loaded by its path alone
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 from skill_factory.core.tags import final_answer, is_thinking
-from skill_factory.errors import TaskError
-from skill_factory.tasks import JUDGED_AT_ONCE, Facts, Grade, Task, graded, task_of
+from skill_factory.errors import PluginError, TaskError
+from skill_factory.tasks import (
+    JUDGED_AT_ONCE,
+    TASKS,
+    Facts,
+    Grade,
+    Task,
+    graded,
+    load_task,
+    load_tasks,
+    task_of,
+)
+from skill_factory.tasks.facts import PACKED, facts_of, names_in
 from skill_factory.tasks.golds import NoGold, Several, read
 
 Score = float | dict[str, float]
@@ -55,6 +70,7 @@ def compute_score(
     all_numbers: bool = False,
     rounded: bool = False,
     unfinished_thinking: bool = False,
+    plugins: str | Sequence[str] = (),
     **_: Any,
 ) -> Score:
     """The reward of one completion; the signature of verl's single-sample reward functions
@@ -67,7 +83,8 @@ def compute_score(
     `answered` and `undecided` (all 0.0 or 1.0), which verl logs. `several_answers`: of a list of
     gold answers `any` is right, or `all` are asked for. `all_numbers`: Countdown must use every
     number. `rounded`: a rounded decimal is right for an exact gold answer. `unfinished_thinking`:
-    an answer inside a `<think>` that was never closed counts too.
+    an answer inside a `<think>` that was never closed counts too. `plugins`: tasks of your own,
+    each as `/path/to/file.py:NAME` or `module:NAME`, which a `data_source` may then name.
 
     >>> compute_score("countdown_3arg", "<think>..</think> <answer>3 * 8</answer>", "8 * 3")
     1.0
@@ -83,6 +100,7 @@ def compute_score(
         all_numbers=all_numbers,
         rounded=rounded,
         unfinished_thinking=unfinished_thinking,
+        plugins=plugins,
     )
     return score
 
@@ -99,6 +117,7 @@ def compute_score_batch(
     all_numbers: bool = False,
     rounded: bool = False,
     unfinished_thinking: bool = False,
+    plugins: str | Sequence[str] = (),
     **_: Any,
 ) -> list[Score]:
     """The rewards of a batch of completions, in its order; as `compute_score` for each. The
@@ -110,7 +129,9 @@ def compute_score_batch(
         unfinished_thinking,
         {name: True for name, wanted in asked.items() if wanted},
     )
-    of = [task_of(task or str(source)) for source in data_sources]
+    load_tasks(plugins)
+    named = load_task(task) if task else None
+    of = [named or task_of(str(source)) for source in data_sources]
     every = (
         *(count(), of, solution_strs, ground_truths),
         repeat(None) if extra_infos is None else extra_infos,
@@ -130,33 +151,41 @@ def answer_reward(
     """The rewards of a batch for TRL's `GRPOTrainer`.
 
     The dataset's columns say what is right: `data_source`, the gold answer as `ground_truth` or
-    `answer` (or inside verl's `reward_model`), and the facts as `extra_info`, or in columns of
-    their own names, as `nums` and `target`; Countdown needs no gold answer beside these. Raises
-    `TaskError` if `data_source` or the gold answers are missing. A completion is text, or messages
-    of which the last is read; one without text earns nothing.
+    `answer` (or inside verl's `reward_model`), and the facts as `extra_info` or `metadata`, or in
+    columns of their own names, as `nums` and `target`; Countdown needs no gold answer beside these.
+    Raises `TaskError` if `data_source` or the gold answers are missing. A completion is text, or
+    messages of which the last is read; one without text earns nothing.
     """
     sources, golds = columns.get("data_source"), _golds(columns)
-    own = {name: columns[name] for name in _FACT_COLUMNS if columns.get(name) is not None}
+    own = _fact_columns(columns, sources or [])
     if golds is None and "target" in own:
         golds = own["target"]
     if sources is None or golds is None:
         raise TaskError(
             "the dataset needs the columns data_source, and ground_truth, answer or reward_model"
         )
-    extra = columns.get("extra_info") or [None] * len(completions)
+    nothing = [None] * len(completions)
+    extra = columns.get("extra_info") or columns.get("metadata") or nothing
     facts = [
-        (known or {}) | {name: values[i] for name, values in own.items()}
+        _mapping(known) | {name: values[i] for name, values in own.items()}
         for i, known in enumerate(extra)
     ]
     scores = compute_score_batch(sources, list(map(_text, completions)), golds, facts)
     return [score for score in scores if isinstance(score, float)]
 
 
-_FACT_COLUMNS = (
-    *("numbers", "nums", "target", "all_numbers", "letters", "length", "words", "choices"),
-    *("options", "accepted_answers", "rounded", "gym", "entry"),
-)
-"""Columns that a row's facts may stand in."""
+def _fact_columns(columns: Mapping[str, Any], sources: Iterable[Any]) -> dict[str, Any]:
+    """The columns that stand for facts of the tasks, by their names."""
+    tasks = {task.name: task for task in map(task_of, {str(source) for source in sources})}
+    names = {name for task in tasks.values() for name in names_in(task.groups or ())}
+    return {name: columns[name] for name in sorted(names) if columns.get(name) is not None}
+
+
+def _mapping(known: Any) -> dict[str, Any]:
+    """Facts that may be written as JSON; empty where there are none."""
+    if isinstance(known, str):
+        return facts_of(known, None) or {}
+    return dict(known) if isinstance(known, Mapping) else {}
 
 
 def _golds(columns: Mapping[str, Any]) -> Any:
@@ -190,12 +219,25 @@ def _grade(
     found = read(gold, task.name, rules.several)
     # Without a gold answer the facts may still say what is right.
     text, told = ("", {}) if isinstance(found, NoGold) else found
-    known = {**(facts or {}), **told, **rules.facts}
-    grade = graded(task, answer, text, known)
+    known = {**_read_by(task, facts or {}), **told, **rules.facts}
+    try:
+        grade = graded(task, answer, text, known)
+    except PluginError as error:
+        raise PluginError(f"{error}; row {(facts or {}).get('index', row)}") from None
     if grade is Grade.UNDECIDED and (problem := task.fault(text, known)):
         said = found.replace("_", " ") if isinstance(found, NoGold) else problem
-        _log_once(task.name, gold, known.get("index", row), said)
+        _log_once(task.name, gold, (facts or {}).get("index", row), said)
     return grade
+
+
+def _read_by(task: Task, facts: Facts) -> Facts:
+    """What of verl's `extra_info` a task is given: of one from outside, the facts that it reads.
+    The built-in ones read by name."""
+    if task.name in TASKS:
+        return facts
+    packed = facts.get(PACKED) if task.groups is None else None
+    whole = facts_of(packed, None) if isinstance(packed, str) else None
+    return whole or facts_of(facts, task.groups) or {}
 
 
 _LOGGED: set[tuple[str, str]] = set()

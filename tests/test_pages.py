@@ -26,6 +26,9 @@ ELSEWHERE = (
     *("python3 -m venv", ". .venv", "pip install", "bash tests/run.sh"),
     *("llamafactory-cli", "bash ./rl/train_grpo.sh", "skill-factory run configs/quickstart.yaml"),
 )
+FILE = re.compile(r"# (\w+\.py)\n")
+"""How a block begins that is a file of the reader's."""
+WRITE = "import pathlib, sys; print(pathlib.Path(sys.argv[1]).write_text(sys.argv[2]))"
 
 
 class Block(NamedTuple):
@@ -43,6 +46,9 @@ def blocks(path: Path) -> list[Block]:
 def steps(path: Path) -> Iterator[list[str]]:
     """What runs on a page: a command of the shell, or a block of Python, each a program's words."""
     for block in blocks(path):
+        if (named := FILE.match(block.code)) is not None:
+            yield [sys.executable, "-c", WRITE, named[1], block.code]
+            continue
         if block.kind == "python":
             yield [sys.executable, "-c", block.code]
             continue

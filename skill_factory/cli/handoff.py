@@ -154,6 +154,7 @@ def check(context: click.Context, /, folder: Path, **given: Any) -> None:
             rewards=settings.rewards,
             counter=tokens.TokenCounter(settings.tokenizer) if settings.tokenizer else None,
             cutoff_len=settings.cutoff_len,
+            checks=settings.checks,
         )
     echo(report.summary(report.traces if settings.verbose else 10))
     if report.faults:

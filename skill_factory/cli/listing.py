@@ -12,54 +12,26 @@ from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError
 
-_TASKS = {
-    "countdown": "reach a target from some numbers with + - * /",
-    "integers": "answers that are one number: sums, long multiplication, GSM8K",
-    "choice": "multiple choice: a letter, or the text of an option",
-    "text": "free text: the answer's words are the gold answer's",
-    "mathematics": "answers that are equal, however they are written (extra `math`)",
-    "letter_countdown": "a word made of some letters",
-    "acronym": "words whose first letters spell another",
-    "reasoning_gym": "what reasoning-gym's own scorers take (extra `gym`)",
-}
-_FORMATS = {
-    "0C": "one right attempt",
-    "*C": "L attempts, the last one right",
-    "*C_full": "as *C, once for each length from 1 to L",
-    "*C*IC": "a right attempt, later a wrong one; the answer goes back to the right one",
-    "*CC": "L attempts, the last two right, and a phrase that says so",
-    "random": "as *C_full, but the last attempt may be wrong",
-    "no_reflection": "as *C_full, without the reflections",
-    "paper": "Algorithm 1 of the paper: until no right attempt is left",
-}
-_SOURCES = {
-    "countdown": "reach a target from some numbers with + - * /",
-    "multiplication": "products of two numbers",
-    "addition": "sums of two numbers",
-    "letter_countdown": "a word of some scrambled letters",
-    "acronym": "words whose first letters spell a word",
-    "reasoning-gym:NAME": "any dataset of reasoning-gym, graded by its own scorer",
-    "PATH or ORG/NAME": "a dataset of questions: a file, a folder, or one on the Hub",
-}
-
 
 def tasks() -> dict[str, str]:
     """What each task grades, in a line."""
-    from skill_factory.tasks import TASKS
+    from skill_factory.tasks import known_tasks
 
-    return {name: _TASKS.get(name, "") for name in TASKS}
+    return known_tasks()
 
 
 def formats() -> dict[str, str]:
     """What stands in a trace of each format, in a line; L is --attempts."""
-    from skill_factory.stages.create.formats import FORMATS
+    from skill_factory.stages.create.formats import known_formats
 
-    return {name: _FORMATS.get(name, "") for name in FORMATS}
+    return known_formats()
 
 
 def sources() -> dict[str, str]:
     """What the questions of each source are, in a line."""
-    return _SOURCES
+    from skill_factory.stages.questions.own import known_sources
+
+    return known_sources()
 
 
 def variants(prompts: Path | None) -> dict[str, str]:

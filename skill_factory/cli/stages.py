@@ -66,7 +66,8 @@ def load_settings(folder: Path, config_file: Path | None, given: Given) -> RunCo
     from skill_factory.runs.config import load_run
 
     own = folder / "config.yaml"
-    return load_run(config_file or (own if own.is_file() else None), given)
+    file = config_file or (own if own.is_file() else None)
+    return load_run(file, given, trusted=config_file is not None)
 
 
 @click.command(

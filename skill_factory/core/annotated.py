@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,10 @@ import pyarrow as pa
 
 from skill_factory.core.arrays import Mask, distinct, is_list, numbers, offsets, strings
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.core.tables import FACT_GROUPS
 from skill_factory.core.values import READERS, UNREADABLE, Reader, read_correctness
 from skill_factory.errors import ColumnError
+from skill_factory.tasks import kept_facts
+from skill_factory.tasks.facts import names_in
 
 
 class Unread(NamedTuple):
@@ -153,12 +153,11 @@ def _may_be_correctness(kind: pa.DataType) -> bool:
     )
 
 
-_FACTS = {"nums", *chain.from_iterable(FACT_GROUPS)}
-
-
 def _holds_facts(kind: pa.StructType) -> bool:
-    names = {"numbers" if child.name == "nums" else child.name for child in kind}
-    return any(names.issuperset(group) for group in FACT_GROUPS)
+    """Whether a struct has facts that some task reads."""
+    names, groups = {child.name for child in kind}, kept_facts()
+    names |= {"numbers"} if "nums" in names else set()
+    return groups is None or any(names.issuperset(group) for group in groups)
 
 
 def list_depth(kind: pa.DataType) -> int:
@@ -207,10 +206,12 @@ def read_columns(
 
 def _only_facts(column: pa.Array, role: str) -> pa.Array:
     """Of structs that hold facts only these: a seed among them makes each row's another value."""
-    if role != "facts" or not pa.types.is_struct(column.type):
+    groups = kept_facts()
+    if role != "facts" or groups is None or not pa.types.is_struct(column.type):
         return column
+    names = names_in(groups)
     parts = zip(column.type, column.flatten(), strict=True)
-    kept = {field.name: part for field, part in parts if field.name in _FACTS}
+    kept = {field.name: part for field, part in parts if field.name in names}
     return pa.StructArray.from_arrays(list(kept.values()), list(kept), mask=column.is_null())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import pyarrow as pa
 
 from skill_factory.core.annotated import InputColumn, TypedRows, Unread, bad_correctness
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.core.tables import FACT_GROUPS
 from skill_factory.core.values import READERS, UNREADABLE, plain_text, read_correctness
 from skill_factory.errors import ColumnError
+from skill_factory.tasks import kept_facts
+from skill_factory.tasks.facts import FACT_GROUPS, names_in
 
 
 class FoundTypes:
@@ -28,10 +28,10 @@ class FoundTypes:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> bool:
         """Look at more rows; whether that changed what is known."""
-        before, read = dict(self._types), self._needed | self._optional
+        before, read, names = dict(self._types), self._needed | self._optional, _names()
         for row in rows:
             for name, value in row.items():
-                kind = _json_type(value) if name in read else pa.null()
+                kind = _json_type(value, names) if name in read else pa.null()
                 self._types[name] = _merged(self._types.get(name, kind), kind)
         return before != self._types
 
@@ -50,6 +50,8 @@ class FoundTypes:
             found = self._types[name]
             kinds[name] = kind if cast and role not in OPTIONAL_COLUMNS else found
             if role == "facts" and pa.types.is_struct(found):
+                if kept_facts() != FACT_GROUPS:  # those of other tasks have no types here
+                    return None
                 kinds[name] = _merged(_NO_FACTS, found)
                 if not all(_as_written(field.type) for field in found):
                     return None
@@ -59,24 +61,28 @@ class FoundTypes:
 
 
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-_NO_FACTS = pa.struct([(name, pa.null()) for name in ("nums", *sorted({*chain(*FACT_GROUPS)}))])
-_NAMES = ("role", "content", *(field.name for field in _NO_FACTS))
-"""The names in an object that say whether it is messages or facts."""
+_NO_FACTS = pa.struct([(name, pa.null()) for name in sorted(names_in(FACT_GROUPS))])
 
 
-def _json_type(value: object) -> pa.DataType:
-    return _type_of(_shape(value))
+def _names() -> tuple[str, ...]:
+    """What of an object tells whether it is of use."""
+    return ("role", "content", *names_in(kept_facts() or FACT_GROUPS))
 
 
-def _shape(value: object, deep: int = 9) -> Any:
+def _json_type(value: object, names: Sequence[str]) -> pa.DataType:
+    return _type_of(_shape(value, names))
+
+
+def _shape(value: object, names: Sequence[str], deep: int = 9) -> Any:
     """What the type depends on: hashable, and quicker to make than types. What lies deeper than
     anything that is read has no type."""
     if not deep:
         return None
     if isinstance(value, list):
-        return (list, *dict.fromkeys(_shape(item, deep - 1) for item in value))
+        return (list, *dict.fromkeys(_shape(item, names, deep - 1) for item in value))
     if isinstance(value, dict):
-        return (dict, *((name, _shape(value[name], deep - 1)) for name in _NAMES if name in value))
+        known = [name for name in names if name in value]
+        return (dict, *((name, _shape(value[name], names, deep - 1)) for name in known))
     return type(value)
 
 
@@ -165,7 +171,9 @@ def _misfit(place: str, input_column: InputColumn, value: object) -> ColumnError
     place = f"{place}, column {input_column.name!r}"
     if input_column.role == "correctness":
         return bad_correctness(place, input_column.type, value)
-    return ColumnError(f"{place}: expected {input_column.type}, found {_json_type(value)}")
+    return ColumnError(
+        f"{place}: expected {input_column.type}, found {_json_type(value, _names())}"
+    )
 
 
 def _as_bytes(value: Any) -> Any:

@@ -4,42 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
 from skill_factory.errors import InputError
-
-FACT_GROUPS = (
-    ("numbers", "target"),
-    ("letters", "length", "words"),
-    ("choices", "length", "words"),
-    ("gym", "entry"),
-    ("options",),
-    ("accepted_answers",),
-    ("all_numbers",),
-    ("rounded",),
-)
-"""What a grader may need of a question besides its gold answer: a group is of use only whole."""
-
-
-def facts_of(known: object) -> dict[str, Any] | None:
-    """The facts in a mapping or its JSON, `nums` taken for `numbers`; None if no group of them is
-    all there."""
-    if isinstance(known, str):
-        try:
-            known = json.loads(known)
-        except (ValueError, RecursionError):
-            return None  # metadata of another kind
-    if not isinstance(known, dict):
-        return None
-    given = {name: value for name, value in known.items() if value is not None}
-    named = {"numbers": given.get("nums")} | given
-    whole = [group for group in FACT_GROUPS if all(named.get(name) is not None for name in group)]
-    return {name: named[name] for group in whole for name in group} or None
-
 
 _FOR_REWARDS = [
     pa.field(name, pa.string())

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from skill_factory.core.tables import facts_of
+from skill_factory.tasks import kept_facts
+from skill_factory.tasks.facts import Groups, facts_of, without_nulls
 from skill_factory.tasks.golds import number_text as number_text
 
 
@@ -31,12 +32,18 @@ def question_text(value: object) -> str | None:
 
 
 def facts_text(value: object) -> str | None:
-    """Facts as JSON text, null for an object that holds none; a text is left as it is. Raises
-    `ValueError` for what is neither."""
+    """Facts as JSON text, null for an object that holds none that a task reads; a text is left as
+    it is. Raises `ValueError` for what is neither."""
     if not isinstance(value, Mapping):
         return plain_text(value)
-    facts = facts_of(value)
-    return None if facts is None else json.dumps(_plain(facts))
+    facts = plain_facts(value, kept_facts())
+    return None if facts is None else json.dumps(facts)
+
+
+def plain_facts(value: object, groups: Groups | None) -> dict[str, Any] | None:
+    """The facts in an object or its JSON (`tasks.facts.facts_of`), as JSON can hold them."""
+    facts = facts_of(value, groups)
+    return None if facts is None else _plain_object(facts)
 
 
 def gold_text(value: object) -> str | None:
@@ -50,10 +57,10 @@ def gold_text(value: object) -> str | None:
     ('["5", "2.5"]', '{"value": "Paris"}', '10000000000')
     """
     if isinstance(value, Mapping):
-        plain = _plain(_without_nulls(value))
+        plain = _plain(without_nulls(value))
     elif isinstance(value, list):
         items = [item if isinstance(item, Mapping | list) else gold_text(item) for item in value]
-        plain = [_plain(_without_nulls(item)) for item in items if item is not None]
+        plain = [_plain(without_nulls(item)) for item in items if item is not None]
     elif isinstance(value, bool | bytes | str | None):
         return str(value) if isinstance(value, bool) else plain_text(value)
     elif isinstance(value, int | float | Decimal):
@@ -95,7 +102,7 @@ def _plain(value: Any) -> Any:
     """A value as JSON can hold it; a whole number is an int, as parquet makes doubles of all of a
     column that has one."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return _plain_object(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, float) and math.isfinite(value):
@@ -105,10 +112,8 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | None) else gold_text(value)
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+def _plain_object(value: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): _plain(item) for name, item in value.items()}
 
 
 Reader = Callable[[object], str | None]

@@ -1,11 +1,15 @@
-"""What can be wrong with an SFT folder: files, traces, rewards, a trainer's limits."""
+"""What can be wrong with an SFT folder: files, traces, rewards, a trainer's limits.
+
+A check of a user's own is named `module:name` or `file.py:name`, or installed under the entry point
+group `skill_factory.checks` (docs/extending.md).
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,9 +25,18 @@ from skill_factory.core import markup, tags
 from skill_factory.core.arrays import Ints
 from skill_factory.core.files import verified_manifest
 from skill_factory.core.tokens import TokenCounter
-from skill_factory.errors import InputError, TaskError
+from skill_factory.errors import InputError, OptionError, PluginError, TaskError
+from skill_factory.plugins import Door, guarded, is_reference, takes
 from skill_factory.rewards import compute_score
-from skill_factory.tasks import JUDGED_AT_ONCE, Gold, Task, gold_of, is_sound, task_of
+from skill_factory.tasks import (
+    JUDGED_AT_ONCE,
+    Gold,
+    Task,
+    gold_of,
+    is_sound,
+    load_task,
+    task_of,
+)
 
 BATCH_ROWS = 1024
 
@@ -54,6 +67,18 @@ class Trace(NamedTuple):
         return self.turns[-1][1] or ""
 
 
+class Check(NamedTuple):
+    """A check of a user's own: its `name`, and `faults(trace)`, which gives the faults of a trace,
+    each a line of text; none for a good one. `about` is a line for a person.
+
+    It is asked about traces in which no other fault was found.
+    """
+
+    name: str
+    faults: Callable[[Trace], Iterable[str]]
+    about: str = ""
+
+
 @dataclass
 class Report:
     """What was found: for each fault the traces that have it, and what a person should read."""
@@ -80,17 +105,21 @@ def check(
     rewards: bool = True,
     counter: TokenCounter | None = None,
     cutoff_len: int | None = None,
+    checks: Iterable[str] = (),
 ) -> Report:
     """Look at every trace of an SFT folder.
 
     The files are what the manifest says; the turns are such that no trainer drops them; each trace
     can be read back; with `rewards`, it earns 1.0 and each of its `mutants` 0.0; with a
     `counter`, no text holds one of its special tokens and, with `cutoff_len`, none is longer.
-    `task` overrides what the folder says. Raises `InputError` for what is no whole SFT folder, and
-    `TaskError` for an unknown `task`.
+    `task` overrides what the folder says; `checks` are the user's own (`load_check`). Raises
+    `InputError` for what is no whole SFT folder, `TaskError` for an unknown `task`, and
+    `OptionError` for an unknown check; `PluginError` for a task or check from outside that cannot
+    be loaded, or raises.
     """
     verified_manifest(folder)
-    named = task_of(task) if task else None
+    named = load_task(task) if task else None
+    own = [load_check(name) for name in checks]
     report, lengths = Report(), _Lengths(counter, cutoff_len)
     total = pq.ParquetFile(folder / "plan.parquet").metadata.num_rows
     bar = tqdm(desc="check", unit=" traces", total=total, disable=None, leave=False)
@@ -100,6 +129,8 @@ def check(
             sound = []
             for trace in traces:
                 faults = [*_turn_faults(trace), *_text_faults(trace)]
+                if not faults:
+                    faults = [fault for check in own for fault in check.faults(trace)]
                 for fault in faults:
                     report.faults[fault].append(trace.id)
                 if not faults:
@@ -207,6 +238,13 @@ def _reward_fault(trace: Trace, named: Task | None) -> str | None:
         task = named or task_of(str(trace.data_source))
     except TaskError as error:
         return f"no reward can be replayed: {error}"
+    try:
+        return _fault_of_reward(trace, task)
+    except PluginError as error:
+        raise PluginError(f"{error}; trace {trace.id}, question: {trace.question!r:.200}") from None
+
+
+def _fault_of_reward(trace: Trace, task: Task) -> str | None:
     gold = gold_of(task, trace.ground_truth, trace.extra_info)
     problem = task.fault(*gold) if isinstance(gold, Gold) else gold.replace("_", " ")
     if problem or not isinstance(gold, Gold):
@@ -224,6 +262,52 @@ def _reward_fault(trace: Trace, named: Task | None) -> str | None:
 
 def _earned(text: str, task: Task, gold: Gold) -> object:
     return compute_score(task.name, text, gold.text, gold.facts)
+
+
+# -- from outside ---------------------------------------------------------------------------------
+
+
+def _admitted(found: Check, where: str) -> Check:
+    """A check from outside that raises nothing but `PluginError`s; raises one for a wrong shape."""
+    if not (isinstance(found.name, str) and re.fullmatch(r"[\w-]+", found.name)):
+        raise PluginError(f"{where}: name: expected letters, digits, _ and -, found {found.name!r}")
+    if not takes(found.faults, 1):
+        raise PluginError(f"{where}: faults: expected a function of (trace), not {found.faults!r}")
+    if not isinstance(found.about, str):
+        raise PluginError(f"{where}: about: expected text, found {found.about!r:.80}")
+
+    def faults(trace: Trace) -> list[str]:
+        look = guarded(
+            lambda: list(found.faults(trace)), where, f"faults, of trace {trace.id},", _lines
+        )
+        return look()
+
+    return found._replace(faults=faults)
+
+
+def _lines(found: list[Any]) -> str | None:
+    return None if all(isinstance(fault, str) and fault.strip() for fault in found) else "texts"
+
+
+_DOOR: Door[Check] = Door("check", Check, _admitted, lambda name: False)
+
+
+def load_check(word: str) -> Check:
+    """The check that a user names: installed, or code, `module:name` or `file.py:name`. Raises
+    `OptionError` if there is none, `PluginError` for one that cannot be loaded."""
+    if is_reference(word):
+        return _DOOR.load(word)
+    if (found := _DOOR.installed(word)) is not None:
+        return found
+    names = ", ".join(_DOOR.everything_installed()) or "none"
+    raise OptionError(
+        f"unknown check {word!r}; installed are: {names}; one of your own is named file.py:NAME"
+    )
+
+
+def known_checks() -> dict[str, str]:
+    """A line of text for each check from outside by name: those installed, those loaded."""
+    return _DOOR.meanings()
 
 
 # -- lengths --------------------------------------------------------------------------------------

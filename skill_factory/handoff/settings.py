@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from skill_factory.stages.fields import Section, Settings, same_as
-from skill_factory.stages.kinds import Count, KnownTask
+from skill_factory.stages.kinds import Count, KnownTask, Names
 from skill_factory.stages.settings import QuestionsConfig
 
 _PUSH = Section("Pushing")
@@ -35,6 +35,7 @@ class CheckSettings(Settings):
     task: KnownTask | None = _CHECKS(
         None, "Task of all questions.", unset="what the folder says", metavar="NAME"
     )
+    checks: Names = _CHECKS((), "Checks of your own, file.py:NAME.", metavar="NAME", flag="--check")
     rewards: bool = _CHECKS(True, "Replay rewards.")
     tokenizer: str | None = _CHECKS(
         None, "Look at lengths and special tokens.", metavar="PATH|REPO"

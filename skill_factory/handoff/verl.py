@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from skill_factory.stages.questions.datasets import Loss as Loss
 from skill_factory.stages.questions.datasets import Question, read_rows
 from skill_factory.stages.questions.datasets import QuestionColumns as QuestionColumns
 from skill_factory.stages.questions.datasets import QuestionRules as QuestionRules
+from skill_factory.tasks import data_source_of, references
+from skill_factory.tasks.facts import PACKED
 from skill_factory.tasks.text import normal
 
 NEWEST = (0, 9, 1)
@@ -83,6 +85,8 @@ def export(
     cannot be written.
     """
     for_version = _version(verl_version)
+    if rules.task is not None:
+        rules = replace(rules, task=data_source_of(rules.task))
     notes = list[str]()
     taken = {key for folder in exclude_sft for key in _keys_of(folder, rules.task, notes)}
     counter = TokenCounter(tokenizer) if tokenizer else None
@@ -126,6 +130,7 @@ def export(
             gpus,
             max_prompt_length,
             max_response_length,
+            references(question.task for question in chosen),
         )
         (folder / "train_grpo.sh").write_text(script, encoding="utf-8")
         manifest = {
@@ -201,7 +206,7 @@ def _write_parquet(
             "prompt": [*before, {"role": "user", "content": question.text}],
             "ability": question.task.name,
             "reward_model": {"style": "rule", "ground_truth": question.gold},
-            "extra_info": {"split": split, "index": index} | question.facts,
+            "extra_info": {"split": split, "index": index} | _facts(question),
         }
         for index, question in enumerate(questions)
     ]
@@ -209,6 +214,14 @@ def _write_parquet(
         pq.write_table(pa.Table.from_pylist(rows), path)
     except pa.ArrowInvalid as error:
         raise InputError(f"the questions' facts have several types: {error}") from None
+
+
+def _facts(question: Question) -> dict[str, Any]:
+    """The facts as columns, which must be of one type in all rows; for a task that takes any JSON
+    object, as its text."""
+    if question.task.groups is not None:
+        return question.facts
+    return {PACKED: json.dumps(question.facts, ensure_ascii=False)}
 
 
 # -- the command ----------------------------------------------------------------------------------
@@ -226,8 +239,11 @@ def _version(chosen: str | None) -> tuple[int, ...]:
         raise OptionError(f"--verl-version {text}: expected a version, as 0.9.1") from None
 
 
-def reward_settings(for_version: tuple[int, ...], path: str) -> list[str]:
-    """The settings that name our reward to a version of verl.
+def reward_settings(
+    for_version: tuple[int, ...], path: str, plugins: Sequence[str] = ()
+) -> list[str]:
+    """The settings that name our reward to a version of verl, and the user's own tasks, `plugins`,
+    to the reward.
 
     From 0.7.1 the keys begin with `reward.`; 0.9 accepts the old ones and ignores them, and then
     scores with its own function. Up to 0.7.0 there is the reward manager `batch`. (Measured with
@@ -238,13 +254,22 @@ def reward_settings(for_version: tuple[int, ...], path: str) -> list[str]:
             f"reward.custom_reward_function.path={path}",
             "reward.custom_reward_function.name=compute_score",
             "reward.reward_manager.name=naive",
+            *_plugin_setting("reward.custom_reward_function", plugins),
         ]
     return [
         f"custom_reward_function.path={path}",
         "custom_reward_function.name=compute_score_batch",
         "reward_model.reward_manager=batch",
         *(["reward_model.use_reward_loop=False"] if for_version >= (0, 7) else []),
+        *_plugin_setting("custom_reward_function", plugins),
     ]
+
+
+def _plugin_setting(key: str, plugins: Sequence[str]) -> list[str]:
+    """The keyword `plugins` of the reward, as Hydra writes a list of texts; ++ also adds a key that
+    this version's defaults do not have."""
+    quoted = ",".join("'{}'".format(name.replace("'", r"\'")) for name in plugins)
+    return [f"++{key}.reward_kwargs.plugins=[{quoted}]"] if plugins else []
 
 
 def _script(
@@ -255,6 +280,7 @@ def _script(
     gpus: int,
     max_prompt_length: int,
     max_response_length: int,
+    plugins: Sequence[str],
 ) -> str:
     """GRPO as the paper trains: binary reward, no KL term, batches of 256 in mini-batches of 32,
     150 steps; what it does not say is the release's."""
@@ -275,7 +301,7 @@ def _script(
             "data.truncation=error",
         ],
         "the reward: 1.0 for a right final answer, else 0.0": reward_settings(
-            for_version, str(resolved(skill_factory.rewards.__file__))
+            for_version, str(resolved(skill_factory.rewards.__file__)), plugins
         ),
         "the model": [
             f"actor_rollout_ref.model.path={model}",

@@ -47,10 +47,13 @@ def _run_folder(name: str) -> Path | None:
         return None
 
 
-def load_run(path: Path | None, flags: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+def load_run(
+    path: Path | None, flags: Mapping[str, Mapping[str, Any]], *, trusted: bool = True
+) -> RunConfig:
     """The settings of all stages, as those of step 2 in `load_config`; `flags` are by the stage's
-    key, and None in them is null."""
-    settings = _read(path)[0] if path else {}
+    key, and None in them is null. Not `trusted`: the user does not name the file, and code that it
+    names is not loaded."""
+    settings = _read(path, trusted)[0] if path else {}
     for stage, given in flags.items():
         _check_texts(given)
         if given:
@@ -78,7 +81,7 @@ def _check_texts(flags: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is not UTF-8")
 
 
-def _read(path: Path) -> tuple[dict[str, Any], RunConfig]:
+def _read(path: Path, trusted: bool = True) -> tuple[dict[str, Any], RunConfig]:
     """What a config file says, checked, by its stages' keys; and the settings that it comes to."""
     content, lines = _parsed(path)
     if not isinstance(content, dict):
@@ -88,7 +91,7 @@ def _read(path: Path) -> tuple[dict[str, Any], RunConfig]:
         key: {} if value is None and key != "questions" else value for key, value in content.items()
     }
     try:
-        config = checked(RunConfig, content, origin=Origin(path.parent))
+        config = checked(RunConfig, content, origin=Origin(path.parent, trusted))
     except SettingError as error:
         key = error.key
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)

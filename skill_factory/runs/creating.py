@@ -10,6 +10,7 @@ from skill_factory.core.files import resolved, verified_manifest
 from skill_factory.core.files import sha256 as file_digest
 from skill_factory.errors import InputError, OutputError
 from skill_factory.runs.context import Context
+from skill_factory.runs.fingerprint import code_of
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made
 from skill_factory.stages.create import pipeline
@@ -24,10 +25,11 @@ class CreateStage:
         self._context = context
 
     def settings(self) -> Any:
-        """As `StageOfRun` has it: the phrases belong to it."""
+        """As `StageOfRun` has it: the phrases belong to it, and code of the user's own."""
         config = self._context.config.create
         named = config.model_dump(mode="json", exclude={"workers", "overwrite", "private", "push"})
-        return [named, config.phrases and file_digest(Path(config.phrases))]
+        phrases = config.phrases and file_digest(Path(config.phrases))
+        return [named, phrases, *code_of(config.task, *config.formats)]
 
     def make(self) -> Made:
         """As `StageOfRun` has it."""

@@ -7,10 +7,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from skill_factory.plugins import file_of
+
 
 def fingerprint(value: Any) -> str:
     """The sha256 of a value of JSON."""
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def code_of(*names: str | None) -> list[str]:
+    """What tells that code of the user's own was changed: the sha256 of each file among the
+    references; nothing for any other name."""
+    files = [file_of(name) for name in names if name]
+    return [sha256(file.read_bytes()).hexdigest() for file in files if file is not None]
 
 
 def files_at(source: str | None) -> list[Any]:

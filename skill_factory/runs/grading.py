@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from skill_factory.asking.progress import Meter
 from skill_factory.core.ledger import Account
 from skill_factory.runs.context import Context
+from skill_factory.runs.fingerprint import code_of
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made, as_dicts
 from skill_factory.stages.grade import Outcome, grade_file
@@ -28,9 +29,12 @@ class GradeStage:
         self._context = context
 
     def settings(self) -> Any:
-        """As `StageOfRun` has it: which prompt variants are hints belongs to it."""
-        config = self._context.config.grade
-        return [config.model_dump(mode="json", exclude={"workers"}), sorted(self._context.hints)]
+        """As `StageOfRun` has it: which prompt variants are hints belongs to it, and a grader of
+        the user's own."""
+        config, asked = self._context.config.grade, self._context.config.questions
+        named = config.model_dump(mode="json", exclude={"workers"})
+        code = code_of(config.task or (asked.task if asked else None))
+        return [named, sorted(self._context.hints), *code]
 
     def make(self) -> Made:
         """As `StageOfRun` has it."""

@@ -11,7 +11,7 @@ from skill_factory.core.files import new_file
 from skill_factory.core.ledger import account_table
 from skill_factory.errors import OptionError
 from skill_factory.runs.context import Context
-from skill_factory.runs.fingerprint import files_at
+from skill_factory.runs.fingerprint import code_of, files_at
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made, as_dicts
 from skill_factory.stages.questions.making import make_questions
@@ -27,10 +27,12 @@ class QuestionsStage:
         self._context = context
 
     def settings(self) -> Any:
-        """As `StageOfRun` has it: a local dataset's files belong to it."""
+        """As `StageOfRun` has it: a local dataset's files belong to it, and code of the user's
+        own."""
         asked = self._context.config.questions
         source = asked.source if asked and asked.kind == "dataset" else None
-        return asked and [asked.model_dump(mode="json"), files_at(source)]
+        code = code_of(asked.source, asked.task) if asked else []
+        return asked and [asked.model_dump(mode="json"), files_at(source), *code]
 
     def make(self) -> Made:
         """As `StageOfRun` has it. Raises `OptionError` if the settings name no questions."""

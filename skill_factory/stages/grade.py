@@ -21,7 +21,15 @@ from skill_factory.core.columns import Column
 from skill_factory.core.files import new_file
 from skill_factory.core.tables import ATTEMPTS, GRADED, with_schema
 from skill_factory.core.tags import final_answer
-from skill_factory.tasks import JUDGED_AT_ONCE, graded, task_of
+from skill_factory.errors import PluginError
+from skill_factory.tasks import (
+    JUDGED_AT_ONCE,
+    data_source_of,
+    graded,
+    load_tasks,
+    references,
+    task_of,
+)
 
 BATCH_ROWS = 4096
 IN_PROCESSES = 16_384
@@ -66,7 +74,7 @@ def grade_file(
     """
     total: Counter[str] = Counter()
     leak = re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words and hints else None
-    rules = _Rules(hints, leak, task, keep_cut_off)
+    rules = _Rules(hints, leak, task and data_source_of(task), keep_cut_off)
     with ExitStack() as stack:
         part = stack.enter_context(new_file(target))
         file = stack.enter_context(pq.ParquetFile(source))
@@ -77,7 +85,7 @@ def grade_file(
         done: Iterator[pa.RecordBatch] = map(here, batches)
         if workers > 1 and file.metadata.num_rows >= IN_PROCESSES:
             pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
-            there = partial(_grade_batch, rules=rules)
+            there = partial(_grade_elsewhere, tasks=references(), rules=rules)
             done = _ahead(pool, there, here, batches, rules, workers + 1)
         for batch in done:
             out.write_batch(batch)
@@ -122,6 +130,12 @@ def _has_judges(batch: pa.RecordBatch, rules: _Rules) -> bool:
     return any(task_of(name).slow for name in names)
 
 
+def _grade_elsewhere(batch: pa.RecordBatch, tasks: list[str], rules: _Rules) -> pa.RecordBatch:
+    """The same in another process, which loads the tasks that this one was told of."""
+    load_tasks(tasks)
+    return _grade_batch(batch, rules)
+
+
 def _grade_batch(
     batch: pa.RecordBatch,
     rules: _Rules,
@@ -157,10 +171,13 @@ def _outcome(pair: _Pair, rules: _Rules) -> Outcome:
 
 def grade_answer(question: Mapping[str, Any], answer: str | None, task: str | None) -> Outcome:
     """The grade of an extracted answer (None: there is none) to a row of `tables.QUESTIONS`;
-    `task` None: the question's own. Raises `TaskError` for an unknown one."""
+    `task` None: the question's own. Raises `TaskError` for an unknown one, and `PluginError` for
+    one from outside that raises."""
     if answer is None:
         return Outcome.WRONG
     facts = json.loads(question[Column.FACTS] or "{}")
-    return Outcome(
-        graded(task_of(task or question[Column.TASK]), answer, question[Column.GOLD], facts)
-    )
+    of = task_of(task or question[Column.TASK])
+    try:
+        return Outcome(graded(of, answer, question[Column.GOLD], facts))
+    except PluginError as error:
+        raise PluginError(f"{error}; question: {question[Column.QUESTION]!r:.200}") from None

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from skill_factory.core.suggestions import did_you_mean
-from skill_factory.errors import TaskError
+from skill_factory.errors import PluginError, TaskError
+from skill_factory.plugins import whole
 
 Check = Callable[[Any], Any]
 """Takes a value of the right type, gives the one that is kept; raises `ValueError` with what is
@@ -18,9 +19,11 @@ wrong with it."""
 
 @dataclass(frozen=True)
 class Origin:
-    """Where settings come from: the `folder` of their config file; None: the command line."""
+    """Where settings come from: the `folder` of their config file; None: the command line. Not
+    `trusted`: the user does not name the file, and it may not bring in code."""
 
     folder: Path | None = None
+    trusted: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,22 @@ def _range(value: Any) -> Any:
     return Range(*value)
 
 
-def _task(name: str) -> str:
-    from skill_factory.tasks import TASKS, task_of  # heavy, and --help does not need them
+def _task(name: str, origin: Origin) -> str:
+    from skill_factory.tasks import TASKS, settled  # heavy, and --help does not need them
 
     try:
-        task_of(name)
+        return settled(name, origin.folder, trusted=origin.trusted)
     except TaskError as error:
         raise ValueError(f"{error}{did_you_mean(name, TASKS)}") from None
-    return name
+    except PluginError as error:
+        raise ValueError(str(error).removeprefix("task ")) from None
+
+
+def _source(name: str, origin: Origin) -> str:
+    try:
+        return whole(name, "source", origin.folder, origin.trusted)
+    except PluginError as error:
+        raise ValueError(str(error).removeprefix("source ")) from None
 
 
 Word = Annotated[str, Matches(r"\S", "a word")]
@@ -146,8 +157,10 @@ Few = Annotated[int, Between(1, 10_000)]
 Workers = Annotated[int, Between(1, 1024)]
 Seconds = Annotated[float, Between(0, above=True)]
 Price = Annotated[float, Between(0)]
-KnownTask = Annotated[str, _task]
-"""The name of a task that there is."""
+KnownTask = Annotated[str, FromOrigin(_task)]
+"""The name of a task that there is; one of a user's own file, with its whole path."""
+SourceName = Annotated[str, FromOrigin(_source)]
+"""The name of a question source; one of a user's own file, with its whole path."""
 Digits = Annotated[Range, Reads(_range)]
 Beside = Annotated[str, FromOrigin(_found_beside)]
 """The path of a file, from the current folder, or else from that of the config file."""

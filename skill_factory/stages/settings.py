@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from skill_factory.core.suggestions import did_you_mean
 from skill_factory.models import Sampling
 from skill_factory.models.thinking import Thinking
+from skill_factory.plugins import is_named
 from skill_factory.stages.create.settings import CreateConfig
 from skill_factory.stages.fields import Section, SettingError, Settings, same_as
 from skill_factory.stages.kinds import (
@@ -32,6 +33,7 @@ from skill_factory.stages.kinds import (
     Price,
     Range,
     Seconds,
+    SourceName,
     Texts,
     Word,
     Workers,
@@ -52,6 +54,7 @@ USES: dict[str, tuple[str, ...]] = {
     "letter_countdown": ("letters", "extra_letters"),
     "acronym": ("letters", "extra_words"),
     "reasoning-gym": ("gym",),
+    "own": ("task",),
     "dataset": DATASET_KEYS,
 }
 """The settings of each kind of source, besides `source`, `count` and `seed`, which all have."""
@@ -68,7 +71,7 @@ _DATASET = Section("A dataset of questions")
 class QuestionsConfig(Settings):
     """Which questions are asked. A setting that the source has no use for is refused."""
 
-    source: str = _QUESTIONS.required(
+    source: SourceName = _QUESTIONS.required(
         "countdown, ..., or a dataset; `skill-factory list sources` shows them.",
         metavar="SOURCE",
     )
@@ -143,7 +146,9 @@ class QuestionsConfig(Settings):
         if self.source.startswith(GYM):
             return "reasoning-gym"
         name = self.source.replace("-", "_")
-        return name if name in USES else "dataset"
+        if name in USES and name not in ("own", "dataset"):
+            return name
+        return "own" if is_named("source", self.source) else "dataset"
 
     def __post_init__(self) -> None:
         known = {"source", "count", "seed", *USES[self.kind]}
@@ -174,7 +179,8 @@ def _check_source(source: str) -> None:
     stem, colon, name = source.partition(":")
     if not re.fullmatch(r"[\w-]+", stem):
         return
-    made = [known for known in USES if known != "dataset" and (known in GYM) == bool(colon)]
+    kinds = [kind for kind in USES if kind not in ("own", "dataset")]
+    made = [kind for kind in kinds if (kind in GYM) == bool(colon)]
     word = stem.lower().replace("_", "-") if colon else stem.lower().replace("-", "_")
     hint = did_you_mean(word, made)
     if not hint or Path(source).exists():

@@ -24,12 +24,12 @@ def pool(correct: int, incorrect: int, variants: list[int] | None = None) -> Poo
 def plan(
     name: str, of: Pool, longest: int = 5, seed: int = 0, sampled: bool = False
 ) -> list[Recipe]:
-    made = list(FORMATS[name](of, Draws(seed), Lengths(longest, sampled)))
+    made = list(FORMATS[name].plan(of, Draws(seed), Lengths(longest, sampled)))
     return [recipe for recipe in made if isinstance(recipe, Recipe)]
 
 
 def skips(name: str, of: Pool, longest: int = 5) -> list[Reason]:
-    made = FORMATS[name](of, Draws(0), Lengths(longest))
+    made = FORMATS[name].plan(of, Draws(0), Lengths(longest))
     return [recipe.reason for recipe in made if isinstance(recipe, Unfillable)]
 
 
@@ -154,7 +154,7 @@ def test_draws_are_fair() -> None:
     draws, of = Draws(1), pool(3, 3)
     last, first = Counter[int](), Counter[int]()
     for _ in range(6000):
-        (recipe,) = FORMATS["*C"](of, draws, Lengths(5))
+        (recipe,) = FORMATS["*C"].plan(of, draws, Lengths(5))
         assert isinstance(recipe, Recipe)
         last[recipe.attempts[-1]] += 1
         first[recipe.attempts[0]] += 1

@@ -14,6 +14,7 @@ from skill_factory import __version__
 from skill_factory.core.batches import Source
 from skill_factory.core.files import sha256
 from skill_factory.core.tables import PLAN
+from skill_factory.plugins import shown
 from skill_factory.stages.create import card
 from skill_factory.stages.create.phrases import Kind, PhraseBank
 from skill_factory.stages.create.result import CreateResult
@@ -69,6 +70,13 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _settings(config: CreateConfig) -> dict[str, Any]:
+    """The settings that say what is made; of a user's own file only its name."""
+    settings = config.model_dump(mode="json", exclude=_NOT_CONTENT)
+    task = config.task and shown(config.task)
+    return settings | {"formats": list(map(shown, config.formats)), "task": task}
+
+
 def _manifest(
     config: CreateConfig, source: Source, phrases: PhraseBank, made: CreateResult, input_digest: str
 ) -> dict[str, Any]:
@@ -89,7 +97,7 @@ def _manifest(
             "files": source.rows,
             "digest": input_digest,
         },
-        "settings": config.model_dump(mode="json", exclude=_NOT_CONTENT),
+        "settings": _settings(config),
         "counts": {
             "traces": ledger.traces.kept,
             "questions": ledger.questions.kept,

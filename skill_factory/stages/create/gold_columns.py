@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from skill_factory.core.arrays import Ints, Mask, given, numbers, strings, view
 from skill_factory.core.batches import Batch
 from skill_factory.core.columns import Column, Columns
-from skill_factory.core.tables import FACT_GROUPS, facts_of
 from skill_factory.errors import TaskError
 from skill_factory.stages.create.validate import holds, not_unicode
-from skill_factory.tasks import gold_of, task_of
+from skill_factory.tasks import data_source_of, gold_of, kept_facts, own_facts, task_of
+from skill_factory.tasks.facts import FACT_GROUPS, facts_of
 from skill_factory.tasks.golds import NoGold
 
 
@@ -37,7 +37,9 @@ def reward_columns(source: Batch, columns: Columns, task: str | None) -> RewardC
         named = _or_nothing(batch.column(columns.task))
     else:
         named = (
-            nothing if task is None else strings([task]).take(numbers(np.zeros(len(nothing), int)))
+            nothing
+            if task is None
+            else strings([data_source_of(task)]).take(numbers(np.zeros(len(nothing), int)))
         )
     gold = _or_nothing(batch.column(columns.gold)) if columns.gold in there else nothing
     facts = _facts(batch.column(columns.facts)) if columns.facts in there else nothing
@@ -73,6 +75,9 @@ def _gold_of(
         task = task_of(name) if name is not None else None
     except TaskError:
         task = None
+    if facts is not None and kept_facts() != FACT_GROUPS:  # others may be among them
+        own = own_facts(task, facts)
+        facts = None if own is None else json.dumps(own)
     if task is None:
         return gold, facts
     given_facts = json.loads(facts or "{}")
@@ -90,11 +95,11 @@ def _or_nothing(texts: pa.Array) -> pa.Array:
 
 def _facts(column: pa.Array) -> pa.Array:
     """Of each row's JSON object the facts that graders read, as JSON; null without."""
-    places: dict[str, int] = {}
+    places, groups = dict[str, int](), kept_facts()
     at = np.full(len(column), -1)
     found = np.flatnonzero(_may_hold_facts(column) & ~not_unicode(column))
     texts = column.take(numbers(found)).dictionary_encode()
-    facts_by = [facts_of(text) for text in texts.dictionary.to_pylist()]
+    facts_by = [facts_of(text, groups) for text in texts.dictionary.to_pylist()]
     for row, which in zip(found.tolist(), texts.indices.to_pylist(), strict=True):
         if (facts := facts_by[which]) is not None:
             at[row] = places.setdefault(json.dumps(facts), len(places))
@@ -103,6 +108,8 @@ def _facts(column: pa.Array) -> pa.Array:
 
 def _may_hold_facts(texts: pa.Array) -> Mask:
     """Whether the names of a whole group of facts are in a text."""
+    if kept_facts() != FACT_GROUPS:  # too many names to look for, or any
+        return given(texts)
     out = np.zeros(len(texts), bool)
     for group in FACT_GROUPS:
         patterns = ['"num(?:ber)?s"' if name == "numbers" else f'"{name}"' for name in group]

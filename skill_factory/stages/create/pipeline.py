@@ -25,7 +25,7 @@ from skill_factory.core.tokens import TokenCounter
 from skill_factory.core.values import READABLE
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
 from skill_factory.stages.create.folder import describe, join_files
-from skill_factory.stages.create.formats import SAMPLED_FORMATS
+from skill_factory.stages.create.formats import format_of
 from skill_factory.stages.create.index import Choice, Indexed, index
 from skill_factory.stages.create.phrases import PhraseBank, load_phrases
 from skill_factory.stages.create.plan import PlanSettings
@@ -33,7 +33,7 @@ from skill_factory.stages.create.pools import Spill
 from skill_factory.stages.create.result import CreateResult
 from skill_factory.stages.create.settings import CreateConfig
 from skill_factory.stages.create.shards import MAX_SHARDS, SHARD_BYTES, WeaveJob, each_shard
-from skill_factory.tasks import task_of
+from skill_factory.tasks import load_installed, task_of
 
 PART_BYTES = 16 << 20
 """About how much text is planned and woven at a time; it bounds a worker's memory."""
@@ -49,6 +49,8 @@ def create(config: CreateConfig, source: Source | None = None) -> CreateResult:
     there, or as it was.
     """
     phrases = load_phrases(Path(config.phrases) if config.phrases else None)
+    if config.task is None:  # the input may name any task that is installed
+        load_installed()
     source = source or find_source(
         config.input_dataset or "", config.input_config, config.input_split, config.revision
     )
@@ -93,7 +95,7 @@ def _create(
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
     settings = PlanSettings(
-        formats=config.formats,
+        formats=tuple(one.name for one in map(format_of, config.formats)),
         lengths=config.lengths,
         repeats=config.repeats,
         unique_variants=config.unique_variants,
@@ -202,7 +204,9 @@ def _notes(config: CreateConfig, found: _InputSummary, source: Source) -> list[s
     words = config.drop_reflections_containing
     if words and not found.ledger.reflections.losses[Reason.FILTERED_TEXT]:
         notes.append(f"no valid reflection contains {' or '.join(map(repr, words))}")
-    if config.sample_lengths and not SAMPLED_FORMATS.intersection(config.formats):
+    if config.sample_lengths and not any(
+        format_of(name).samples_lengths for name in config.formats
+    ):
         notes.append(f"sample_lengths has no effect on the formats {', '.join(config.formats)}")
     if problem := _ungradable(config, found):
         notes.append(f"check cannot replay rewards on all of these traces: {problem}")

@@ -17,7 +17,7 @@ from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.tables import PLAN
 from skill_factory.stages.create.draws import Draws
-from skill_factory.stages.create.formats import FORMATS, Lengths, Pool, Recipe, Unfillable
+from skill_factory.stages.create.formats import Lengths, Pool, Recipe, Unfillable, format_of
 from skill_factory.stages.create.phrases import Kind, PhraseBank
 from skill_factory.stages.create.pools import Pools, questions
 
@@ -155,7 +155,7 @@ def _slots(pool: Pool, question_id: bytes, settings: PlanSettings) -> Iterator[_
         prefix = f"{settings.seed}\0{name}\0".encode() + question_id
         draws = Draws(xxh3_64_intdigest(prefix))
         for repeat in range(settings.repeats):
-            for number, recipe in enumerate(FORMATS[name](pool, draws, settings.lengths)):
+            for number, recipe in enumerate(format_of(name).plan(pool, draws, settings.lengths)):
                 trace_id = xxh3_128_hexdigest(prefix + b"\0%d\0%d" % (repeat, number))
                 yield _Slot(trace_id, name, repeat, number, recipe, draws)
 

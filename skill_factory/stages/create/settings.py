@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from skill_factory.core.columns import Columns
 from skill_factory.core.files import is_repository
 from skill_factory.core.suggestions import did_you_mean
+from skill_factory.errors import OptionError, PluginError
+from skill_factory.plugins import is_reference
 from skill_factory.stages.fields import Section, SettingError, Settings
 from skill_factory.stages.kinds import (
     Between,
+    Commas,
     Count,
     Few,
+    FromOrigin,
     KnownTask,
     Names,
     NotEmpty,
+    Origin,
     Texts,
     Workers,
 )
@@ -31,6 +36,21 @@ _RUNNING = Section("Running")
 
 HUB = "hf://"
 """What may stand before the name of a repository on the Hub."""
+
+
+def _format(name: str, origin: Origin) -> str:
+    if not is_reference(name):
+        return name
+    from skill_factory.stages.create.formats import settled
+
+    try:
+        return settled(name, origin.folder, trusted=origin.trusted)
+    except PluginError as error:
+        raise ValueError(str(error).removeprefix("format ")) from None
+
+
+FormatNames = Annotated[tuple[Annotated[str, FromOrigin(_format)], ...], Commas()]
+"""Names of formats; one of a user's own file, with its whole path."""
 
 
 class CreateConfig(Settings):
@@ -69,7 +89,7 @@ class CreateConfig(Settings):
     repeats: Few = _TRACES(
         1, "How often each format goes over a question.", was="--num_repeats_per_question"
     )
-    formats: Annotated[Names, NotEmpty()] = _TRACES(
+    formats: Annotated[FormatNames, NotEmpty()] = _TRACES(
         ("*C_full",), "Formats; `skill-factory list formats` shows them.", common=True
     )
     sample_lengths: bool = _TRACES(
@@ -212,14 +232,21 @@ class CreateConfig(Settings):
 
 def _check_formats(config: CreateConfig) -> None:
     # Not at the top: the help of `create` needs the settings and not what makes traces.
-    from skill_factory.stages.create.formats import FORMATS, NEEDS_TWO_ATTEMPTS
+    from skill_factory.stages.create.formats import FORMATS, format_of
 
-    if unknown := [name for name in config.formats if name not in FORMATS]:
-        names = f"the formats are {', '.join(FORMATS)}{did_you_mean(unknown[0], FORMATS)}"
-        raise SettingError(("formats",), f"unknown format {unknown[0]!r}; {names}")
-    if len(set(config.formats)) < len(config.formats):
+    formats = []
+    for name in config.formats:
+        try:
+            formats.append(format_of(name))
+        except OptionError as error:
+            raise SettingError(("formats",), f"{error}{did_you_mean(name, FORMATS)}") from None
+        except PluginError as error:
+            raise SettingError(("formats",), str(error).removeprefix("format ")) from None
+    if len({one.name for one in formats}) < len(formats):
         raise SettingError(
             ("formats",), "a format is named twice; use repeats for more traces of it"
         )
-    if config.attempts < 2 and (short := NEEDS_TWO_ATTEMPTS.intersection(config.formats)):
-        raise SettingError(("formats",), f"{min(short)} needs attempts to be 2 or more")
+    for one in formats:
+        if config.attempts < one.least:
+            problem = f"{one.name} needs attempts to be {one.least} or more"
+            raise SettingError(("formats",), problem)

@@ -1,1 +1,4 @@
-"""Questions to ask: made by rule, by reasoning-gym, or read from a dataset."""
+"""Where questions come from: made, read from a dataset, or from a source of the user's own."""
+
+from skill_factory.stages.questions.own import Asked as Asked
+from skill_factory.stages.questions.own import Source as Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,11 +12,20 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from skill_factory.core.sources import Rows
-from skill_factory.core.tables import FACT_GROUPS, facts_of
-from skill_factory.core.values import question_text
-from skill_factory.errors import ColumnError, InputError
-from skill_factory.tasks import JUDGED_AT_ONCE, Task, gold_of, is_sound, task_of
+from skill_factory.core.values import plain_facts, question_text
+from skill_factory.errors import ColumnError, InputError, PluginError
+from skill_factory.tasks import (
+    JUDGED_AT_ONCE,
+    Task,
+    data_source_of,
+    gold_of,
+    is_sound,
+    load_installed,
+    own_tasks,
+    task_of,
+)
 from skill_factory.tasks.choice import letter_of
+from skill_factory.tasks.facts import FACT_GROUPS, facts_of
 from skill_factory.tasks.golds import NoGold, Several
 from skill_factory.tasks.text import normal
 
@@ -105,8 +114,13 @@ def read_rows(
     A question is text, or messages with one user turn. Choices of the task `choice` are written
     below the question, a letter each, and the gold answer is that letter. Facts may stand in
     columns of their own names. A gold answer is right against itself. Raises `ColumnError` for a
-    column that is missing, `TaskError` for a task that is not known.
+    column that is missing, `TaskError` for a task that is not known, `PluginError` for one from
+    outside that cannot be loaded, or raises.
     """
+    if rules.task is None:  # the rows may name any task that is installed
+        load_installed()
+    else:
+        rules = replace(rules, task=data_source_of(rules.task))
     if columns.choices is None:
         columns = replace(columns, choices=next((c for c in _CHOICES if c in rows.names), None))
     _check_columns(source, rows, columns, rules.task)
@@ -132,13 +146,28 @@ class _Row(NamedTuple):
 
 def _raw_rows(rows: Rows, columns: QuestionColumns) -> Iterator[_Row]:
     named = (columns.question, columns.answer, columns.task, columns.facts, columns.choices)
-    known = {"nums", *(name for group in FACT_GROUPS if len(group) > 1 for name in group)}
-    own = [name for name in rows.names if name in known]
+    own = [name for name in rows.names if name in _fact_columns(named)]
     facts = zip(*map(rows.values, own), strict=True) if own else iter([()] * rows.count)
     for values, beside in zip(zip(*map(rows.values, named), strict=True), facts, strict=True):
         question, gold, task, metadata, choices = values
         own_facts = dict(zip(own, beside, strict=True))
         yield _Row(question, gold, task, metadata, choices, own_facts)
+
+
+def _fact_columns(named: Sequence[str | None]) -> set[str]:
+    """Columns whose names say that facts stand in them; those that are `named` for something else
+    are not. A fact of a built-in task that says all by itself, as `options`, stands in no column of
+    its own."""
+    built_in = {name for group in FACT_GROUPS if len(group) > 1 for name in group}
+    own = {name for task in own_tasks() for group in task.groups or () for name in group}
+    return {"nums"} | built_in | own - {*named}
+
+
+def _facts_of(row: _Row, task: Task) -> dict[str, Any]:
+    """A row's facts that its task reads."""
+    facts = facts_of if task.groups == FACT_GROUPS else plain_facts
+    beside = facts(row.columns, task.groups or FACT_GROUPS)
+    return (beside or {}) | (facts(row.metadata, task.groups) or {})
 
 
 def _read_row(row: _Row, rules: QuestionRules, choices: bool) -> Question | Loss:
@@ -150,7 +179,7 @@ def _read_row(row: _Row, rules: QuestionRules, choices: bool) -> Question | Loss
         return Loss.CANNOT_BE_GRADED
     data_source = rules.task or str(row.task)
     task = task_of(data_source)
-    facts = (facts_of(row.columns) or {}) | (facts_of(row.metadata) or {}) | rules.facts(task)
+    facts = _facts_of(row, task) | rules.facts(task)
     gold = gold_of(task, row.gold, facts, rules.several)
     if isinstance(gold, NoGold):
         return Loss(gold)
@@ -211,7 +240,12 @@ def _sound(found: Iterable[Question | Loss]) -> Iterator[Question | Loss]:
 
 
 def _seen(found: Question | Loss) -> Question | Loss:
-    return found if isinstance(found, Loss) else fault_of(found) or found
+    if isinstance(found, Loss):
+        return found
+    try:
+        return fault_of(found) or found
+    except PluginError as error:
+        raise PluginError(f"{error}; question: {found.text!r:.200}") from None
 
 
 def fault_of(question: Question) -> Loss | None:

@@ -14,7 +14,7 @@ from skill_factory.core.ledger import Account, account_table
 from skill_factory.core.sources import read_questions
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import InputError, OptionError
-from skill_factory.stages.questions import gym, letters, numbers
+from skill_factory.stages.questions import gym, letters, numbers, own
 from skill_factory.stages.questions.datasets import (
     Loss,
     Question,
@@ -73,8 +73,11 @@ def make_questions(config: QuestionsConfig) -> QuestionsResult:
     They depend on the config alone, and those of a larger `count` begin with those of a smaller
     one. Raises `OptionError` if there are not as many or words cannot be had, `InputError` and
     `ColumnError` for a dataset that cannot be read or has none, `TaskError` for a task that is not
-    known or not installed.
+    known or not installed, `PluginError` for a source or task from outside that cannot be loaded,
+    or raises.
     """
+    if config.kind == "own":
+        return _from_own(config)
     return _read(config) if config.kind == "dataset" else _made(config)
 
 
@@ -108,6 +111,22 @@ def _draws(config: QuestionsConfig) -> Iterator[Question | Loss | None]:
     while True:
         drawn = _DRAWN[config.kind](config, random)
         yield drawn and (fault_of(drawn) or drawn)
+
+
+def _from_own(config: QuestionsConfig) -> QuestionsResult:
+    """What a source of the user's own yields: so many, or all of it."""
+    source = own.load_source(config.source)
+    most = config.count or own.MOST
+    account, chosen = _different(own.questions(source, config.seed, config.task), most, _IN_VAIN)
+    if not chosen:
+        why = _reasons(account) or "it yields none"
+        raise InputError(f"source {source.name}: no question is of use: {why}")
+    if config.count and len(chosen) < config.count:
+        raise OptionError(
+            f"count: the source {source.name} has only {len(chosen):,} different questions of use"
+        )
+    notes = [f"stopped at {own.MOST:,}; name a --count"] if len(chosen) == own.MOST else []
+    return QuestionsResult(_table(chosen), account, notes)
 
 
 def _different(
