@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from skill_factory.core.batches import Source
+    from skill_factory.core.sources.batches import Source
     from skill_factory.handoff.check import Report
     from skill_factory.handoff.hub import Pushed
 
@@ -83,7 +83,7 @@ class Run:
     @property
     def sft(self) -> SFT:
         """The SFT dataset; raises `InputError` if it is not there, or not whole."""
-        from skill_factory.core.files import verified_manifest
+        from skill_factory.core.whole_files import verified_manifest
 
         folder = self.folder / "sft"
         manifest = verified_manifest(folder)
@@ -160,7 +160,7 @@ def check(
 ) -> Report:
     """Look for faults in an SFT folder: `skill-factory check`. The report's `faults` are empty for
     a sound one. `checks` name your own. Raises `InputError` for what is no SFT folder."""
-    from skill_factory.core.tokens import TokenCounter
+    from skill_factory.core.token_counts import TokenCounter
     from skill_factory.handoff import check as checking
 
     if cutoff_len and not tokenizer:
@@ -297,7 +297,7 @@ def _in_memory(data: Any) -> Source | None:
     import datasets
     import pyarrow as pa
 
-    from skill_factory.core.loaded_datasets import LoadedSource
+    from skill_factory.core.sources.loaded_datasets import LoadedSource
 
     if type(data).__module__.partition(".")[0] == "pandas":
         data = pa.Table.from_pandas(data, preserve_index=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -122,6 +123,27 @@ class Outcome(NamedTuple):
 
 
 def run(
+    *arguments: str | Path,
+    module: str = "skill_factory.sft_data_creation",
+    cwd: Path | None = None,
+    **environment: str,
+) -> Outcome:
+    """Run a command of ours: in this process, or, where an environment is given, in one of its own.
+    A traceback in this process is the test's."""
+    if environment:
+        return run_apart(*arguments, module=module, cwd=cwd, **environment)
+    from click.testing import CliRunner
+
+    from skill_factory.cli.create import create
+    from skill_factory.cli.main import main
+
+    command = main if module == "skill_factory" else create
+    with contextlib.chdir(cwd or Path.cwd()):
+        done = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    return Outcome(done.exit_code, done.stdout, done.stderr)
+
+
+def run_apart(
     *arguments: str | Path,
     module: str = "skill_factory.sft_data_creation",
     cwd: Path | None = None,

@@ -18,14 +18,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.asking.asks import Ask, runs, seeded
 from skill_factory.asking.journal import Journal, Refused, Sample
-from skill_factory.asking.lacking import Lacking, allow_again, compare
-from skill_factory.core.files import new_file
+from skill_factory.asking.missing_samples import Lacking, allow_again, compare
+from skill_factory.asking.requests import Ask, runs, seeded
 from skill_factory.core.redaction import redact_environment
+from skill_factory.core.whole_files import new_file
 from skill_factory.errors import InputError
 from skill_factory.models import Completion, Kind, Refusal, RefusedError, Sampling, Trouble
-from skill_factory.models.replies import error_message, filters, read_answer, told_error
+from skill_factory.models.replies import error_message, read_answer, told_error
+from skill_factory.models.server_errors import filters
 from skill_factory.models.servers import OpenAIModel
 
 _CHUNK = 256

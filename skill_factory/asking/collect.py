@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from skill_factory.asking.asks import Ask, runs, seeded
 from skill_factory.asking.interrupts import Interrupted, on_interrupt
 from skill_factory.asking.journal import Asked, Journal, Refused, Sample
-from skill_factory.asking.lacking import Lacking, allow_again, compare
+from skill_factory.asking.missing_samples import Lacking, allow_again, compare
 from skill_factory.asking.pace import Pace, Throttle
-from skill_factory.asking.refusals import ALL_REFUSED, Refusals
+from skill_factory.asking.refused_prompts import ALL_REFUSED, Refusals
+from skill_factory.asking.requests import Ask, runs, seeded
 from skill_factory.asking.tally import Rates, Tally
 from skill_factory.models import (
     Completion,

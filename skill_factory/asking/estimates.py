@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from skill_factory.asking.asks import Ask, runs
 from skill_factory.asking.journal import Journal
-from skill_factory.asking.lacking import Lacking, Part, compare
+from skill_factory.asking.missing_samples import Lacking, Part, compare
+from skill_factory.asking.requests import Ask, runs
 from skill_factory.models import Identified, Sampling
 
 CHARACTERS = 4

@@ -12,7 +12,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from skill_factory.asking.asks import Ask
+from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
 from skill_factory.core.terminal import echo, has_terminal
 from skill_factory.models import Completion

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from skill_factory.core.suggestions import did_you_mean
+from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.terminal import Guarded, echo, one_line
 from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skill_factory.cli.common import SETTINGS, Command, clear_errors, config_option
-from skill_factory.cli.options import given_by_stage, options
-from skill_factory.core.files import looks_local
+from skill_factory.cli.options_from_settings import given_by_stage, options
 from skill_factory.core.terminal import echo
+from skill_factory.core.whole_files import looks_local
 from skill_factory.errors import OptionError
 from skill_factory.stages.create.settings import HUB, CreateConfig
 
@@ -46,7 +46,7 @@ def create(config_file: Path | None, **given: Any) -> None:
 
 
 def _create(config: CreateConfig) -> CreateResult:
-    from skill_factory.core import engines  # heavy, and --help does not need them
+    from skill_factory.core import threads as engines  # heavy, and --help does not need them
     from skill_factory.stages.create import pipeline
 
     engines.save_memory()
@@ -76,7 +76,7 @@ def check_places(config: CreateConfig) -> None:
 def check_repository(config: CreateConfig) -> None:
     """Check that the name is one of a repository, no folder's, and that the Hub's token may write
     there."""
-    from skill_factory.core.files import is_repository
+    from skill_factory.core.whole_files import is_repository
 
     output, repo = config.output_dataset or "", config.repository or ""
     if not is_repository(repo):
@@ -87,6 +87,6 @@ def check_repository(config: CreateConfig) -> None:
             f"-o ./{output}, and for the repository {HUB}{output}"
         )
     if config.push:
-        from skill_factory.handoff.access import check_access
+        from skill_factory.handoff.hub_access import check_access
 
         check_access(repo)

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from skill_factory.cli.common import PATH, SETTINGS, Command, Group, clear_errors
-from skill_factory.cli.options import options, read
-from skill_factory.core.files import is_repository
+from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo
+from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError
 from skill_factory.handoff.settings import (
     CheckSettings,
@@ -145,7 +145,7 @@ def check(context: click.Context, /, folder: Path, **given: Any) -> None:
         settings = read(CheckSettings, "check", given)
         if settings.cutoff_len and not settings.tokenizer:
             raise OptionError("--cutoff-len counts tokens; name a --tokenizer")
-        from skill_factory.core import tokens
+        from skill_factory.core import token_counts as tokens
         from skill_factory.handoff import check as checks
 
         report = checks.check(

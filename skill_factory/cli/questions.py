@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skill_factory.cli.common import SETTINGS, Command, clear_errors, other_option
-from skill_factory.cli.options import given_by_stage, options
+from skill_factory.cli.options_from_settings import given_by_stage, options
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError, OutputError
 from skill_factory.stages.settings import QuestionsConfig
@@ -87,7 +87,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
     import pyarrow.parquet as pq
 
-    from skill_factory.core.files import new_file, resolved
+    from skill_factory.core.whole_files import new_file, resolved
 
     with new_file(resolved(path)) as part:
         if path.suffix == ".parquet":

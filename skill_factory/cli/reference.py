@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import click
 
 from skill_factory.cli.main import main
-from skill_factory.cli.options import SettingOption, default_words, metavar, options_of_all_stages
+from skill_factory.cli.options_from_settings import (
+    SettingOption,
+    default_words,
+    metavar,
+    options_of_all_stages,
+)
 from skill_factory.core.terminal import echo
 from skill_factory.stages.settings import STAGES
 

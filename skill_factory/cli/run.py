@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from skill_factory.cli.common import PATH, SETTINGS, Command
-from skill_factory.cli.options import options, options_of_all_stages, read, without
+from skill_factory.cli.options_from_settings import options, options_of_all_stages, read, without
 from skill_factory.cli.stages import kept_answers, load_settings
+from skill_factory.core.settings.fields import Section, Settings
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError
-from skill_factory.stages.fields import Section, Settings
 
 if TYPE_CHECKING:
     from skill_factory.stages.settings import RunConfig
@@ -77,7 +77,7 @@ def _run(folder: Path, config: RunConfig, going: RunSettings) -> None:
         return
     pushed = config.create.repository if last is Stage.CREATE and config.create.push else None
     if pushed:
-        from skill_factory.handoff.access import check_access
+        from skill_factory.handoff.hub_access import check_access
 
         check_access(pushed)
     made.go(first, last, anew=going.first is not None)

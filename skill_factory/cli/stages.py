@@ -16,10 +16,17 @@ from skill_factory.cli.common import (
     config_option,
     other_option,
 )
-from skill_factory.cli.options import Given, given_by_stage, option, options, read, without
+from skill_factory.cli.options_from_settings import (
+    Given,
+    given_by_stage,
+    option,
+    options,
+    read,
+    without,
+)
+from skill_factory.core.settings.fields import Section, Settings
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError
-from skill_factory.stages.fields import Section, Settings
 from skill_factory.stages.settings import (
     GradeConfig,
     ModelConfig,

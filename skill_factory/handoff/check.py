@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from skill_factory.core import markup, tags
 from skill_factory.core.arrays import Ints
-from skill_factory.core.files import verified_manifest
-from skill_factory.core.tokens import TokenCounter
+from skill_factory.core.token_counts import TokenCounter
+from skill_factory.core.whole_files import verified_manifest
 from skill_factory.errors import InputError, OptionError, PluginError, TaskError
 from skill_factory.plugins import Door, guarded, is_reference, takes
 from skill_factory.rewards import compute_score

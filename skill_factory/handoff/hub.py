@@ -15,8 +15,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.core.files import sha256, verified_manifest
 from skill_factory.core.redaction import redact_hub
+from skill_factory.core.whole_files import sha256, verified_manifest
 from skill_factory.errors import HubError, InputError
 from skill_factory.stages.create.card import CONFIG, config_files, pushed_card
 

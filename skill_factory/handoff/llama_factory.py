@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from skill_factory.core.files import new_file, resolved, verified_manifest
-from skill_factory.core.tokens import TokenCounter
+from skill_factory.core.token_counts import TokenCounter
+from skill_factory.core.whole_files import new_file, resolved, verified_manifest
 from skill_factory.errors import InputError, OutputError
 from skill_factory.handoff.check import Report, check
 from skill_factory.stages.create.card import CONFIG, llama_factory_entry

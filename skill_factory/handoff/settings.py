@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from skill_factory.stages.fields import Section, Settings, same_as
-from skill_factory.stages.kinds import Count, KnownTask, Names
+from skill_factory.core.settings.fields import Section, Settings, same_as
+from skill_factory.core.settings.kinds import Count, KnownTask, Names
 from skill_factory.stages.settings import QuestionsConfig
 
 _PUSH = Section("Pushing")

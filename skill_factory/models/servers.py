@@ -37,10 +37,10 @@ from skill_factory.models.replies import (
     one_line,
     parse,
     read_answer,
-    refusal,
     storable,
     told_error,
 )
+from skill_factory.models.server_errors import refusal
 
 _CONNECT = 10.0
 """Seconds in which a server must take a connection."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
+from skill_factory.core.settings.checking import checked
+from skill_factory.core.settings.fields import SettingError
+from skill_factory.core.settings.kinds import Origin
 from skill_factory.core.yaml_files import NO_TEXT, UNREADABLE, parse
 from skill_factory.errors import ConfigError, InputError, OptionError
-from skill_factory.stages.checking import checked
 from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.fields import SettingError
-from skill_factory.stages.kinds import Origin
 from skill_factory.stages.settings import RunConfig
 
 Lines = dict[tuple[str, ...], int]

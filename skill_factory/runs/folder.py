@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from skill_factory import __version__
-from skill_factory.core.batches import DAMAGED
-from skill_factory.core.files import new_file, resolved
+from skill_factory.core.sources.batches import DAMAGED
+from skill_factory.core.whole_files import new_file, resolved
 from skill_factory.errors import InputError, SkillFactoryError
 from skill_factory.runs import lock
 from skill_factory.stages.settings import RunConfig

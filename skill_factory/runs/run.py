@@ -23,21 +23,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skill_factory.asking.batch_files import Written
-from skill_factory.core.files import sha256 as file_digest
 from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, validate_table
+from skill_factory.core.whole_files import sha256 as file_digest
 from skill_factory.errors import InputError
-from skill_factory.runs import asking
+from skill_factory.runs import asking_stage as asking
 from skill_factory.runs.context import Context, Say, prompts_of
-from skill_factory.runs.creating import CreateStage
+from skill_factory.runs.create_stage import CreateStage
 from skill_factory.runs.folder import STAGES, Record, RunFolder, Stage, one_line_for_damaged_tables
-from skill_factory.runs.grading import GradeStage
-from skill_factory.runs.model import Known, assume_name, find_name
-from skill_factory.runs.questions import QuestionsStage
-from skill_factory.runs.reflecting import ReflectStage
-from skill_factory.runs.sampling import SampleStage
+from skill_factory.runs.grade_stage import GradeStage
+from skill_factory.runs.model_choice import Known, assume_name, find_name
+from skill_factory.runs.questions_stage import QuestionsStage
+from skill_factory.runs.reflect_stage import ReflectStage
+from skill_factory.runs.sample_stage import SampleStage
 from skill_factory.runs.settings import resolve, validate_attempts, validate_create
 from skill_factory.runs.stage import Made, StageOfRun
-from skill_factory.runs.state import State, States
+from skill_factory.runs.up_to_date import State, States
 from skill_factory.stages.settings import RunConfig
 
 _SCHEMAS = {

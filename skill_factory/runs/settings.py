@@ -6,7 +6,7 @@ import os
 from collections.abc import Container
 from pathlib import Path
 
-from skill_factory.core.suggestions import did_you_mean
+from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.errors import OptionError
 from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.phrases import load_phrases

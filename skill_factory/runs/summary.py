@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.estimates import Estimate
-from skill_factory.asking.lacking import Part
+from skill_factory.asking.missing_samples import Part
+from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
 from skill_factory.stages.settings import ModelConfig
 

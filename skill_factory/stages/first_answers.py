@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from skill_factory.asking.asks import Ask
+from skill_factory.asking.requests import Ask
 from skill_factory.core.arrays import Mask, strings
 from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Reason

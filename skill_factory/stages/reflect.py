@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt
+from skill_factory.asking.requests import Ask
 from skill_factory.core.arrays import Ints, Mask, bounds, numbers, strings, view
 from skill_factory.core.columns import Column
-from skill_factory.core.files import new_file
 from skill_factory.core.ledger import Account, Reason
 from skill_factory.core.tables import ANNOTATED, GRADED, with_schema
+from skill_factory.core.whole_files import new_file
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.models.thinking import Thinking, handle_thinking
 from skill_factory.stages.create.validate import (

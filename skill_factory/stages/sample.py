@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt, PromptBank
+from skill_factory.asking.requests import Ask
 from skill_factory.core.columns import Column
-from skill_factory.core.files import new_file
+from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Account
-from skill_factory.core.suggestions import did_you_mean
 from skill_factory.core.tables import ATTEMPTS, QUESTIONS
+from skill_factory.core.whole_files import new_file
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Sampling
 from skill_factory.models.thinking import HandledCompletion, Thinking, handle_thinking

@@ -13,13 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from skill_factory.core.suggestions import did_you_mean
-from skill_factory.models import Sampling
-from skill_factory.models.thinking import Thinking
-from skill_factory.plugins import is_named
-from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.fields import Section, SettingError, Settings, same_as
-from skill_factory.stages.kinds import (
+from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
+from skill_factory.core.settings.kinds import (
     Beside,
     Between,
     Commas,
@@ -38,6 +34,10 @@ from skill_factory.stages.kinds import (
     Word,
     Workers,
 )
+from skill_factory.models import Sampling
+from skill_factory.models.thinking import Thinking
+from skill_factory.plugins import is_named
+from skill_factory.stages.create.settings import CreateConfig
 
 GYM = "reasoning-gym:"
 """What stands before the name of a reasoning-gym dataset in `source`."""

@@ -21,7 +21,9 @@ from typing import Any
 
 from skill_factory.errors import PluginError, TaskError
 from skill_factory.plugins import Door, is_reference
-from skill_factory.tasks import choice, countdown, gym, integers, letters, mathematics, text
+from skill_factory.tasks import choice, countdown, integers, mathematics, text
+from skill_factory.tasks import letter_puzzles as letters
+from skill_factory.tasks import reasoning_gym as gym
 from skill_factory.tasks.facts import FACT_GROUPS, Groups, facts_of
 from skill_factory.tasks.golds import Gold as Gold
 from skill_factory.tasks.golds import NoGold, Several, answers, read

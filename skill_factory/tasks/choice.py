@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from string import ascii_letters, ascii_uppercase
 from typing import Any
 
-from skill_factory.tasks.plain import tidy, unmarked
+from skill_factory.tasks.clean_text import tidy, unmarked
 from skill_factory.tasks.text import normal
 
 LONGEST = 4_000

@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, NamedTuple
 
+from skill_factory.tasks.clean_text import tidy, unmarked
 from skill_factory.tasks.number_words import SCALES, in_words
-from skill_factory.tasks.plain import tidy, unmarked
 
 LONGEST = 5_000
 """Characters of an answer that is still read."""

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from skill_factory.tasks.plain import typed, unmarked
+from skill_factory.tasks.clean_text import typed, unmarked
 
 _RUN = 200
 """Characters without a space that are normalized at a time: its time grows with their square."""

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from model_server import answer_to
 
-from skill_factory.asking.asks import Ask, key_of
 from skill_factory.asking.batch_files import read_responses, write_requests
 from skill_factory.asking.journal import Journal
+from skill_factory.asking.requests import Ask, key_of
 from skill_factory.errors import InputError, OutputError
 from skill_factory.models import ModelError, Sampling
 from skill_factory.models.servers import OpenAIModel

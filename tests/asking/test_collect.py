@@ -27,11 +27,11 @@ import pytest
 from conftest import ROOT
 from model_server import FORMS, SPOILT, Fault, Server, serve
 
-from skill_factory.asking.asks import Ask, key_of
 from skill_factory.asking.collect import collect
 from skill_factory.asking.estimates import estimate
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.pace import Pace
+from skill_factory.asking.requests import Ask, key_of
 from skill_factory.asking.tally import Tally
 from skill_factory.errors import SkillFactoryError
 from skill_factory.models import ModelError, Sampling, Trouble

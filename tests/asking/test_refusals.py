@@ -14,8 +14,8 @@ from test_collect import QUICK, SAMPLING, asks, gather, rows_of
 from test_runs import accounts, config, go
 from tutor import speak
 
-from skill_factory.asking.asks import Ask, key_of
 from skill_factory.asking.journal import Journal
+from skill_factory.asking.requests import Ask, key_of
 from skill_factory.models import ModelError
 
 pytestmark = pytest.mark.slow

@@ -25,11 +25,11 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.collect import collect
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.pace import Pace
 from skill_factory.asking.progress import Progress
+from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
 from skill_factory.core.tags import final_answer
 from skill_factory.models import Completion, Sampling

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from skill_factory.core.engines import in_order
+from skill_factory.core.threads import in_order
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])

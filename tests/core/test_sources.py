@@ -54,7 +54,7 @@ def test_json_of_every_kind(make: Make, tmp_path: Path, expected: object) -> Non
 def test_json_lines_longer_than_a_block(
     make: Make, tmp_path: Path, expected: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory.core import json_files
+    from skill_factory.core.sources import json_files
 
     monkeypatch.setattr(json_files, "CHUNK_BYTES", 300)
     path = write_rows(tmp_path / "rows.jsonl", ROWS)
@@ -66,7 +66,7 @@ def test_json_lines_longer_than_a_block(
 def test_a_json_column_that_is_empty_for_long(
     make: Make, tmp_path: Path, name: str, nothing: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory.core import json_files
+    from skill_factory.core.sources import json_files
 
     monkeypatch.setattr(json_files, "CHUNK_BYTES", 5000)
     if name == "prompt_variant":

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory.core.values import (
+from skill_factory.core.sources.values import (
     UNREADABLE,
     facts_text,
     gold_text,

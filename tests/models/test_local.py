@@ -15,11 +15,11 @@ from typing import TypeVar
 import pytest
 from conftest import ROOT
 
-from skill_factory.asking.asks import Ask, key_of
 from skill_factory.asking.collect import collect
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.pace import Pace
 from skill_factory.asking.prompts import load_prompts
+from skill_factory.asking.requests import Ask, key_of
 from skill_factory.models import Completion, Messages, ModelError, Sampling, TooLongError
 from skill_factory.models.local import LocalModel
 

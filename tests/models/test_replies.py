@@ -19,14 +19,8 @@ from skill_factory.models import (
     TooLongError,
     Trouble,
 )
-from skill_factory.models.replies import (
-    decoded,
-    error_message,
-    parse,
-    read_answer,
-    refusal,
-    told_error,
-)
+from skill_factory.models.replies import decoded, error_message, parse, read_answer, told_error
+from skill_factory.models.server_errors import refusal
 
 
 def meaning(status: int, body: Any) -> Exception:

@@ -1,6 +1,6 @@
 """A run's folder that an older version made goes on.
 
-tests/data/run_of_before was made, up to reflect, by version 0.2 before a run's stages were objects:
+tests/data/old_run was made, up to reflect, by version 0.2 before a run's stages were objects:
 its manifest and its journal are read as they are.
 """
 
@@ -28,12 +28,12 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return shutil.copytree(DATA / "run_of_before", tmp_path / "run")
+    return shutil.copytree(DATA / "old_run", tmp_path / "run")
 
 
 def config(server: Server, samples: int = 2, **model: Any) -> dict[str, Any]:
     """The settings that the run was made with, but for the server's address."""
-    prompts = str(DATA / "run_of_before_prompts.yaml")
+    prompts = str(DATA / "old_run_prompts.yaml")
     return {
         "questions": {"source": "addition", "count": 4},
         "model": {"base_url": server.url, "name": "tiny", "identity": "the tutor"} | model,

@@ -260,7 +260,7 @@ def test_the_number_of_files_does_not_matter(
 def test_workers_parts_and_shards_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory.core import json_files, local_files
+    from skill_factory.core.sources import json_files, local_files
     from skill_factory.stages.create import pipeline
 
     expected = content(make(many, *ALL_FORMATS))
@@ -530,5 +530,5 @@ def test_text_that_is_larger_than_its_file_is_cut_finer(
 
     expected = content(make(many, *ALL_FORMATS))
     monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
-    monkeypatch.setattr("skill_factory.core.local_files.FileSource.size", lambda self: 0)
+    monkeypatch.setattr("skill_factory.core.sources.local_files.FileSource.size", lambda self: 0)
     assert content(make(many, *ALL_FORMATS)) == expected

@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from conftest import ROOT, Make, Outcome, attempt, read_traces, write_rows
 
 from skill_factory.cli.questions import questions
+from skill_factory.core.settings.checking import checked
+from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import ColumnError, InputError, OptionError
 from skill_factory.handoff.check import check
-from skill_factory.stages.checking import checked
-from skill_factory.stages.fields import SettingError
 from skill_factory.stages.questions.making import QuestionsResult, make_questions
 from skill_factory.stages.settings import USES, QuestionsConfig
 from skill_factory.tasks import task_of

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_factory.tasks import choice, countdown, integers, letters, task_of, text
+from skill_factory.tasks import choice, countdown, integers, task_of, text
+from skill_factory.tasks import letter_puzzles as letters
 from skill_factory.tasks.arithmetic import readings
 
 Row = tuple[str, bool | None]

@@ -17,7 +17,8 @@ import pytest
 from skill_factory.errors import InputError
 from skill_factory.stages.questions.making import make_questions
 from skill_factory.stages.settings import QuestionsConfig
-from skill_factory.tasks import gym, mathematics
+from skill_factory.tasks import mathematics
+from skill_factory.tasks import reasoning_gym as gym
 from skill_factory.tasks.workers.judge_guard import Refused, evaluated
 
 pytestmark = pytest.mark.slow

@@ -70,7 +70,7 @@ def test_every_row_from_the_hub_is_learned_whole(place: Path, config: Path) -> N
 
 
 def test_lengths_are_counted_as_llama_factory_does(place: Path, config: Path) -> None:
-    from skill_factory.core.tokens import TokenCounter
+    from skill_factory.core.token_counts import TokenCounter
 
     # The template qwen puts Qwen's own system prompt in front, which our tiny template has not.
     said = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_128, xxh3_128_digest
 
-from skill_factory.core.annotated import list_depth
 from skill_factory.core.arrays import Ints, Mask, bounds, given, numbers, offsets, view
-from skill_factory.core.batches import Batch
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger, Reason
+from skill_factory.core.sources.annotated_columns import list_depth
+from skill_factory.core.sources.batches import Batch
 from skill_factory.errors import InputError
 from skill_factory.stages.create.validate import (
     KEPT,

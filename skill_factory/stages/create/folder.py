@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from skill_factory import __version__
-from skill_factory.core.batches import Source
-from skill_factory.core.files import sha256
+from skill_factory.core.sources.batches import Source
 from skill_factory.core.tables import PLAN
+from skill_factory.core.whole_files import sha256
 from skill_factory.plugins import shown
 from skill_factory.stages.create import card
 from skill_factory.stages.create.phrases import Kind, PhraseBank

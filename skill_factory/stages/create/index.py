@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skill_factory.core.arrays import Ints, Mask, bounds, digests, given, numbers, view
-from skill_factory.core.batches import Batch
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger, Reason
+from skill_factory.core.sources.batches import Batch
 from skill_factory.core.tables import USABLE
 from skill_factory.stages.create.attempts import (
     Attempts,

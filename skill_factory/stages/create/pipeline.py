@@ -14,15 +14,15 @@ import numpy.typing as npt
 from tqdm import tqdm
 from xxhash import xxh3_128
 
-from skill_factory.core.batches import Batch, Source
-from skill_factory.core.engines import MOST_USEFUL, default_workers, in_order
-from skill_factory.core.files import new_folder, resolved
+from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Ledger, Reason
-from skill_factory.core.sources import find_source
-from skill_factory.core.suggestions import did_you_mean
+from skill_factory.core.sources.batches import Batch, Source
+from skill_factory.core.sources.find import find_source
+from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
-from skill_factory.core.tokens import TokenCounter
-from skill_factory.core.values import READABLE
+from skill_factory.core.threads import MOST_USEFUL, default_workers, in_order
+from skill_factory.core.token_counts import TokenCounter
+from skill_factory.core.whole_files import new_folder, resolved
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
 from skill_factory.stages.create.folder import describe, join_files
 from skill_factory.stages.create.formats import format_of

@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from skill_factory.core.columns import Columns
-from skill_factory.core.files import is_repository
-from skill_factory.core.suggestions import did_you_mean
-from skill_factory.errors import OptionError, PluginError
-from skill_factory.plugins import is_reference
-from skill_factory.stages.fields import Section, SettingError, Settings
-from skill_factory.stages.kinds import (
+from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.settings.fields import Section, SettingError, Settings
+from skill_factory.core.settings.kinds import (
     Between,
     Commas,
     Count,
@@ -24,6 +21,9 @@ from skill_factory.stages.kinds import (
     Texts,
     Workers,
 )
+from skill_factory.core.whole_files import is_repository
+from skill_factory.errors import OptionError, PluginError
+from skill_factory.plugins import is_reference
 
 if TYPE_CHECKING:
     from skill_factory.stages.create.formats import Lengths

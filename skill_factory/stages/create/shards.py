@@ -17,11 +17,11 @@ from xxhash import xxh3_128
 
 from skill_factory.core.arrays import offsets
 from skill_factory.core.columns import Column
-from skill_factory.core.engines import in_order
 from skill_factory.core.ledger import Ledger
 from skill_factory.core.markup import read
 from skill_factory.core.tables import PLAN
-from skill_factory.core.tokens import TokenCounter
+from skill_factory.core.threads import in_order
+from skill_factory.core.token_counts import TokenCounter
 from skill_factory.stages.create.plan import Plan, PlanSettings, plan, plan_table
 from skill_factory.stages.create.pools import Pools, Spill, read_pools
 from skill_factory.stages.create.weave import weave

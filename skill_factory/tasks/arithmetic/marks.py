@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from skill_factory.tasks.plain import typed, without_markdown
+from skill_factory.tasks.clean_text import typed, without_markdown
 
 MOST_DIGITS = 30
 """Characters of a number that is still read."""

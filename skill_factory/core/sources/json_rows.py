@@ -9,9 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from skill_factory.core.annotated import InputColumn, TypedRows, Unread, bad_correctness
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.core.values import READERS, UNREADABLE, plain_text, read_correctness
+from skill_factory.core.sources.annotated_columns import (
+    InputColumn,
+    TypedRows,
+    Unread,
+    bad_correctness,
+)
+from skill_factory.core.sources.values import READERS, UNREADABLE, plain_text, read_correctness
 from skill_factory.errors import ColumnError
 from skill_factory.tasks import kept_facts
 from skill_factory.tasks.facts import FACT_GROUPS, names_in

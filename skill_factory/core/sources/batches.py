@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from skill_factory.core.annotated import Unread
 from skill_factory.core.columns import Columns
+from skill_factory.core.sources.annotated_columns import Unread
 
 BATCH_BYTES = 16 << 20
 """About how much of an input is held decoded at a time."""

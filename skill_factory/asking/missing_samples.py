@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from skill_factory.asking.asks import Ask, digest
 from skill_factory.asking.journal import Asked, Journal
+from skill_factory.asking.requests import Ask, digest
 from skill_factory.models import Identified, Sampling
 
 

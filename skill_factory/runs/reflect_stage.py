@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.journal import Journal
+from skill_factory.asking.requests import Ask
 from skill_factory.core.tags import read_verdict
 from skill_factory.models import Completion, Identified, Sampling
-from skill_factory.runs import asking, summary
-from skill_factory.runs.asking import Round, model_settings
+from skill_factory.runs import asking_stage as asking
+from skill_factory.runs import summary
+from skill_factory.runs.asking_stage import Round, model_settings
 from skill_factory.runs.context import Context
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made, as_dicts

@@ -12,10 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from skill_factory.core.annotated import InputColumn, TypedRows, find_columns, read_columns
 from skill_factory.core.columns import Columns
-from skill_factory.core.files import open_unpacked
-from skill_factory.core.objects import FoundTypes, PlacedRow, from_objects
+from skill_factory.core.sources.annotated_columns import (
+    InputColumn,
+    TypedRows,
+    find_columns,
+    read_columns,
+)
+from skill_factory.core.sources.json_rows import FoundTypes, PlacedRow, from_objects
+from skill_factory.core.whole_files import open_unpacked
 from skill_factory.errors import ColumnError, InputError
 
 CHUNK_BYTES = 16 << 20

@@ -11,11 +11,11 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
-from skill_factory.core.suggestions import did_you_mean
+from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.questions.datasets import Loss, Question
 from skill_factory.stages.settings import GYM, QuestionsConfig
-from skill_factory.tasks import gym
+from skill_factory.tasks import reasoning_gym as gym
 from skill_factory.tasks.judging import Judges
 from skill_factory.tasks.text import normal
 from skill_factory.tasks.workers.gym_judge import decoded

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from skill_factory.core.suggestions import did_you_mean
+from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.errors import PluginError, TaskError
 from skill_factory.plugins import whole
 

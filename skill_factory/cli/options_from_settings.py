@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from skill_factory.core.settings.checking import Kind, check, checked, kinds
+from skill_factory.core.settings.fields import Declared, SettingError, Settings, declared
+from skill_factory.core.settings.kinds import Commas
 from skill_factory.errors import OptionError
-from skill_factory.stages.checking import Kind, check, checked, kinds
-from skill_factory.stages.fields import Declared, SettingError, Settings, declared
-from skill_factory.stages.kinds import Commas
 from skill_factory.stages.settings import STAGES
 
 S = TypeVar("S", bound=Settings)

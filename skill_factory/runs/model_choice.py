@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from skill_factory.asking.asks import digest
 from skill_factory.asking.interrupts import run_async
 from skill_factory.asking.pace import Pace
+from skill_factory.asking.requests import digest
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Model, ModelError, Trouble
 from skill_factory.models.servers import OpenAIModel

@@ -10,10 +10,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.annotated import InputColumn, TypedRows, find_columns
 from skill_factory.core.columns import LIST_ROLES, Columns
-from skill_factory.core.files import open_unpacked
-from skill_factory.core.objects import FoundTypes, PlacedRow, from_objects
+from skill_factory.core.sources.annotated_columns import InputColumn, TypedRows, find_columns
+from skill_factory.core.sources.json_rows import FoundTypes, PlacedRow, from_objects
+from skill_factory.core.whole_files import open_unpacked
 from skill_factory.errors import ColumnError, InputError
 
 _AT_ONCE = 1024

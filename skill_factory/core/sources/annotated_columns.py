@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from skill_factory.core.arrays import Mask, distinct, is_list, numbers, offsets, strings
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
-from skill_factory.core.values import READERS, UNREADABLE, Reader, read_correctness
+from skill_factory.core.sources.values import READERS, UNREADABLE, Reader, read_correctness
 from skill_factory.errors import ColumnError
 from skill_factory.tasks import kept_facts
 from skill_factory.tasks.facts import names_in

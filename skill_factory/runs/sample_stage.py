@@ -10,15 +10,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.estimates import longest
 from skill_factory.asking.journal import Journal
+from skill_factory.asking.requests import Ask
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.core.tags import final_answer
 from skill_factory.errors import InputError, TaskError
 from skill_factory.models import Completion, Identified, Sampling
-from skill_factory.runs import asking
-from skill_factory.runs.asking import Round, model_settings
+from skill_factory.runs import asking_stage as asking
+from skill_factory.runs.asking_stage import Round, model_settings
 from skill_factory.runs.context import Context
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made, as_dicts

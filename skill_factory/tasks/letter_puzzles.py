@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from skill_factory.tasks.plain import tidy, typed, unmarked
+from skill_factory.tasks.clean_text import tidy, typed, unmarked
 
 LONGEST = 2_000
 """Characters of an answer that is still read; a right one has fewer than 300."""

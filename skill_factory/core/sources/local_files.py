@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from skill_factory.core.annotated import TypedRows, find_columns, read_columns
-from skill_factory.core.batches import (
+from skill_factory.core.columns import Columns
+from skill_factory.core.sources.annotated_columns import TypedRows, find_columns, read_columns
+from skill_factory.core.sources.batches import (
     BATCH_BYTES,
     DAMAGED,
     MAX_BATCH_ROWS,
@@ -20,10 +21,9 @@ from skill_factory.core.batches import (
     add_unread,
     first_line,
 )
-from skill_factory.core.columns import Columns
-from skill_factory.core.csv_files import read_csv
-from skill_factory.core.dataset_cards import configs_of
-from skill_factory.core.json_files import read_json
+from skill_factory.core.sources.csv_files import read_csv
+from skill_factory.core.sources.dataset_cards import configs_of
+from skill_factory.core.sources.json_files import read_json
 from skill_factory.errors import InputError
 
 DATA_SUFFIX = re.compile(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from skill_factory.core.files import new_file
 from skill_factory.core.ledger import account_table
+from skill_factory.core.whole_files import new_file
 from skill_factory.errors import OptionError
 from skill_factory.runs.context import Context
 from skill_factory.runs.fingerprint import code_of, files_at

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.files import resolved, verified_manifest
-from skill_factory.core.files import sha256 as file_digest
+from skill_factory.core.whole_files import resolved, verified_manifest
+from skill_factory.core.whole_files import sha256 as file_digest
 from skill_factory.errors import InputError, OutputError
 from skill_factory.runs.context import Context
 from skill_factory.runs.fingerprint import code_of

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.annotated import find_columns, read_columns
-from skill_factory.core.batches import (
+from skill_factory.core.columns import Columns
+from skill_factory.core.redaction import redact_hub
+from skill_factory.core.sources.annotated_columns import find_columns, read_columns
+from skill_factory.core.sources.batches import (
     BATCH_BYTES,
     MAX_BATCH_ROWS,
     Batch,
@@ -19,9 +21,7 @@ from skill_factory.core.batches import (
     add_unread,
     first_line,
 )
-from skill_factory.core.columns import Columns
-from skill_factory.core.dataset_cards import card_header, license_of
-from skill_factory.core.redaction import redact_hub
+from skill_factory.core.sources.dataset_cards import card_header, license_of
 from skill_factory.errors import InputError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 from skill_factory import __version__
-from skill_factory.core.files import sha256 as file_digest
+from skill_factory.core.whole_files import sha256 as file_digest
 from skill_factory.models import Refusal
-from skill_factory.runs.creating import is_whole
+from skill_factory.runs.create_stage import is_whole
 from skill_factory.runs.fingerprint import fingerprint
 from skill_factory.runs.folder import RunFolder, Stage
 from skill_factory.runs.stage import StageOfRun

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from skill_factory.asking import batch_files
-from skill_factory.asking.asks import Ask
 from skill_factory.asking.collect import collect
 from skill_factory.asking.estimates import Estimate, estimate
 from skill_factory.asking.interrupts import Interrupted, run_async
 from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
+from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
 from skill_factory.errors import AskedBeforeError, InputError
 from skill_factory.models import Completion, Identified, Model, Sampling
@@ -23,7 +23,7 @@ from skill_factory.runs import summary
 from skill_factory.runs.context import Context
 from skill_factory.runs.fingerprint import files_at
 from skill_factory.runs.folder import Stage, public_address
-from skill_factory.runs.model import (
+from skill_factory.runs.model_choice import (
     Known,
     identity_of,
     keep_name,

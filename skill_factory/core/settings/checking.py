@@ -21,9 +21,9 @@ from typing import (
     get_type_hints,
 )
 
-from skill_factory.core.suggestions import did_you_mean
-from skill_factory.stages.fields import SettingError, Settings
-from skill_factory.stages.kinds import Check, FromOrigin, Origin, Reads
+from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.settings.fields import SettingError, Settings
+from skill_factory.core.settings.kinds import Check, FromOrigin, Origin, Reads
 
 S = TypeVar("S", bound=Settings)
 Key = tuple[str, ...]

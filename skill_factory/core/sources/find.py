@@ -12,13 +12,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skill_factory.core.batches import DAMAGED, Source, first_line
-from skill_factory.core.csv_files import read_csv_objects
-from skill_factory.core.dataset_cards import card_header, license_of
-from skill_factory.core.files import looks_local
-from skill_factory.core.json_files import read_objects
-from skill_factory.core.loaded_datasets import LoadedSource, load
-from skill_factory.core.local_files import CSV_KINDS, DATA_SUFFIX, FileSource, data_files, kind_of
+from skill_factory.core.sources.batches import DAMAGED, Source, first_line
+from skill_factory.core.sources.csv_files import read_csv_objects
+from skill_factory.core.sources.dataset_cards import card_header, license_of
+from skill_factory.core.sources.json_files import read_objects
+from skill_factory.core.sources.loaded_datasets import LoadedSource, load
+from skill_factory.core.sources.local_files import (
+    CSV_KINDS,
+    DATA_SUFFIX,
+    FileSource,
+    data_files,
+    kind_of,
+)
+from skill_factory.core.whole_files import looks_local
 from skill_factory.errors import InputError
 
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
