@@ -148,7 +148,8 @@ class QuestionsConfig(Settings):
         name = self.source.replace("-", "_")
         if name in USES and name not in ("own", "dataset"):
             return name
-        return "own" if is_named("source", self.source) else "dataset"
+        is_gym = self.source.replace("_", "-").startswith(GYM)  # written otherwise: `_check_source`
+        return "own" if is_named("source", self.source) and not is_gym else "dataset"
 
     def __post_init__(self) -> None:
         known = {"source", "count", "seed", *USES[self.kind]}
