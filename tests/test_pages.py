@@ -20,6 +20,8 @@ from model_server import Server, serve
 from test_runs import serve_batch
 from tutor import speak
 
+pytestmark = pytest.mark.slow
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Set up before this test runs; or run by tests/trainers and tests/real_model.
 ELSEWHERE = (
