@@ -289,5 +289,15 @@ def test_no_hub_at_all_is_one_line(tmp_path: Path) -> None:
         HF_HOME=str(tmp_path / "home"),
     )
     assert done.code == 1
-    assert done.err.startswith("Error: org/none: no local file or folder of this name, and cannot")
+    nowhere = "Error: org/none: no local file or folder of this name, and no network: the Hub"
+    assert done.err.startswith(nowhere)
+    done = run(
+        *("questions", "foobar", "-o", str(tmp_path / "q.parquet")),
+        module="skill_factory",
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.code == 1
+    assert "no network" in done.err
+    assert "the sources are countdown, multiplication, " in done.err
     assert "Traceback" not in done.err
