@@ -28,7 +28,7 @@ class RunSettings(Settings):
     output: Path | None = _RUN(
         None,
         "The run's folder.",
-        unset="outputs/ and the config's name",
+        unset="that of a run's own config.yaml, else outputs/ and the config's name",
         short="-o",
         metavar="RUN",
     )
@@ -58,11 +58,18 @@ def run(config_file: Path, **given: Any) -> None:
     settings and input have not changed is not made again.
     """
     going = read(RunSettings, "run", given)
-    folder = going.output or Path("outputs") / config_file.stem
+    folder = going.output or _folder_of(config_file)
     with kept_answers(folder):
         if STAGE_NAMES.index(going.first or STAGE_NAMES[0]) > STAGE_NAMES.index(going.last):
             raise OptionError(f"--from {going.first} comes after --to {going.last}")
         _run(folder, load_settings(folder, config_file, without(given, "run")), going)
+
+
+def _folder_of(config_file: Path) -> Path:
+    """The folder of a run: that of a run's own config.yaml, else one under outputs/."""
+    if config_file.name == "config.yaml" and (config_file.parent / "manifest.json").is_file():
+        return config_file.parent
+    return Path("outputs") / config_file.stem
 
 
 def _run(folder: Path, config: RunConfig, going: RunSettings) -> None:

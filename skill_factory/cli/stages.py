@@ -26,7 +26,7 @@ from skill_factory.cli.options_from_settings import (
 )
 from skill_factory.core.settings.fields import Section, Settings
 from skill_factory.core.terminal import echo
-from skill_factory.errors import OptionError
+from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.settings import (
     GradeConfig,
     ModelConfig,
@@ -112,6 +112,7 @@ def grade(folder: Path, config_file: Path | None, **given: Any) -> None:
     Where they were reflected on, the annotated table follows.
     """
     with kept_answers(folder):
+        _require_run(folder)
         config = load_settings(folder, config_file, given_by_stage(given))
         from skill_factory.runs.run import Run
 
@@ -138,6 +139,8 @@ def reflect(folder: Path, config_file: Path | None, **given: Any) -> None:
 def _ask(name: str, folder: Path, config_file: Path | None, values: dict[str, Any]) -> None:
     """One stage that asks: for real, by files, or only said."""
     with kept_answers(folder):
+        if name == "reflect":
+            _require_run(folder)
         asking = read(AskingSettings, "asking", values)
         given = without(values, "asking")
         config = load_settings(folder, config_file, given)
@@ -148,6 +151,11 @@ def _ask(name: str, folder: Path, config_file: Path | None, values: dict[str, An
         if asking.dry_run + bool(asking.write_requests) + bool(asking.read_responses) > 1:
             raise OptionError("choose one of --dry-run, --write-requests and --read-responses")
         _run_stage(name, folder, config, asking)
+
+
+def _require_run(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such run; `skill-factory sample` begins one")
 
 
 def _run_stage(name: str, folder: Path, config: RunConfig, asking: AskingSettings) -> None:

@@ -66,7 +66,7 @@ class Account:
 
     def as_dict(self) -> dict[str, object]:
         """For a manifest, losses in order of their names."""
-        losses = dict(sorted(self.losses.items()))
+        losses = {str(why): count for why, count in sorted(self.losses.items())}
         return {"read": self.read, "kept": self.kept, "losses": losses}
 
 

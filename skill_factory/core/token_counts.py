@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skill_factory.core.arrays import Ints
 from skill_factory.core.redaction import redact_hub
+from skill_factory.core.whole_files import looks_local
 from skill_factory.errors import InputError, OptionError
 
 _CHATML = ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n")
@@ -28,12 +30,16 @@ class TokenCounter:
         # Else it says on every run that it found no PyTorch, which counting does not need.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+        if looks_local(name) and not Path(name).expanduser().exists():
+            raise InputError(f"{name}: no such folder")
         try:
+            from huggingface_hub.utils import logging
             from transformers import AutoTokenizer
         except ImportError:
             raise OptionError(
                 "counting tokens needs transformers: pip install 'skill-factory[tokenizer]'"
             ) from None
+        logging.set_verbosity_error()  # it tells of each attempt to reach the Hub; our error does once
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # of several libraries' own trees, which have no common root

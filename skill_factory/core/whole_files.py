@@ -168,6 +168,8 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
 
     Raises `InputError` for what is no SFT folder, and for one with files missing or changed.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
     try:
         manifest: dict[str, Any] = json.loads(
             (folder / "manifest.json").read_text(encoding="utf-8")

@@ -106,9 +106,11 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
     report = check(folder, rewards=False, counter=counter, cutoff_len=most)
     if report.faults:
         raise InputError(
-            f"{folder}: LLaMA-Factory would not learn these traces whole; nothing was written. "
-            "For those that are too long, raise --cutoff-len, or leave them out with "
-            f"`create --max-tokens {most} --tokenizer {tokenizer}`.\n{report.summary(10)}"
+            f"{folder}: LLaMA-Factory would not learn these traces whole: {_counted(report)}. "
+            f"Nothing was written. For those that are too long, raise --cutoff-len ({cutoff_len} "
+            f"leaves {most}, as {SPARE_TOKENS} are for its template), or leave them out with "
+            f"`create --max-tokens {most} --tokenizer {tokenizer}`; `skill-factory check {folder}` "
+            "names them"
         )
     if counter is None:
         report.notes.append(
@@ -122,6 +124,11 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
             "choose the model's own --template"
         )
     return report
+
+
+def _counted(report: Report) -> str:
+    """The faults in one line: how many traces have each."""
+    return "; ".join(f"{fault}: {len(ids):,}" for fault, ids in report.faults.items())
 
 
 def _elsewhere(there: Any, entry: dict[str, Any]) -> bool:

@@ -111,9 +111,10 @@ def export(
         )
     wanted = max(1, min(len(chosen) // 10, 500)) if val_size is None else val_size
     if len(chosen) <= wanted:
-        table = VerlExport(output, 0, 0, account).summary().split("\n\n")[0]
+        lost = "".join(f", {why}: {count:,}" for why, count in sorted(account.losses.items()))
         raise InputError(
-            f"{source}: {len(chosen)} questions left, too few for {wanted} in val:\n{table}"
+            f"{source}: {len(chosen)} questions are left of {account.read:,}{lost}; too few for "
+            f"{wanted} to validate on: lower --val-size, or bring more questions"
         )
     order = sorted(chosen, key=lambda q: xxh3_64_intdigest(f"{seed}\0{normal(q.text)}".encode()))
     val = set(map(id, order[:wanted]))

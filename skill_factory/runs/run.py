@@ -106,7 +106,8 @@ class Run:
                 if stage is Stage.SAMPLE:
                     self._stages.sample.tell_unasked_variants()
                 if self._is_up_to_date(stage) and not (anew and stage is first):
-                    self._context.say(f"{stage}: {self.folder.path(stage)} is up to date")
+                    made = self.folder.sft if stage is Stage.CREATE else self.folder.path(stage)
+                    self._context.say(f"{stage}: {made} is up to date")
                 else:
                     self._make(stage)
 

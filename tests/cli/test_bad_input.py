@@ -387,3 +387,21 @@ def test_a_folder_written_like_a_repository_is_not_pushed(tmp_path: Path) -> Non
     error = fails(tmp_path, "-i", REAL, "-o", "mine/sft", code=2)
     assert "there is a folder mine here; for a folder write -o ./mine/sft" in error
     assert not list((tmp_path / "mine").iterdir())
+
+
+@pytest.mark.parametrize(
+    "command", [("grade",), ("reflect", "--base-url", "http://127.0.0.1:9/v1")]
+)
+def test_a_run_that_is_not_there_is_not_begun(tmp_path: Path, command: tuple[str, ...]) -> None:
+    name, *more = command
+    done = run(name, "nosuch", *more, module="skill_factory", cwd=tmp_path)
+    assert done.code == 1
+    assert done.err.startswith("Error: nosuch: no such run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_are_not_there_are_said_not_to_be(tmp_path: Path) -> None:
+    done = run("check", "nosuch", module="skill_factory", cwd=tmp_path)
+    assert (done.code, done.err) == (1, "Error: nosuch: no such folder\n")
+    done = run("check", "nosuch", "--tokenizer", "./modle", module="skill_factory", cwd=tmp_path)
+    assert (done.code, done.err) == (1, "Error: ./modle: no such folder\n")

@@ -847,3 +847,15 @@ def test_a_trace_longer_than_all_attempts_is_told_before_anything_is_asked(
     said = go(tmp_path / "run", config(server, create={"attempts": 17}), code=2)
     assert "create.attempts: 17 are more than the 16 attempts that a question gets" in said
     assert not server.log
+
+
+def test_a_runs_own_config_goes_on_in_its_folder(tmp_path: Path) -> None:
+    with serve(Server(speak=speak)) as server:
+        go(tmp_path / "run", config(server))
+        asked = server.asked
+        own = tmp_path / "run" / "config.yaml"
+        done = run_module("run", own, module="skill_factory", cwd=tmp_path)
+        assert done.code == 0, done.err
+        assert server.asked == asked
+    assert "is up to date" in done.out
+    assert not (tmp_path / "outputs").exists()
