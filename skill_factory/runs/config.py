@@ -97,8 +97,9 @@ def _read(path: Path, trusted: bool = True) -> tuple[dict[str, Any], RunConfig]:
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
         raise ConfigError(f"{path}: line {line}: {error}") from None
     found = {
-        stage: {name: getattr(getattr(config, stage), name) for name in said or ()}
+        stage: {name: getattr(getattr(config, stage), name) for name in said}
         for stage, said in content.items()
+        if said is not None
     }
     return found, config
 
@@ -106,7 +107,10 @@ def _read(path: Path, trusted: bool = True) -> tuple[dict[str, Any], RunConfig]:
 def _parsed(path: Path) -> tuple[Any, Lines]:
     """The content of a config file, and the line of each key."""
     try:
-        content, root = parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = parse(text)[0]
+        # Anew: making the content puts what `<<` merges among the keys that it stands beside.
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
         return ({} if content is None else content), (_lines(root, str(path)) if root else {})
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
