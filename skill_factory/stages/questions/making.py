@@ -31,7 +31,7 @@ from skill_factory.tasks.golds import Several
 from skill_factory.tasks.text import normal
 
 COUNT = 1000
-"""QuestionsResult questions where none are asked for."""
+"""Questions that are made where no count is asked for."""
 
 _IN_VAIN = 30_000
 """Draws without a new question after which there are taken to be no more."""
