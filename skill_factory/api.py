@@ -209,10 +209,10 @@ def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = N
     read.
     """
     from skill_factory.errors import InputError
-    from skill_factory.tasks import gold_of, graded, load_task
+    from skill_factory.tasks import gold_of, graded, load_task, settled
     from skill_factory.tasks.golds import Gold
 
-    known = load_task(task)
+    known = load_task(settled(task))
     found = gold_of(known, gold, dict(facts or {}))
     if not isinstance(found, Gold):
         raise InputError(f"gold: {gold!r} cannot be read: {found}")

@@ -355,6 +355,42 @@ def test_an_installed_part_that_cannot_be_loaded_is_an_error_only_where_it_is_na
     assert "cannot be used:" in done(place, "list", "tasks", **there)
 
 
+@pytest.mark.parametrize(
+    ("file", "use"),
+    [
+        ("within.py", "sf.grade('within.py:task', '4', '5', {'tolerance': 1})"),
+        ("products.py", "sf.questions('products.py:source', count=3, task='within.py:task')"),
+        (
+            "products.py",
+            "sf.run({'questions': {'source': 'products.py:source', 'task': 'within.py:task'}}, "
+            "'run', count=3, last='questions')",
+        ),
+        ("climb.py", f"sf.create({str(BUNDLED)!r}, dry_run=True, formats=['climb.py:format'])"),
+        ("modest.py", "sf.check('sft', checks=['modest.py:check'])"),
+    ],
+)
+def test_code_that_was_changed_after_it_was_loaded_is_not_taken_for_the_new_one(
+    place: Path, file: str, use: str
+) -> None:
+    done(place, "create", "-i", BUNDLED, "-o", "./sft")
+    code = (
+        "import pathlib, os, skill_factory as sf\n"
+        f"{use}\n{use}\n"
+        f"file = pathlib.Path({file!r})\nwords = file.read_text()\n"
+        f"os.utime(file)\n{use}\n"
+        "file.write_text(words + '# changed')\n"
+        f"try:\n    {use}\nexcept sf.SkillFactoryError as error:\n    print('said:', error)\n"
+        f"file.write_text(words)\n{use}\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("said:")]
+    assert f"{file} was changed after it was loaded; start Python anew" in line
+
+
 def test_data_never_loads_code(place: Path) -> None:
     (place / "evil.py").write_text("open('ran', 'w').close()\n" + GOOD)
     table = [{"question": "1?", "answer": "1", "task_source": "evil.py:task"}]

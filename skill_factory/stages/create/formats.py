@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from skill_factory.core.ledger import Reason
 from skill_factory.errors import OptionError, PluginError
-from skill_factory.plugins import Door, guarded, is_reference, takes
+from skill_factory.plugins import Door, check_unchanged, guarded, is_reference, takes
 from skill_factory.stages.create.draws import Draws, Urn
 from skill_factory.stages.create.phrases import Kind
 
@@ -374,9 +374,12 @@ def format_of(word: str, folder: Path | None = None, *, trusted: bool = True) ->
 
 def settled(word: str, folder: Path | None = None, *, trusted: bool = True) -> str:
     """A format's name as it stands in settings: a reference gets the whole path of its file. Raises
-    as `format_of`."""
+    as `format_of`; and `PluginError` for a file that was changed after it was loaded."""
     name = format_of(word, folder, trusted=trusted).name
-    return _DOOR.references[name] if is_reference(word) else word
+    if not is_reference(word):
+        return word
+    check_unchanged(_DOOR.references[name], "format")
+    return _DOOR.references[name]
 
 
 def known_formats() -> dict[str, str]:
