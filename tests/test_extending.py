@@ -298,6 +298,13 @@ def test_a_grader_that_raises_or_says_something_else_is_one_line_with_the_questi
         ("climb.py", "[*before, last]", "[last, last]", "expected no attempt twice"),
         ("climb.py", "n - 1)\n\n", "n)\n\n", "answer_of and restated to be places in attempts"),
         ("climb.py", "[*before, last]", "[99]", "expected attempts to be a list of numbers"),
+        ("climb.py", "n - 1)\n\n", "n - 1, reflects=1)\n\n", "reflects to be True or False"),
+        (
+            "climb.py",
+            "return Recipe(",
+            "return Recipe('\\n' + ",
+            "the label to be text in one line",
+        ),
         ("climb.py", '"climb"', '"*C"', "a built-in format is called '*C'"),
         ("climb.py", '"climb", climb', '"climb"', "expected a slot or a planner"),
         ("climb.py", "(pool, draws, n)", "(pool)", "expected a function of (pool, draws, n)"),

@@ -330,7 +330,7 @@ def _seen(found: Format, where: str, pool: Pool, draws: Draws, lengths: Lengths)
 def _misfit(recipe: object, pool: Pool) -> str | None:
     """What should have been planned instead; None: a trace can be made."""
     if isinstance(recipe, Unfillable):
-        return None
+        return None if isinstance(recipe.reason, str) else "the reason to be a Reason"
     if not isinstance(recipe, Recipe):
         return "recipes"
     attempts, n = recipe.attempts, len(pool.all)
@@ -338,8 +338,10 @@ def _misfit(recipe: object, pool: Pool) -> str | None:
         return f"attempts to be a list of numbers of the pool's {n}"
     if any(pool.clashes(one, attempts[:at]) for at, one in enumerate(attempts)):
         return "no attempt twice" + ("" if pool.variants is None else ", nor a prompt variant")
-    if not (isinstance(recipe.label, str) and recipe.label):
-        return "the label to be text"
+    if not (isinstance(recipe.label, str) and recipe.label and recipe.label.isprintable()):
+        return "the label to be text in one line"
+    if not isinstance(recipe.reflects, bool):
+        return "reflects to be True or False"
     if not _is_place(recipe.answer_of, len(attempts)) or not (
         recipe.restated is None or _is_place(recipe.restated, len(attempts))
     ):
