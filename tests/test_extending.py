@@ -312,6 +312,14 @@ def test_a_grader_that_raises_or_says_something_else_is_one_line_with_the_questi
         ("modest.py", "if ", "yield 3\n    if ", "expected texts"),
         ("products.py", "a, b = ", "a, b = 1 / 0, ", "raised ZeroDivisionError"),
         ("products.py", "Asked(", "(", "expected skill_factory.stages.questions.Asked"),
+        ("products.py", "yield Asked(", "yield None and (", "returned None, expected skill_fac"),
+        ("products.py", 'Asked(f"', 'Asked(f"\\ud800', "to be text in UTF-8"),
+        (
+            "products.py",
+            '{"tolerance": 9}',
+            "{'a': '\\ud800'}",
+            "expected facts to be a JSON object",
+        ),
         ("products.py", '{"tolerance": 9}', "{1: {2}}", "expected facts to be a JSON object"),
         ("products.py", "make(seed)", "make()", "expected a function of (seed)"),
     ],
@@ -396,6 +404,19 @@ def test_code_that_was_changed_after_it_was_loaded_is_not_taken_for_the_new_one(
     assert ran.returncode == 0, ran.stderr
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("said:")]
     assert f"{file} was changed after it was loaded; start Python anew" in line
+
+
+def test_a_source_that_only_repeats_itself_is_left_with_a_note(place: Path) -> None:
+    (place / "same.py").write_text(
+        "from itertools import repeat\n"
+        "from skill_factory.stages.questions import Asked, Source\n"
+        "asked = Asked('1 + 1?', '2', {}, 'integers')\n"
+        "endless = Source('endless', lambda seed: repeat(asked))\n"
+        "twice = Source('twice', lambda seed: [asked, asked])\n"
+    )
+    said = "Note: stopped after 30,000 in a row"
+    assert said in done(place, "questions", "same.py:endless", "--dry-run")
+    assert said not in done(place, "questions", "same.py:twice", "--dry-run")
 
 
 def test_data_never_loads_code(place: Path) -> None:

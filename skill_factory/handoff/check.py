@@ -309,11 +309,6 @@ def load_check(word: str) -> Check:
     )
 
 
-def known_checks() -> dict[str, str]:
-    """A line of text for each check from outside by name: those installed, those loaded."""
-    return _DOOR.meanings()
-
-
 # -- lengths --------------------------------------------------------------------------------------
 
 

@@ -178,6 +178,8 @@ def _check_source(source: str) -> None:
     """Raises `SettingError` for what is nearly the name of a source, and no file: it is not looked
     for on the Hub."""
     stem, colon, name = source.partition(":")
+    if stem.replace("_", "-") == GYM[:-1] and not name and not Path(source).exists():
+        raise SettingError(("source",), f"name the dataset, as {GYM}basic_arithmetic")
     if not re.fullmatch(r"[\w-]+", stem):
         return
     kinds = [kind for kind in USES if kind not in ("own", "dataset")]

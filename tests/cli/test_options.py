@@ -274,6 +274,7 @@ def test_run_has_no_use_for_the_input_of_create(config: Path) -> None:
         (("sample", "--extra-body", "n=3"), "extra_body: n is not for this place"),
         (("sample", "--api-key-env", "1 2"), "expected the name of a variable"),
         (("sample", "-i", " "), "expected a name, not an empty one"),
+        (("questions", "reasoning_gym", "--dry-run"), "as reasoning-gym:basic_arithmetic"),
         (("questions", "", "--dry-run"), "source: expected a name, not an empty one"),
         (("questions", "reasoning-gym:gcd", "--dry-run", "--gym", "a=2020-01-01"), "gym: is not"),
         (("questions", "reasoning-gym:gcd", "--dry-run", "--gym", "a=.nan"), "gym: is not JSON"),

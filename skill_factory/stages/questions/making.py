@@ -119,7 +119,8 @@ def _from_own(config: QuestionsConfig) -> QuestionsResult:
     """What a source of the user's own yields: so many, or all of it."""
     source = own.load_source(config.source)
     most = config.count or own.MOST
-    account, chosen = _different(own.questions(source, config.seed, config.task), most, _IN_VAIN)
+    stream = own.questions(source, config.seed, config.task)
+    account, chosen = _different(stream, most, _IN_VAIN)
     if not chosen:
         why = _reasons(account) or "it yields none"
         raise InputError(f"source {source.name}: no question is of use: {why}")
@@ -128,6 +129,8 @@ def _from_own(config: QuestionsConfig) -> QuestionsResult:
             f"count: the source {source.name} has only {len(chosen):,} different questions of use"
         )
     notes = [f"stopped at {own.MOST:,}; name a --count"] if len(chosen) == own.MOST else []
+    if len(chosen) < most and next(stream, None) is not None:
+        notes.append(f"stopped after {_IN_VAIN:,} in a row that were not new or of no use")
     return QuestionsResult(_table(chosen), account, notes)
 
 
