@@ -112,6 +112,7 @@ def test_the_parts_on_the_page_are_short() -> None:
         assert len(lines) <= most, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [False, True])
 def test_the_parts_on_the_page_go_the_whole_way(place: Path, installed: bool) -> None:
     there = {"PYTHONPATH": install(place)} if installed else {}
@@ -180,6 +181,7 @@ print(module.answer_reward([""], ["<answer>11</answer>"], data_source=["within"]
     assert found.stdout.split() == ["1.0", "0.0", "0.0", "[1.0]", "[1.0]"], found.stderr
 
 
+@pytest.mark.slow
 def test_a_run_asks_grades_and_makes_traces_of_a_task_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "sums.py").write_text(SUMS)
     with serve(Server(speak=speak)) as server:
@@ -213,6 +215,7 @@ def test_a_run_asks_grades_and_makes_traces_of_a_task_of_ones_own(tmp_path: Path
         assert rows(folder / "graded.parquet") != graded
 
 
+@pytest.mark.slow
 def test_other_processes_that_grade_find_the_task(tmp_path: Path) -> None:
     (tmp_path / "sums.py").write_text(SUMS)
     code = f"""
@@ -245,6 +248,7 @@ if __name__ == "__main__":
 GOOD = FILES["within.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "name", "told"),
     [
@@ -291,6 +295,7 @@ def test_a_grader_that_raises_or_says_something_else_is_one_line_with_the_questi
     assert line.endswith("question: 'About 1?'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [

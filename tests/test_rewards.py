@@ -460,6 +460,7 @@ KNOWN: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_tasks_wrong_answer_is_wrong(name: str) -> None:
     task, gold, facts = task_of(name), GOLD.get(name, "12"), KNOWN.get(name, {})
@@ -609,6 +610,7 @@ def test_what_a_scorer_is_made_to_run_does_no_harm(tmp_path: Path) -> None:
     assert score("ABCDE", "reasoning_gym", "ABCDE", INSERTION) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "999999999!", "(" * 1_900])
 def test_mathematics_that_never_ends_earns_nothing(answer: str) -> None:
     text = f"<answer>{answer}</answer>"

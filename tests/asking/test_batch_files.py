@@ -214,6 +214,7 @@ def test_an_error_of_nulls_is_none(tmp_path: Path, error: Line) -> None:
     assert (taken.new, taken.failed) == (5, 0)
 
 
+@pytest.mark.slow
 def test_an_error_may_be_nested_deeply(tmp_path: Path) -> None:
     requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
     depths = [100, 500, 700, *range(850, 1000)]

@@ -134,6 +134,7 @@ def test_after_every_fault_each_sample_is_there_once(
     assert (again.had, again.asked, server.asked) == (60 * count, 0, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [{"times": 1}, {"every": 7, "times": 5}], ids=["first", "later"])
 @pytest.mark.parametrize("name", SPOILT)
 def test_an_answer_that_is_none_is_asked_for_again(
@@ -146,6 +147,7 @@ def test_an_answer_that_is_none_is_asked_for_again(
     assert rows_of(tmp_path / "j") == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPOILT)
 def test_answers_that_are_never_any_end_the_run_in_one_line(
     server: Server, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
@@ -200,6 +202,7 @@ def test_requests_that_fail_together_are_one_line(
     assert rows_of(tmp_path / "j") == 60
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_however_many_requests_meet_it(
     server: Server, tmp_path: Path
 ) -> None:
@@ -245,6 +248,7 @@ def test_retry_after_pauses_all_requests(server: Server, tmp_path: Path) -> None
     assert max(entry.at for entry in server.log) > start + 0.5
 
 
+@pytest.mark.slow
 def test_retry_after_may_be_a_date(server: Server, tmp_path: Path) -> None:
     date = formatdate(time.time() + 2, usegmt=True)
     server.faults = [Fault(429, times=1, headers={"retry-after": date})]
@@ -253,6 +257,7 @@ def test_retry_after_may_be_a_date(server: Server, tmp_path: Path) -> None:
     assert 0.9 < time.monotonic() - start < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_of_our_own_is_not_said_to_be_asked_for(
     server: Server, tmp_path: Path, status: int
@@ -322,6 +327,7 @@ def test_answers_that_were_cut_off_are_kept_as_such(server: Server, tmp_path: Pa
 # -- a server that goes away ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_loses_nothing(server: Server, tmp_path: Path) -> None:
     server.latency = 0.01
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import BUNDLED, ROOT, attempts, read_manifest, write_rows
 
+pytestmark = pytest.mark.slow
+
 WRAPPERS = sorted((ROOT / "examples").glob("*.sh"))
 
 

@@ -297,6 +297,7 @@ def test_a_wrong_value_is_one_clear_line(
 # -- did you mean ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -12,6 +12,8 @@ from model_server import Server
 from model_server import serve as serve_model
 from tutor import speak
 
+pytestmark = pytest.mark.slow
+
 
 class Hub:
     """A Hub on the loopback, and who is asked for there."""

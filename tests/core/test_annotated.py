@@ -116,6 +116,7 @@ def test_a_number_of_5000_digits_is_a_gold_answer(tmp_path: Path) -> None:
     assert read(path).columns["answer"] == ["9" * 5000, "4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "before", "after", "expected"),
     [
@@ -218,6 +219,7 @@ def test_columns_that_need_not_be_there_may_be_of_any_type(
     assert sum(part.rows for part in seen.unread.values()) == unread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -286,6 +288,7 @@ def test_mixed_columns_of_a_dataset_that_datasets_loads(tmp_path: Path) -> None:
 # -- correctness -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "written",
     [

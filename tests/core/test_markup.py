@@ -63,6 +63,7 @@ def traces(draw: st.DrawFn) -> Trace:
     return Trace(tuple(steps), tuple(glue), draw(phrases), draw(plain), lead, again)
 
 
+@pytest.mark.slow
 @given(traces())
 def test_what_is_written_is_read_back(trace: Trace) -> None:
     text = write(trace)

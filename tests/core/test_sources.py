@@ -61,6 +61,7 @@ def test_json_lines_longer_than_a_block(
     assert read_traces(make(path)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nothing", [None, []])
 @pytest.mark.parametrize("name", [RESPONSE, CORRECT, ANSWER, REFLECTION, "prompt_variant"])
 def test_a_json_column_that_is_empty_for_long(
@@ -224,6 +225,7 @@ def hub(tmp_path: Path) -> Hub:
     return Hub(loaded, commit(files))
 
 
+@pytest.mark.slow
 def test_a_dataset_on_the_hub(hub: Hub, tmp_path: Path, expected: object) -> None:
     done = hub.load("org/public")
     assert done.code == 0, done.err
@@ -235,6 +237,7 @@ def test_a_dataset_on_the_hub(hub: Hub, tmp_path: Path, expected: object) -> Non
     assert source["revision"] == hub.commit
 
 
+@pytest.mark.slow
 def test_a_revision_and_a_config_of_a_dataset_on_the_hub(hub: Hub, tmp_path: Path) -> None:
     done = hub.load("org/public", "--revision", "v1")
     assert done.code == 0, done.err
@@ -244,12 +247,14 @@ def test_a_revision_and_a_config_of_a_dataset_on_the_hub(hub: Hub, tmp_path: Pat
     assert len(read_traces(tmp_path / "sft")) == 260
 
 
+@pytest.mark.slow
 def test_a_private_dataset_on_the_hub(hub: Hub, tmp_path: Path, expected: object) -> None:
     done = hub.load("org/private", token="hf_right")
     assert done.code == 0, done.err
     assert read_traces(tmp_path / "sft") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "problem"),
     [
@@ -276,6 +281,7 @@ def test_what_the_hub_does_not_have_is_one_line(
     assert not (tmp_path / "sft").exists()
 
 
+@pytest.mark.slow
 def test_no_hub_at_all_is_one_line(tmp_path: Path) -> None:
     done = run(
         *("-i", "org/none", "-o", str(tmp_path / "sft")),
@@ -283,5 +289,15 @@ def test_no_hub_at_all_is_one_line(tmp_path: Path) -> None:
         HF_HOME=str(tmp_path / "home"),
     )
     assert done.code == 1
-    assert done.err.startswith("Error: org/none: no local file or folder of this name, and cannot")
+    nowhere = "Error: org/none: no local file or folder of this name, and no network: the Hub"
+    assert done.err.startswith(nowhere)
+    done = run(
+        *("questions", "foobar", "-o", str(tmp_path / "q.parquet")),
+        module="skill_factory",
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.code == 1
+    assert "no network" in done.err
+    assert "the sources are countdown, multiplication, " in done.err
     assert "Traceback" not in done.err

@@ -340,6 +340,7 @@ def redirected(words: str, cwd: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_device_is_one_line(
     tmp_path: Path, unbuffered: str, monkeypatch: pytest.MonkeyPatch
@@ -355,6 +356,7 @@ def test_a_full_device_is_one_line(
     )
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_and_a_closed_stream_are_quiet(tmp_path: Path) -> None:
     words = "questions addition --count 200 --dry-run"
     assert redirected(f"{words} | true", tmp_path)[1] == ""

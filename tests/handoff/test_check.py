@@ -54,6 +54,7 @@ def spoilt(good: Path, folder: Path, spoil: Callable[[Row, Row], None]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_format_of_real_data_is_without_a_fault(good: Path, tokenizer: Path) -> None:
     done = check(good, "--tokenizer", tokenizer, "--cutoff-len", "4096")
     assert done == Outcome(0, done.out, "")
@@ -98,6 +99,7 @@ def test_a_fault_is_found_and_its_trace_named(
     assert lines[at + 1] == f"  {first}"
 
 
+@pytest.mark.slow
 def test_what_is_longer_than_a_trainers_limit_is_found(good: Path, tokenizer: Path) -> None:
     done = check(good, "--tokenizer", tokenizer, "--cutoff-len", "200")
     assert done.code == 1

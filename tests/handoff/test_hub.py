@@ -18,6 +18,8 @@ import pytest
 from conftest import REAL, ROOT, Outcome, read_manifest, read_traces, run
 from hub import Fault, Repo, Request, User, serve
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_right"
 REPO = "org/traces"
 

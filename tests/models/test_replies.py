@@ -306,6 +306,7 @@ def test_json_comes_in_every_unicode(encoding: str) -> None:
     assert parse('{"a": "ü"}'.encode(encoding)) == {"a": "ü"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 990, 1000, 5000, 100_000])
 @pytest.mark.parametrize("inner", ['"no"', "null", "[]"])
 @pytest.mark.parametrize("outer", ['{"error": ', '{"a": ', "["])

@@ -1,4 +1,4 @@
-"""The quickstart, as the README has it, and the same model behind a real server."""
+"""The quickstart, as docs/getting-started.md has it, and the same model behind a real server."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ def skill_factory(place: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the README's command was run, with the seconds it took in `seconds`."""
+    """A checkout in which the page's command was run, with the seconds it took in `seconds`."""
     (command,) = re.findall(
-        r"^skill-factory (run configs/quickstart\.yaml)$", (ROOT / "README.md").read_text(), re.M
+        r"^skill-factory (run configs/quickstart\.yaml)$",
+        (ROOT / "docs" / "getting-started.md").read_text(),
+        re.M,
     )
     place = tmp_path_factory.mktemp("quickstart")
     (place / "configs").symlink_to(ROOT / "configs")

@@ -60,6 +60,7 @@ def test_a_name_that_is_given_now_and_was_not_before_is_the_same(server: Server,
     assert server.asked == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "change", "why"),
     [

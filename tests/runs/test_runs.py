@@ -429,6 +429,7 @@ def test_batch_files_do_the_asking(server: Server, tmp_path: Path) -> None:
 # -- faults, kills, and other people's runs -------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_after_faults_of_all_kinds_nothing_is_missing(server: Server, tmp_path: Path) -> None:
     server.faults = [
         Fault(429, every=9, times=5, headers={"retry-after": "0.05"}),
@@ -538,6 +539,7 @@ def fails(folder: Path, settings: dict[str, Any]) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 def test_an_error_is_one_line_in_a_process_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("questions: {source: addition}\nmodel: {base_url: 'http://127.0.0.1:9/v1'}\n")
@@ -777,6 +779,7 @@ def test_stages_whose_input_is_missing_say_so(server: Server, tmp_path: Path) ->
         assert "graded.parquet: is missing; the stage `grade` makes it" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stage"),
     [

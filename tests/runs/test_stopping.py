@@ -20,6 +20,8 @@ from model_server import Fault, Server, serve
 from test_runs import config, go, rows
 from tutor import speak
 
+pytestmark = pytest.mark.slow
+
 Process = subprocess.Popen[str]
 
 

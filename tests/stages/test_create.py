@@ -218,6 +218,7 @@ def many(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "many.parquet", rows)
 
 
+@pytest.mark.slow
 def test_two_runs_are_the_same_to_the_byte(tmp_path: Path, many: Path) -> None:
     folders = [tmp_path / name / "sft" for name in ("one", "two")]
     for folder, seed in zip(folders, ("1", "2"), strict=True):
@@ -242,6 +243,7 @@ def input_digest(folder: Path) -> str:
     return str(read_manifest(folder)["input"]["digest"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [2, 3, 7])
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_the_number_of_files_does_not_matter(
@@ -257,6 +259,7 @@ def test_the_number_of_files_does_not_matter(
     assert input_digest(made) == input_digest(expected)
 
 
+@pytest.mark.slow
 def test_workers_parts_and_shards_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +278,7 @@ def test_workers_parts_and_shards_do_not_matter(
         assert content(folder) == expected
 
 
+@pytest.mark.slow
 def test_woven_pieces_of_a_unit_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +293,7 @@ def test_another_seed_is_another_dataset(make: Make, many: Path) -> None:
     assert content(make(many))[0] != content(make(many, "--seed", "1"))[0]
 
 
+@pytest.mark.slow
 def test_a_trace_does_not_depend_on_the_other_questions_and_formats(make: Make, many: Path) -> None:
     rows = pq.read_table(many).to_pylist()
     few = [row for row in rows if row["question"] in {"What is 3 + 1?", "What is 5 + 1?"}]
@@ -349,6 +354,7 @@ def test_all_option_names_of_the_release(tmp_path: Path) -> None:
     assert len(read_traces(folder)) == 40
 
 
+@pytest.mark.slow
 def test_a_subsample_is_whole_traces_of_the_full_set(make: Make, many: Path) -> None:
     full = read_traces(make(many, *ALL_FORMATS))
     some = read_traces(make(many, *ALL_FORMATS, "--subsample", "500"))
@@ -523,6 +529,7 @@ def test_schemas_are_as_documented(bundled: Path) -> None:
     assert SFT.field(0).type.value_type == message
 
 
+@pytest.mark.slow
 def test_text_that_is_larger_than_its_file_is_cut_finer(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,7 @@ def test_algorithm_1_draws_as_from_plain_lists(
     assert [r.attempts for r in plan("paper", of, longest, seed)] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [None, 4, 60_000])
 def test_algorithm_1_is_quick_on_a_question_with_very_many_attempts(kinds: int | None) -> None:
     total = 60_000

@@ -62,6 +62,7 @@ def test_each_attempt_gets_its_outcome(tmp_path: Path) -> None:
     assert [row["extracted_answer"] for row in found[:4]] == ["4", "4", "5", None]
 
 
+@pytest.mark.slow
 def test_other_processes_grade_the_same(tmp_path: Path) -> None:
     rows = [attempt(f"<answer>{n % 7}</answer>", sample=n) for n in range(20_000)]
     alone = graded(tmp_path, rows)

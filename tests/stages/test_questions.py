@@ -56,6 +56,7 @@ def digest(made: QuestionsResult) -> str:
     return hashlib.sha256(json.dumps(rows_of(made)).encode()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_made_questions_are_different_solvable_and_in_order(name: str) -> None:
     made = make_of(**MADE[name])
@@ -77,6 +78,7 @@ def test_made_questions_are_different_solvable_and_in_order(name: str) -> None:
     assert rows_of(make_of(**MADE[name] | {"count": 50, "seed": 1})) != rows[:50]
 
 
+@pytest.mark.slow
 def test_the_same_questions_come_out_under_another_hash_seed() -> None:
     code = (
         "import json, sys, test_questions as t\n"
@@ -149,6 +151,7 @@ def test_every_setting_has_a_source_that_uses_it() -> None:
     assert used | {"source", "count", "seed"} == set(QuestionsConfig.model_fields)
 
 
+@pytest.mark.slow
 def test_more_questions_than_there_are_is_an_error_that_says_how_many() -> None:
     with pytest.raises(OptionError, match="count: only 289 different questions were found"):
         make_of(source="addition", count=290)
@@ -349,6 +352,7 @@ def test_made_questions_come_back_from_their_file(tmp_path: Path) -> None:
 # -- on, to traces and rewards --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "as_text"),
     [

@@ -968,6 +968,7 @@ def seconds(grade: Callable[[str], bool | None], answer: str) -> float:
     return min(tries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRADERS)
 def test_a_fragment_said_over_and_over_takes_no_time(name: str) -> None:
     for fragment in FRAGMENTS:
@@ -976,6 +977,7 @@ def test_a_fragment_said_over_and_over_takes_no_time(name: str) -> None:
             assert seconds(GRADERS[name], answer) < MOST_SECONDS, ascii(fragment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRADERS)
 @given(
     before=st.lists(st.sampled_from(FRAGMENTS), max_size=3).map("".join),
@@ -990,6 +992,7 @@ def test_no_answer_makes_a_grader_raise_or_wait(
     assert seconds(GRADERS[name], before + filling + after) < MOST_SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRADERS)
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=30).map("".join))
 @settings(max_examples=100, deadline=None)

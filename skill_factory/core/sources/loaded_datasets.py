@@ -104,10 +104,20 @@ def load(
         if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
             raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
         reason = redact_hub(first_line(error))
+        if not isinstance(name, Path) and _UNREACHABLE & {
+            kind.__name__ for kind in type(error).__mro__
+        }:
+            raise InputError(
+                f"{name}: {not_local}no network: the Hub cannot be reached ({reason})"
+            ) from None
         raise InputError(f"{name}: {not_local}cannot be loaded: {reason}") from None
     origin = {"config": found.info.config_name, "split": str(found.split), "revision": revision}
     return LoadedSource(str(name), origin, found, license)
 
+
+_UNREACHABLE = {"TransportError", "ConnectionError", "Timeout"}
+"""Errors of httpx, Python and requests, one of which huggingface_hub and `datasets` raise when
+there is no connection."""
 
 # What `datasets` says of a split that is not there.
 _UNKNOWN_SPLIT = re.compile(r"Unknown split .*Should be one of \[(.*)\]")

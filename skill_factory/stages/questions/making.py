@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from skill_factory.core.ledger import Account, account_table
-from skill_factory.core.sources.find import read_questions
+from skill_factory.core.sources.find import Rows, read_questions
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.questions import letter_puzzles as letters
@@ -167,9 +168,23 @@ def _duplicate(question: Question, seen: set[str]) -> Loss | None:
 # -- read -----------------------------------------------------------------------------------------
 
 
+def _rows_of(config: QuestionsConfig) -> Rows:
+    """The rows of the dataset that a config names. Where a bare word is no dataset, the error says
+    what sources there are."""
+    try:
+        return read_questions(
+            config.source, config.input_config, config.input_split, config.revision
+        )
+    except InputError as error:
+        if not config.source.isidentifier() or Path(config.source).exists():
+            raise
+        names = ", ".join(own.known_sources())
+        raise InputError(f"{error}; it is no source either: the sources are {names}") from None
+
+
 def _read(config: QuestionsConfig) -> QuestionsResult:
     """All questions of a dataset in its order, or so many drawn from them."""
-    rows = read_questions(config.source, config.input_config, config.input_split, config.revision)
+    rows = _rows_of(config)
     found = read_rows(config.source, rows, _columns(config), _rules(config))
     account, chosen = _different(found, wanted=rows.count + 1, patience=rows.count + 1)
     if not chosen:

@@ -1,4 +1,4 @@
-"""The commands of the README's Training section, as written, with the real trainers."""
+"""The commands of docs/training.md, as written and in their order, with the real trainers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from conftest import ROOT
 from trainers import TRAINERS, trainer, user_folder
 
@@ -23,21 +21,15 @@ ON_A_CPU = {
 
 
 def commands() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split("\n## Training\n")[1].split("\n## ")[0]
-    shell = "".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL))
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    shell = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
     return [line for line in shell.replace("\\\n", " ").splitlines() if line]
 
 
-def test_the_training_section_runs(tmp_path: Path) -> None:
+def test_the_page_on_training_runs(tmp_path: Path) -> None:
     given = user_folder()
     shutil.copytree(given / "model", tmp_path / "model")
-    shutil.copy(given / "annotated.parquet", tmp_path)
-    rows = [
-        {"question": f"What is {n} + {n}?", "answer": str(2 * n), "task_source": "addition"}
-        for n in range(20)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "questions.parquet")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     ran = []
     for command in commands():
         program, *words = command.split()
