@@ -375,6 +375,7 @@ def test_an_installed_part_that_cannot_be_loaded_is_an_error_only_where_it_is_na
     assert "cannot be used:" in done(place, "list", "tasks", **there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "use"),
     [
@@ -411,6 +412,7 @@ def test_code_that_was_changed_after_it_was_loaded_is_not_taken_for_the_new_one(
     assert f"{file} was changed after it was loaded; start Python anew" in line
 
 
+@pytest.mark.slow
 def test_a_source_that_only_repeats_itself_is_left_with_a_note(place: Path) -> None:
     (place / "same.py").write_text(
         "from itertools import repeat\n"
