@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skill_factory.errors import OptionError, OutputError
+from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.errors import InputError, OptionError, OutputError
 from skill_factory.tasks import Grade
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from skill_factory.core.sources.batches import Source
     from skill_factory.handoff.check import Report
     from skill_factory.handoff.hub import Pushed
+    from skill_factory.runs.folder import Stage
 
 PathLike = str | Path
 
@@ -43,8 +45,7 @@ class SFT:
     @property
     def manifest(self) -> dict[str, Any]:
         """Settings, versions, digests and counts, as manifest.json has them."""
-        found: dict[str, Any] = json.loads((self._folder() / "manifest.json").read_text("utf-8"))
-        return found
+        return _manifest_in(self._folder())
 
     def dataset(self) -> datasets.Dataset:
         """The traces: conversations (or messages), sft_template_type_idx, trace_id."""
@@ -70,15 +71,17 @@ class SFT:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder."""
+    """A run's folder: of a run that was just made, or of any other."""
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
 
     @property
     def manifest(self) -> dict[str, Any]:
         """Of each stage: what it was made from, and what became of everything."""
-        found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text("utf-8"))
-        return found
+        return _manifest_in(self.folder)
 
     @property
     def sft(self) -> SFT:
@@ -138,8 +141,9 @@ def create(
 
     if folder is None and not settings.get("dry_run"):
         raise OptionError("no folder: name one, or say dry_run=True")
+    _check_create(data, settings)
     given = {"push": False} | _texts(settings)
-    given |= {"input_dataset": str(data)} if isinstance(data, str | Path) else {}
+    given["input_dataset"] = str(data) if isinstance(data, str | Path) else None
     if folder is not None:
         given["output_dataset"] = str(Path(folder).expanduser().absolute())
     with _disk():
@@ -149,31 +153,54 @@ def create(
     return SFT(there, made.summary(), made.ledger.as_dict())
 
 
+def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
+    """Raises `OptionError` for settings of `create` that would not be used."""
+    if isinstance(data, str) and not data.strip():
+        raise OptionError("data: expected a path or a dataset on the Hub, not an empty name")
+    for name, argument in (("input_dataset", "data"), ("output_dataset", "folder")):
+        if name in settings:
+            raise OptionError(f"{name}: is the argument {argument}")
+    for name in ("push", "private"):
+        if settings.get(name):
+            raise OptionError(f"{name}: nothing is pushed here; push the folder with `sf.push`")
+    for name in ("input_config", "input_split", "revision"):
+        if settings.get(name) is not None and not isinstance(data, str | Path):
+            raise OptionError(f"{name}: is for a path or a dataset on the Hub, not rows in memory")
+
+
 def check(
     folder: PathLike,
     *,
     task: str | None = None,
     rewards: bool = True,
-    tokenizer: str | None = None,
+    tokenizer: PathLike | None = None,
     cutoff_len: int | None = None,
-    checks: Iterable[str] = (),
+    checks: str | Iterable[str] = (),
 ) -> Report:
     """Look for faults in an SFT folder: `skill-factory check`. The report's `faults` are empty for
-    a sound one. `checks` name your own. Raises `InputError` for what is no SFT folder."""
+    a sound one. `checks` name your own, one or several. Raises `InputError` for what is no SFT
+    folder."""
+    from skill_factory.core.settings.checking import checked
     from skill_factory.core.token_counts import TokenCounter
     from skill_factory.handoff import check as checking
+    from skill_factory.handoff.settings import CheckSettings
 
-    if cutoff_len and not tokenizer:
-        raise OptionError("cutoff_len counts tokens; name a tokenizer")
+    given = {
+        "task": task,
+        "rewards": rewards,
+        "tokenizer": str(tokenizer) if tokenizer else None,
+        "cutoff_len": cutoff_len,
+        "checks": [checks] if isinstance(checks, str) else list(checks),
+    }
     with _disk():
-        counter = TokenCounter(tokenizer) if tokenizer else None
+        settings = checked(CheckSettings, given)
         return checking.check(
             Path(folder),
-            task=task,
-            rewards=rewards,
-            counter=counter,
-            cutoff_len=cutoff_len,
-            checks=checks,
+            task=settings.task,
+            rewards=settings.rewards,
+            counter=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
+            cutoff_len=settings.cutoff_len,
+            checks=settings.checks,
         )
 
 
@@ -187,7 +214,7 @@ def push(
     create_pr: bool = False,
 ) -> Pushed:
     """Push an SFT folder to a dataset repository on the Hub: `skill-factory push`. Raises
-    `HubError`."""
+    `OptionError` for a name that no repository can have, `HubError` for what the Hub does."""
     from skill_factory.handoff import hub
 
     with _disk():
@@ -208,11 +235,10 @@ def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = N
     Raises `TaskError` for a task that is not known, `InputError` for a gold answer that cannot be
     read.
     """
-    from skill_factory.errors import InputError
-    from skill_factory.tasks import gold_of, graded, load_task
+    from skill_factory.tasks import gold_of, graded, load_task, settled
     from skill_factory.tasks.golds import Gold
 
-    known = load_task(task)
+    known = load_task(settled(task))
     found = gold_of(known, gold, dict(facts or {}))
     if not isinstance(found, Gold):
         raise InputError(f"gold: {gold!r} cannot be read: {found}")
@@ -223,34 +249,59 @@ def run(
     config: PathLike | Mapping[str, Any],
     folder: PathLike,
     *,
-    first: str = "questions",
+    first: str | None = None,
     last: str = "create",
     progress: Callable[[str], None] | None = print,
     **settings: Any,
 ) -> Run:
-    """All stages in one folder: `skill-factory run`. What is there is gone on with.
+    """All stages in one folder: `skill-factory run`. What is there is gone on with. Pushes nowhere:
+    see `push`.
 
     `config` is a config file, or its content as a mapping. Settings are those of any stage, where
     their names are unique (`count=20`, `samples=4`), or a mapping under a stage's name
-    (`sample={"temperature": 1.0}`). `progress` takes each line that is told; None: nothing is.
+    (`sample={"temperature": 1.0}`). `first` and `last` are stages: questions, sample, grade,
+    reflect or create. The first is made anew; None: all, each only where it is not made yet.
+    `progress` takes each line that is told; None: nothing is.
 
     Works where an event loop runs, as in a notebook. Ctrl-C there stops it as in a terminal: the
     answers that came are kept, and the same call goes on from there. Raises `SkillFactoryError`s.
     """
     from skill_factory.runs.config import load_run
-    from skill_factory.runs.folder import Stage
+    from skill_factory.runs.folder import STAGES
     from skill_factory.runs.run import Run as Going
 
     tell = progress or (lambda line: None)
-    path = Path(config) if isinstance(config, str | Path) else None
-    given = _by_stage(settings)
-    for stage, said in ({} if isinstance(config, str | Path) else config).items():
-        given[stage] = dict(said) | given.get(stage, {})
+    begin, end = _stage("first", first or "questions"), _stage("last", last)
+    if STAGES.index(begin) > STAGES.index(end):
+        raise OptionError(f"first: {begin} comes after last, {end}")
     with _disk():
-        settled = load_run(path, given)
+        settled = load_run(_content(config), _by_stage(settings))
         going = Going(Path(folder), settled, tell)
-        going.go(Stage(first), Stage(last))
+        going.go(begin, end, anew=first is not None)
     return Run(Path(folder))
+
+
+def _stage(argument: str, name: str) -> Stage:
+    from skill_factory.runs.folder import Stage
+
+    try:
+        return Stage(name)
+    except ValueError:
+        there = ", ".join(Stage)
+        raise OptionError(
+            f"{argument}: expected one of {there}, not {name!r}{did_you_mean(str(name), Stage)}"
+        ) from None
+
+
+def _content(config: Any) -> Path | dict[Any, Any]:
+    """A config file's path, or what it would hold."""
+    if isinstance(config, str | Path):
+        return Path(config)
+    if not isinstance(config, Mapping):
+        raise OptionError(f"config: expected a path or a mapping, not {type(config).__name__}")
+    return {
+        stage: _texts(said) if isinstance(said, Mapping) else said for stage, said in config.items()
+    }
 
 
 def _by_stage(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -260,7 +311,9 @@ def _by_stage(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     placed: dict[str, dict[str, Any]] = {}
     for name, value in settings.items():
-        if name in STAGES and isinstance(value, Mapping):
+        if name in STAGES:
+            if not isinstance(value, Mapping):
+                raise OptionError(f"{name}: expected a mapping of its settings, {name}={{...}}")
             placed.setdefault(name, {}).update(_texts(value))
             continue
         having = [stage for stage, fields in STAGES.items() if name in fields.model_fields]
@@ -312,10 +365,17 @@ def _in_memory(data: Any) -> Source | None:
     return LoadedSource("rows in memory", origin, data)
 
 
+def _manifest_in(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: is missing") from None
+    return found
+
+
 def _read(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
-
-    from skill_factory.errors import InputError
 
     if not path.exists():
         raise InputError(f"{path}: is missing")

@@ -86,7 +86,9 @@ def whole(word: str, what: str, folder: Path | None, trusted: bool) -> str:
         return word
     if not trusted:
         raise PluginError(_NOT_TRUSTED.format(what, word))
-    return str(_parsed(word, folder, what))
+    reference = str(_parsed(word, folder, what))
+    check_unchanged(reference, what)
+    return reference
 
 
 _NOT_TRUSTED = (
@@ -100,6 +102,29 @@ def file_of(word: str) -> Path | None:
     place, colon, _ = word.rpartition(":")
     is_file = bool(colon) and place.endswith(".py") and is_reference(word)
     return Path(place) if is_file and Path(place).is_file() else None
+
+
+def digest_of(file: Path) -> str:
+    """The sha256 of a file's code: of what was loaded in this process, else of what it holds."""
+    return _DIGESTS.get(file) or _digest(file)
+
+
+def check_unchanged(reference: str, what: str) -> None:
+    """Raises `PluginError` where a reference's file is not what was loaded in this process."""
+    file = file_of(reference)
+    if file is not None and digest_of(file) != _digest(file):
+        raise PluginError(
+            f"{what} {shown(reference)}: {file} was changed after it was loaded; start Python anew "
+            "(in a notebook: restart the kernel)"
+        )
+
+
+_DIGESTS: dict[Path, str] = {}
+"""The sha256 of each file that was loaded, by its whole path."""
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def shown(word: str) -> str:
@@ -290,13 +315,14 @@ def _module_of_file(path: Path) -> ModuleType:
     spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
+    _DIGESTS[path] = _digest(path)
     module = sys.modules[name] = module_from_spec(spec)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        del sys.modules[name], _DIGESTS[path]
         raise
     return module
 

@@ -22,7 +22,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,28 +120,37 @@ def compute_score_batch(
     **_: Any,
 ) -> list[Score]:
     """The rewards of a batch of completions, in its order; as `compute_score` for each. The
-    signature of verl's `batch` reward manager (verl 0.4 to 0.7.0)."""
+    signature of verl's `batch` reward manager (verl 0.4 to 0.7.0). Raises `ValueError` where one
+    list is longer than another."""
     asked = {"all_numbers": all_numbers, "rounded": rounded}
     rules = _Rules(
         task,
-        Several(several_answers) if several_answers else None,
+        _several(several_answers),
         unfinished_thinking,
         {name: True for name, wanted in asked.items() if wanted},
     )
     load_tasks(plugins)
     named = load_task(task) if task else None
     of = [named or task_of(str(source)) for source in data_sources]
-    every = (
-        *(count(), of, solution_strs, ground_truths),
-        repeat(None) if extra_infos is None else extra_infos,
-    )
-    work = partial(_grade, rules)
+    facts = [None] * len(of) if extra_infos is None else extra_infos
+    rows = enumerate(zip(of, solution_strs, ground_truths, facts, strict=True))
+
+    def work(row: tuple[int, tuple[Any, ...]]) -> Grade | None:
+        return _grade(rules, row[0], *row[1])
+
     if len(of) > 1 and any(one.slow for one in of):
         with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
-            grades = list(pool.map(work, *every))
+            grades = list(pool.map(work, rows))
     else:
-        grades = list(map(work, *every))
+        grades = list(map(work, rows))
     return list(map(partial(_score, details=details), grades))
+
+
+def _several(word: str | None) -> Several | None:
+    try:
+        return Several(word) if word else None
+    except ValueError:
+        raise TaskError(f"several_answers: expected {' or '.join(Several)}, not {word!r}") from None
 
 
 def answer_reward(

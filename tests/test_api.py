@@ -18,6 +18,7 @@ from tutor import speak
 
 import skill_factory as sf
 
+NOTHING: Any = None
 SETTINGS: dict[str, Any] = {"attempts": 3, "formats": ["*C_full", "*CC"]}
 
 
@@ -86,6 +87,23 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
         (lambda place: sf.create(pa.table({"a": [1]}), place / "x"), "question"),
         (lambda place: sf.questions("countdown", count=0), "count"),
         (lambda place: sf.check(place), "no SFT folder"),
+        (lambda place: sf.create("", place / "x"), "data: expected a path"),
+        (lambda place: sf.create(BUNDLED, place / "x", push=True), "push: nothing is pushed here"),
+        (lambda place: sf.create(BUNDLED, place / "x", private=True), "private: nothing is pushed"),
+        (lambda place: sf.create(BUNDLED, place / "x", input_dataset="y"), "is the argument data"),
+        (lambda place: sf.create(BUNDLED, place / "x", output_dataset="y"), "the argument folder"),
+        (
+            lambda place: sf.create(pq.read_table(BUNDLED), place / "x", input_split="test"),
+            "input_split: is for a path or a dataset on the Hub",
+        ),
+        (lambda place: sf.questions(" "), "source: expected a name"),
+        (lambda place: sf.check(place, cutoff_len=-1, tokenizer="x"), "cutoff_len: expected 1"),
+        (lambda place: sf.check(place, cutoff_len=0), "cutoff_len: expected 1 or more"),
+        (lambda place: sf.check(place, cutoff_len=9), "cutoff_len: counts tokens"),
+        (lambda place: sf.check(place, task="countdwn"), "did you mean countdown"),
+        (lambda place: sf.push(place, "name"), "is written as org/name"),
+        (lambda place: sf.push(place, "org/name", create_pr=True, revision="x"), "leave --rev"),
+        (lambda place: sf.push(place, "hf://datasets/org/name"), "no SFT folder"),
         (lambda place: sf.push(place, "org/name"), "no SFT folder"),
         (lambda place: sf.grade("countdwn", "1", "1"), "no task"),
         (lambda place: sf.grade("text", "1", None), "cannot be read"),
@@ -97,6 +115,20 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
             "unknown key",
         ),
         (lambda place: sf.run(place / "none.yaml", place / "x"), "none.yaml"),
+        (lambda place: sf.run(NOTHING, place / "x"), "config: expected a path or a mapping"),
+        (lambda place: sf.run({"smaple": {}}, place / "x"), "smaple: unknown key.*sample?"),
+        (lambda place: sf.run({"sample": {"samples": 0}}, place / "x"), "sample.samples: expected"),
+        (lambda place: sf.run({"questions": "addition"}, place / "x"), "questions: expected setti"),
+        (lambda place: sf.run({"questions": None, "model": None}, place / "x"), "no questions"),
+        (lambda place: sf.run({}, place / "x", model="tiny"), "model: expected a mapping"),
+        (lambda place: sf.run({}, place / "x", first="smaple"), "first: .*did you mean sample"),
+        (lambda place: sf.run({}, place / "x", last="all"), "last: expected one of questions"),
+        (
+            lambda place: sf.run({}, place / "x", first="create", last="sample"),
+            "first: create comes after last, sample",
+        ),
+        (lambda place: sf.Run(place).manifest, "manifest.json: is missing"),
+        (lambda place: sf.Run(place).table("graded"), "graded.parquet: is missing"),
     ],
 )
 def test_what_is_wrong_is_an_error_of_ours(work: Any, words: str, tmp_path: Path) -> None:
@@ -145,6 +177,33 @@ def test_a_run_goes_the_whole_way_and_on(tmp_path: Path) -> None:
         sf.run(settings(server), tmp_path / "run", samples=4, last="sample", progress=None)
         assert server.asked > asked
     assert any("sample" in line for line in told)
+
+
+def test_a_mapping_is_what_a_config_file_would_be(tmp_path: Path) -> None:
+    source = tmp_path / "asked.jsonl"
+    source.write_text('{"question": "1 + 1?", "answer": "2", "task_source": "addition"}\n')
+    given = {"questions": {"source": source}, "model": None, "sample": {"temperature": None}}
+    made = sf.run(given, tmp_path / "run", last="questions", progress=None)
+    assert made.table("questions")["question"].to_pylist() == ["1 + 1?"]
+    again = sf.run(
+        given, tmp_path / "run", questions={"source": "addition"}, count=3, last="questions"
+    )
+    assert again.table("questions").num_rows == 3
+
+
+def test_the_first_stage_that_is_named_is_made_anew(tmp_path: Path) -> None:
+    given, told = {"questions": {"source": "addition", "count": 3}}, list[str]()
+    for first in (None, None, "questions"):
+        sf.run(given, tmp_path / "run", first=first, last="questions", progress=told.append)
+    assert ["up to date" in line for line in told] == [False, True, False]
+
+
+def test_the_folder_of_another_run_is_opened(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    sf.run({"questions": {"source": "addition", "count": 3}}, folder, last="questions")
+    made = sf.Run(folder)  # type: ignore[arg-type]  # a notebook says it so
+    assert made.table("questions").num_rows == 3
+    assert "questions" in made.manifest["stages"]
 
 
 def test_a_run_works_where_an_event_loop_runs_already(tmp_path: Path) -> None:

@@ -303,6 +303,13 @@ def test_a_grader_that_raises_or_says_something_else_is_one_line_with_the_questi
         ("climb.py", "[*before, last]", "[last, last]", "expected no attempt twice"),
         ("climb.py", "n - 1)\n\n", "n)\n\n", "answer_of and restated to be places in attempts"),
         ("climb.py", "[*before, last]", "[99]", "expected attempts to be a list of numbers"),
+        ("climb.py", "n - 1)\n\n", "n - 1, reflects=1)\n\n", "reflects to be True or False"),
+        (
+            "climb.py",
+            "return Recipe(",
+            "return Recipe('\\n' + ",
+            "the label to be text in one line",
+        ),
         ("climb.py", '"climb"', '"*C"', "a built-in format is called '*C'"),
         ("climb.py", '"climb", climb', '"climb"', "expected a slot or a planner"),
         ("climb.py", "(pool, draws, n)", "(pool)", "expected a function of (pool, draws, n)"),
@@ -310,6 +317,14 @@ def test_a_grader_that_raises_or_says_something_else_is_one_line_with_the_questi
         ("modest.py", "if ", "yield 3\n    if ", "expected texts"),
         ("products.py", "a, b = ", "a, b = 1 / 0, ", "raised ZeroDivisionError"),
         ("products.py", "Asked(", "(", "expected skill_factory.stages.questions.Asked"),
+        ("products.py", "yield Asked(", "yield None and (", "returned None, expected skill_fac"),
+        ("products.py", 'Asked(f"', 'Asked(f"\\ud800', "to be text in UTF-8"),
+        (
+            "products.py",
+            '{"tolerance": 9}',
+            "{'a': '\\ud800'}",
+            "expected facts to be a JSON object",
+        ),
         ("products.py", '{"tolerance": 9}', "{1: {2}}", "expected facts to be a JSON object"),
         ("products.py", "make(seed)", "make()", "expected a function of (seed)"),
     ],
@@ -358,6 +373,57 @@ def test_an_installed_part_that_cannot_be_loaded_is_an_error_only_where_it_is_na
     line = refused(place, *words, "--task", "within", code=2, **there)
     assert "within (installed, within:task): importing it raised ZeroDivisionError" in line
     assert "cannot be used:" in done(place, "list", "tasks", **there)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "use"),
+    [
+        ("within.py", "sf.grade('within.py:task', '4', '5', {'tolerance': 1})"),
+        ("products.py", "sf.questions('products.py:source', count=3, task='within.py:task')"),
+        (
+            "products.py",
+            "sf.run({'questions': {'source': 'products.py:source', 'task': 'within.py:task'}}, "
+            "'run', count=3, last='questions')",
+        ),
+        ("climb.py", f"sf.create({str(BUNDLED)!r}, dry_run=True, formats=['climb.py:format'])"),
+        ("modest.py", "sf.check('sft', checks=['modest.py:check'])"),
+    ],
+)
+def test_code_that_was_changed_after_it_was_loaded_is_not_taken_for_the_new_one(
+    place: Path, file: str, use: str
+) -> None:
+    done(place, "create", "-i", BUNDLED, "-o", "./sft")
+    code = (
+        "import pathlib, os, skill_factory as sf\n"
+        f"{use}\n{use}\n"
+        f"file = pathlib.Path({file!r})\nwords = file.read_text()\n"
+        f"os.utime(file)\n{use}\n"
+        "file.write_text(words + '# changed')\n"
+        f"try:\n    {use}\nexcept sf.SkillFactoryError as error:\n    print('said:', error)\n"
+        f"file.write_text(words)\n{use}\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("said:")]
+    assert f"{file} was changed after it was loaded; start Python anew" in line
+
+
+@pytest.mark.slow
+def test_a_source_that_only_repeats_itself_is_left_with_a_note(place: Path) -> None:
+    (place / "same.py").write_text(
+        "from itertools import repeat\n"
+        "from skill_factory.stages.questions import Asked, Source\n"
+        "asked = Asked('1 + 1?', '2', {}, 'integers')\n"
+        "endless = Source('endless', lambda seed: repeat(asked))\n"
+        "twice = Source('twice', lambda seed: [asked, asked])\n"
+    )
+    said = "Note: stopped after 30,000 in a row"
+    assert said in done(place, "questions", "same.py:endless", "--dry-run")
+    assert said not in done(place, "questions", "same.py:twice", "--dry-run")
 
 
 def test_data_never_loads_code(place: Path) -> None:

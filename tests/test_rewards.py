@@ -641,3 +641,14 @@ print(module.compute_score("addition", "<answer>4</answer>", "4"), heavy)
 
 def test_no_score_is_a_nan() -> None:
     assert not math.isnan(float(str(score("nan", "countdown", facts={"target": float("nan")}))))
+
+
+def test_lists_of_other_lengths_and_words_that_mean_nothing_are_errors() -> None:
+    two, one = ["<answer>1</answer>"] * 2, ["1"]
+    with pytest.raises(ValueError, match="shorter"):
+        compute_score_batch(["addition"] * 2, two, one)
+    with pytest.raises(ValueError, match="longer"):
+        compute_score_batch(["addition"], two, one * 2)
+    assert compute_score_batch([], [], []) == []
+    with pytest.raises(TaskError, match="several_answers: expected any or all, not 'some'"):
+        compute_score("addition", two[0], "1", several_answers="some")

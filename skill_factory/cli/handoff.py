@@ -10,15 +10,12 @@ import click
 from skill_factory.cli.common import PATH, SETTINGS, Command, Group, clear_errors
 from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo
-from skill_factory.core.whole_files import is_repository
-from skill_factory.errors import OptionError
 from skill_factory.handoff.settings import (
     CheckSettings,
     LlamaFactorySettings,
     PushSettings,
     VerlSettings,
 )
-from skill_factory.stages.create.settings import HUB
 
 _FOLDER = click.argument("folder", metavar="DIR", type=PATH)
 
@@ -33,12 +30,7 @@ def push(folder: Path, repo: str, **given: Any) -> None:
     it was when it is run again.
     """
     with clear_errors():
-        repo = repo.removeprefix(HUB).removeprefix("datasets/")
-        if not is_repository(repo):
-            raise OptionError(f"{repo}: a repository on the Hub is written as org/name")
         settings = read(PushSettings, "push", given)
-        if settings.create_pr and settings.revision:
-            raise OptionError("--create-pr opens a pull request on main; leave --revision out")
         from skill_factory.handoff import hub
 
         done = hub.push(
@@ -143,8 +135,6 @@ def check(context: click.Context, /, folder: Path, **given: Any) -> None:
     """
     with clear_errors():
         settings = read(CheckSettings, "check", given)
-        if settings.cutoff_len and not settings.tokenizer:
-            raise OptionError("--cutoff-len counts tokens; name a --tokenizer")
         from skill_factory.core import token_counts as tokens
         from skill_factory.handoff import check as checks
 

@@ -26,7 +26,7 @@ from skill_factory.core.arrays import Ints
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import verified_manifest
 from skill_factory.errors import InputError, OptionError, PluginError, TaskError
-from skill_factory.plugins import Door, guarded, is_reference, takes
+from skill_factory.plugins import Door, check_unchanged, guarded, is_reference, takes
 from skill_factory.rewards import compute_score
 from skill_factory.tasks import (
     JUDGED_AT_ONCE,
@@ -294,20 +294,19 @@ _DOOR: Door[Check] = Door("check", Check, _admitted, lambda name: False)
 
 def load_check(word: str) -> Check:
     """The check that a user names: installed, or code, `module:name` or `file.py:name`. Raises
-    `OptionError` if there is none, `PluginError` for one that cannot be loaded."""
+    `OptionError` if there is none, `PluginError` for one that cannot be loaded, or whose file was
+    changed after it was."""
     if is_reference(word):
-        return _DOOR.load(word)
-    if (found := _DOOR.installed(word)) is not None:
+        found = _DOOR.load(word)
+        check_unchanged(_DOOR.references[found.name], "check")
         return found
+    installed = _DOOR.installed(word)
+    if installed is not None:
+        return installed
     names = ", ".join(_DOOR.everything_installed()) or "none"
     raise OptionError(
         f"unknown check {word!r}; installed are: {names}; one of your own is named file.py:NAME"
     )
-
-
-def known_checks() -> dict[str, str]:
-    """A line of text for each check from outside by name: those installed, those loaded."""
-    return _DOOR.meanings()
 
 
 # -- lengths --------------------------------------------------------------------------------------

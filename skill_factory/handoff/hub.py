@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skill_factory.core.redaction import redact_hub
-from skill_factory.core.whole_files import sha256, verified_manifest
-from skill_factory.errors import HubError, InputError
+from skill_factory.core.whole_files import is_repository, sha256, verified_manifest
+from skill_factory.errors import HubError, InputError, OptionError
 from skill_factory.stages.create.card import CONFIG, config_files, pushed_card
+from skill_factory.stages.create.settings import HUB
 
 MAX_FILES = 50
 """Files of one push."""
@@ -72,9 +73,15 @@ def push(
     configs, and the rest of the card, stay; older traces of `sft_train` go. What an earlier try
     has uploaded is not sent again. Afterwards the Hub's digests are compared with the folder's.
 
-    Raises `InputError` for what is no whole SFT folder, `HubError` for whatever the Hub or the way
-    to it does; the folder is never changed.
+    Raises `OptionError` for a name that no repository can have, or a pull request to a branch,
+    `InputError` for what is no whole SFT folder, `HubError` for whatever the Hub or the way to it
+    does; the folder is never changed.
     """
+    repo = repo.removeprefix(HUB).removeprefix("datasets/")
+    if not is_repository(repo):
+        raise OptionError(f"{repo}: a repository on the Hub is written as org/name")
+    if create_pr and revision:
+        raise OptionError("--create-pr opens a pull request on main; leave --revision out")
     manifest = verified_manifest(folder)
     resume = _command(folder, repo, private, revision, message, create_pr)
     if not sys.stderr.isatty():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from skill_factory.core.settings.fields import Section, Settings, same_as
+from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
 from skill_factory.core.settings.kinds import Count, KnownTask, Names
 from skill_factory.stages.settings import QuestionsConfig
 
@@ -44,6 +44,10 @@ class CheckSettings(Settings):
     verbose: bool = _CHECKS(
         False, "Name every trace that has a fault.", unset="ten of each", short="-v"
     )
+
+    def __post_init__(self) -> None:
+        if self.cutoff_len and not self.tokenizer:
+            raise SettingError(("cutoff_len",), "counts tokens; name a tokenizer")
 
 
 _ENTRY, _CONFIG = Section("The entry"), Section("The training config")

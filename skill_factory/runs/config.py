@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from skill_factory.core.settings.checking import checked
+from skill_factory.core.settings.checking import COMMAND_LINE, checked
 from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.settings.kinds import Origin
 from skill_factory.core.yaml_files import NO_TEXT, UNREADABLE, parse
@@ -48,12 +48,22 @@ def _run_folder(name: str) -> Path | None:
 
 
 def load_run(
-    path: Path | None, flags: Mapping[str, Mapping[str, Any]], *, trusted: bool = True
+    file: Path | Mapping[Any, Any] | None,
+    flags: Mapping[str, Mapping[str, Any]],
+    *,
+    trusted: bool = True,
 ) -> RunConfig:
-    """The settings of all stages, as those of step 2 in `load_config`; `flags` are by the stage's
-    key, and None in them is null. Not `trusted`: the user does not name the file, and code that it
-    names is not loaded."""
-    settings = _read(path, trusted)[0] if path else {}
+    """The settings of all stages, as those of step 2 in `load_config`; `file` may also be what a
+    config file would hold, and its faults are `OptionError`s. `flags` are by the stage's key, and
+    None in them is null. Not `trusted`: the user does not name the file, and code that it names is
+    not loaded."""
+    if isinstance(file, Mapping):
+        try:
+            settings = _settings_in(file, COMMAND_LINE)[0]
+        except SettingError as error:
+            raise OptionError(str(error)) from None
+    else:
+        settings = _read(file, trusted)[0] if file else {}
     for stage, given in flags.items():
         _check_texts(given)
         if given:
@@ -86,19 +96,25 @@ def _read(path: Path, trusted: bool = True) -> tuple[dict[str, Any], RunConfig]:
     content, lines = _parsed(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected settings under a key such as 'create:'")
-    # A key with nothing under it, or all of that commented out, says nothing.
-    content = {
-        key: {} if value is None and key != "questions" else value for key, value in content.items()
-    }
     try:
-        config = checked(RunConfig, content, origin=Origin(path.parent, trusted))
+        return _settings_in(content, Origin(path.parent, trusted))
     except SettingError as error:
         key = error.key
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
         raise ConfigError(f"{path}: line {line}: {error}") from None
+
+
+def _settings_in(content: Mapping[Any, Any], origin: Origin) -> tuple[dict[str, Any], RunConfig]:
+    """As `_read`, of a config's content; raises `SettingError`."""
+    # A key with nothing under it, or all of that commented out, says nothing.
+    content = {
+        key: {} if value is None and key != "questions" else value for key, value in content.items()
+    }
+    config = checked(RunConfig, content, origin=origin)
     found = {
-        stage: {name: getattr(getattr(config, stage), name) for name in said or ()}
+        stage: {name: getattr(getattr(config, stage), name) for name in said}
         for stage, said in content.items()
+        if said is not None
     }
     return found, config
 
@@ -106,7 +122,10 @@ def _read(path: Path, trusted: bool = True) -> tuple[dict[str, Any], RunConfig]:
 def _parsed(path: Path) -> tuple[Any, Lines]:
     """The content of a config file, and the line of each key."""
     try:
-        content, root = parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = parse(text)[0]
+        # Anew: making the content puts what `<<` merges among the keys that it stands beside.
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
         return ({} if content is None else content), (_lines(root, str(path)) if root else {})
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None

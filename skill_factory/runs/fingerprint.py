@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from skill_factory.plugins import file_of
+from skill_factory.plugins import digest_of, file_of
 
 
 def fingerprint(value: Any) -> str:
@@ -19,7 +19,7 @@ def code_of(*names: str | None) -> list[str]:
     """What tells that code of the user's own was changed: the sha256 of each file among the
     references; nothing for any other name."""
     files = [file_of(name) for name in names if name]
-    return [sha256(file.read_bytes()).hexdigest() for file in files if file is not None]
+    return [digest_of(file) for file in files if file is not None]
 
 
 def files_at(source: str | None) -> list[Any]:

@@ -7,9 +7,11 @@ from collections.abc import Container
 from pathlib import Path
 
 from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError
 from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.phrases import load_phrases
+from skill_factory.stages.create.settings import HUB
 from skill_factory.stages.settings import ModelConfig, RunConfig, is_address
 
 
@@ -60,6 +62,11 @@ def validate_create(run: RunConfig, folder: Path) -> None:
         raise OptionError(
             f"create.output_dataset: the SFT folder of a run is {folder / 'sft'}; name a "
             "repository on the Hub to push it to, or leave it out"
+        )
+    if config.repository and not is_repository(config.repository):
+        raise OptionError(
+            f"create.output_dataset: {config.output_dataset}: a repository on the Hub is written "
+            f"as {HUB}org/name"
         )
     for name, known in type(config).model_fields.items():
         elsewhere = name.startswith("input_") or name.endswith("_column")

@@ -6,7 +6,6 @@ class's docstring says what it is about, a setting's own docstring what its help
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import field
 from pathlib import Path
@@ -33,6 +32,7 @@ from skill_factory.core.settings.kinds import (
     Texts,
     Word,
     Workers,
+    as_json,
 )
 from skill_factory.models import Sampling
 from skill_factory.models.thinking import Thinking
@@ -100,7 +100,7 @@ class QuestionsConfig(Settings):
     extra_words: Annotated[int, Between(0, 30)] = _WORDS(
         6, "Acronym: words that are given besides those that spell it."
     )
-    gym: dict[str, Any] = _GYM(
+    gym: Annotated[dict[str, Any], as_json] = _GYM(
         {}, "A setting of the dataset, as its config class names it; again for more."
     )
 
@@ -178,6 +178,8 @@ def _check_source(source: str) -> None:
     """Raises `SettingError` for what is nearly the name of a source, and no file: it is not looked
     for on the Hub."""
     stem, colon, name = source.partition(":")
+    if stem.replace("_", "-") == GYM[:-1] and not name and not Path(source).exists():
+        raise SettingError(("source",), f"name the dataset, as {GYM}basic_arithmetic")
     if not re.fullmatch(r"[\w-]+", stem):
         return
     kinds = [kind for kind in USES if kind not in ("own", "dataset")]
@@ -213,11 +215,7 @@ _OURS = {"messages", "model", "n", "seed", "stream"}
 
 
 def _body(extra: dict[Any, Any]) -> dict[str, Any]:
-    """As JSON has it: from a config and from the run's own, the same."""
-    try:
-        body: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON: {error}") from None
+    body = as_json(extra)
     if taken := _OURS & body.keys():
         raise ValueError(f"{min(taken)} is not for this place: it has a meaning here")
     return body
@@ -244,7 +242,9 @@ class ModelConfig(Settings):
         flag="--model",
         common=True,
     )
-    api_key_env: Annotated[str, Matches(r"^[A-Za-z_]\w*$", "the name of a variable")] = _MODEL(
+    api_key_env: Annotated[
+        str, Matches(r"^[A-Za-z_]\w*$", "the name of a variable, and no key", secret=True)
+    ] = _MODEL(
         "OPENAI_API_KEY", "Environment variable with the key.", metavar="VARIABLE", common=True
     )
     """It need not be there for servers without a key."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from skill_factory.errors import PluginError, TaskError
-from skill_factory.plugins import Door, is_reference
+from skill_factory.plugins import Door, check_unchanged, is_reference
 from skill_factory.tasks import choice, countdown, integers, mathematics, text
 from skill_factory.tasks import letter_puzzles as letters
 from skill_factory.tasks import reasoning_gym as gym
@@ -212,10 +212,14 @@ def load_tasks(words: str | Iterable[str]) -> None:
 
 def settled(word: str, folder: Path | None = None, *, trusted: bool = True) -> str:
     """A task's name as it stands in settings: a reference gets the whole path of its file. Raises
-    as `load_task`, which it calls."""
+    as `load_task`, which it calls; and `PluginError` for a file that was changed after it was
+    loaded."""
     task = load_task(word, folder, trusted=trusted)
     found = references([task])
-    return found[0] if found and is_reference(word) else word
+    if not (found and is_reference(word)):
+        return word
+    check_unchanged(found[0], "task")
+    return found[0]
 
 
 def data_source_of(word: str) -> str:

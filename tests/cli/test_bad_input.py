@@ -22,6 +22,9 @@ from conftest import (
     write_rows,
 )
 
+from skill_factory.errors import ConfigError
+from skill_factory.runs.config import load_run_file
+
 GOOD = attempts(3, 3)
 
 
@@ -374,6 +377,28 @@ def test_flags_win_over_the_config(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "3C " in done.out
     assert "0C " not in done.out
+
+
+@pytest.mark.parametrize("nothing", ["questions:\n", "questions: null\nmodel:\n", "", "# none\n"])
+def test_a_key_with_nothing_under_it_says_nothing(tmp_path: Path, nothing: str) -> None:
+    (tmp_path / "run.yaml").write_text(f"{nothing}create:\n  attempts: 3\n")
+    done = run("-i", REAL, "-c", "run.yaml", "--formats", "*C", "--dry-run", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "3C " in done.out
+
+
+def test_what_another_stage_has_can_be_taken_over_and_changed(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(
+        "sample: &drawn\n  temperature: 0.5\n  max_tokens: 9\n"
+        "reflect:\n  <<: *drawn\n  temperature: 0.1\n"
+        "create:\n  <<: {attempts: 3, repeats: 2}\n  attempts: 2\n"
+    )
+    found = load_run_file(tmp_path / "run.yaml")
+    assert (found.reflect.temperature, found.reflect.max_tokens) == (0.1, 9)
+    assert (found.create.attempts, found.create.repeats) == (2, 2)
+    (tmp_path / "run.yaml").write_text("create:\n  <<: {attempts: 3}\n  seed: 1\n  seed: 2\n")
+    with pytest.raises(ConfigError, match=r"line 4: the key create\.seed is there twice"):
+        load_run_file(tmp_path / "run.yaml")
 
 
 def test_columns_of_other_types_do_not_matter(tmp_path: Path) -> None:

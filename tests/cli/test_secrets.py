@@ -294,3 +294,12 @@ def test_a_password_in_the_environments_address_is_found_again(
     )
     assert all("Basic " in heard for heard in server.heard)
     see_no_secret(tmp_path / "run")
+
+
+def test_a_key_in_place_of_its_variables_name_is_not_shown(tmp_path: Path) -> None:
+    key = "sk-canary-in-the-wrong-place"
+    by_option = command("sample", "-o", tmp_path / "run", "--api-key-env", key, code=2)
+    by_config = go(tmp_path / "run", settings(api_key_env=key), code=1)
+    for said in (by_option, by_config):
+        assert "expected the name of a variable, and no key" in said
+        assert "canary" not in said

@@ -600,6 +600,7 @@ def test_what_is_wrong_with_the_questions_is_told_before_anything_is_asked(
         ({"grade": {"task": "sums"}}, "no task is known as 'sums'"),
         ({"questions": {"sorce": "x"}}, "questions.sorce: unknown key; the keys are source"),
         ({"create": {"output_dataset": "./sft"}}, "the SFT folder of a run is"),
+        ({"create": {"output_dataset": "hf://a/b/c"}}, "a repository on the Hub is written as hf:"),
         ({"create": {"input_dataset": "x"}}, "has no place in a run: the input is its own"),
         ({"model": {"base_url": "nowhere"}}, "base_url: is no address of a server"),
     ],

@@ -320,7 +320,12 @@ CSQA = {"task": "csqa", "choices_column": "listed"}
 @pytest.mark.parametrize(
     ("row", "settings", "error", "said"),
     [
-        ({"text": "?", "answer": "4"}, {}, ColumnError, "column 'question' is missing"),
+        (
+            {"text": "?", "answer": "4"},
+            {},
+            ColumnError,
+            r"is missing\. Columns there are: text, answer",
+        ),
         (ASKED, {}, ColumnError, "no column 'task_source'"),
         (ASKED, CSQA, ColumnError, "'listed' is missing.*--choices-column"),
         (ASKED | {"answer": ""}, {"task": "gsm8k"}, InputError, "2 no_gold_answer"),

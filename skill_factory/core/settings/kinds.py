@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,14 +60,17 @@ class Between:
 
 @dataclass(frozen=True)
 class Matches:
-    """A text in which a regular expression is found; `expected` says it in words."""
+    """A text in which a regular expression is found; `expected` says it in words. `secret`: a wrong
+    value may be a secret, and is not shown."""
 
     pattern: str
     expected: str
+    secret: bool = False
 
     def __call__(self, value: str) -> str:
         if not re.search(self.pattern, value):
-            raise ValueError(f"expected {self.expected}, not {value!r}")
+            shown = "" if self.secret else f", not {value!r}"
+            raise ValueError(f"expected {self.expected}{shown}")
         return value
 
 
@@ -120,6 +124,15 @@ def _range(value: Any) -> Any:
     return Range(*value)
 
 
+def as_json(value: dict[Any, Any]) -> dict[str, Any]:
+    """As JSON has it: from a config and from the run's own, the same."""
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    return found
+
+
 def _task(name: str, origin: Origin) -> str:
     from skill_factory.tasks import TASKS, settled  # heavy, and --help does not need them
 
@@ -132,6 +145,8 @@ def _task(name: str, origin: Origin) -> str:
 
 
 def _source(name: str, origin: Origin) -> str:
+    if not name.strip():
+        raise ValueError("expected a name, not an empty one")
     try:
         return whole(name, "source", origin.folder, origin.trusted)
     except PluginError as error:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from skill_factory.core.ledger import Reason
 from skill_factory.errors import OptionError, PluginError
-from skill_factory.plugins import Door, guarded, is_reference, takes
+from skill_factory.plugins import Door, check_unchanged, guarded, is_reference, takes
 from skill_factory.stages.create.draws import Draws, Urn
 from skill_factory.stages.create.phrases import Kind
 
@@ -330,7 +330,7 @@ def _seen(found: Format, where: str, pool: Pool, draws: Draws, lengths: Lengths)
 def _misfit(recipe: object, pool: Pool) -> str | None:
     """What should have been planned instead; None: a trace can be made."""
     if isinstance(recipe, Unfillable):
-        return None
+        return None if isinstance(recipe.reason, str) else "the reason to be a Reason"
     if not isinstance(recipe, Recipe):
         return "recipes"
     attempts, n = recipe.attempts, len(pool.all)
@@ -338,8 +338,10 @@ def _misfit(recipe: object, pool: Pool) -> str | None:
         return f"attempts to be a list of numbers of the pool's {n}"
     if any(pool.clashes(one, attempts[:at]) for at, one in enumerate(attempts)):
         return "no attempt twice" + ("" if pool.variants is None else ", nor a prompt variant")
-    if not (isinstance(recipe.label, str) and recipe.label):
-        return "the label to be text"
+    if not (isinstance(recipe.label, str) and recipe.label and recipe.label.isprintable()):
+        return "the label to be text in one line"
+    if not isinstance(recipe.reflects, bool):
+        return "reflects to be True or False"
     if not _is_place(recipe.answer_of, len(attempts)) or not (
         recipe.restated is None or _is_place(recipe.restated, len(attempts))
     ):
@@ -374,9 +376,12 @@ def format_of(word: str, folder: Path | None = None, *, trusted: bool = True) ->
 
 def settled(word: str, folder: Path | None = None, *, trusted: bool = True) -> str:
     """A format's name as it stands in settings: a reference gets the whole path of its file. Raises
-    as `format_of`."""
+    as `format_of`; and `PluginError` for a file that was changed after it was loaded."""
     name = format_of(word, folder, trusted=trusted).name
-    return _DOOR.references[name] if is_reference(word) else word
+    if not is_reference(word):
+        return word
+    check_unchanged(_DOOR.references[name], "format")
+    return _DOOR.references[name]
 
 
 def known_formats() -> dict[str, str]:

@@ -183,7 +183,7 @@ class CreateConfig(Settings):
                 ("sample_lengths",),
                 "draws lengths from 2 to attempts, so attempts must be 2 or more",
             )
-        if (self.max_tokens is None) != (self.tokenizer is None):
+        if bool(self.max_tokens) != bool(self.tokenizer):
             raise SettingError(
                 ("max_tokens",), "goes with tokenizer, and tokenizer with max_tokens"
             )

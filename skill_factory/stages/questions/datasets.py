@@ -209,7 +209,7 @@ def _check_columns(source: str, rows: Rows, columns: QuestionColumns, task: str 
     for name, option in (needed | asked_for).items():
         if name not in rows.names:
             raise ColumnError(
-                f"{source}: column {name!r} is missing. QuestionColumns there are: "
+                f"{source}: column {name!r} is missing. Columns there are: "
                 f"{', '.join(rows.names)}. Name it with {option}."
             )
     nested = (list, dict)

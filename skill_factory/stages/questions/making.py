@@ -32,7 +32,7 @@ from skill_factory.tasks.golds import Several
 from skill_factory.tasks.text import normal
 
 COUNT = 1000
-"""QuestionsResult questions where none are asked for."""
+"""Questions that are made where no count is asked for."""
 
 _IN_VAIN = 30_000
 """Draws without a new question after which there are taken to be no more."""
@@ -120,7 +120,8 @@ def _from_own(config: QuestionsConfig) -> QuestionsResult:
     """What a source of the user's own yields: so many, or all of it."""
     source = own.load_source(config.source)
     most = config.count or own.MOST
-    account, chosen = _different(own.questions(source, config.seed, config.task), most, _IN_VAIN)
+    stream = own.questions(source, config.seed, config.task)
+    account, chosen = _different(stream, most, _IN_VAIN)
     if not chosen:
         why = _reasons(account) or "it yields none"
         raise InputError(f"source {source.name}: no question is of use: {why}")
@@ -129,6 +130,8 @@ def _from_own(config: QuestionsConfig) -> QuestionsResult:
             f"count: the source {source.name} has only {len(chosen):,} different questions of use"
         )
     notes = [f"stopped at {own.MOST:,}; name a --count"] if len(chosen) == own.MOST else []
+    if len(chosen) < most and next(stream, None) is not None:
+        notes.append(f"stopped after {_IN_VAIN:,} in a row that were not new or of no use")
     return QuestionsResult(_table(chosen), account, notes)
 
 

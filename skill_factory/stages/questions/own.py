@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from skill_factory.core.yaml_files import NO_TEXT
 from skill_factory.errors import OptionError, PluginError, TaskError
 from skill_factory.plugins import Door, guarded, is_reference, takes
 from skill_factory.stages.questions.datasets import Loss, Question, fault_of
@@ -95,27 +96,36 @@ def _admitted(found: Source, where: str) -> Source:
 
 def _each(found: Source, where: str, seed: int) -> Iterator[Asked]:
     stream = guarded(lambda: iter(found.make(seed)), where, "make", lambda _: None)()
-    following = guarded(lambda: next(stream, None), where, "make", _misfit)
-    while (asked := following()) is not None:
+    end = object()
+    following: Callable[[], Any] = guarded(
+        lambda: next(stream, end),
+        where,
+        "make",
+        lambda found: None if found is end else _misfit(found),
+    )
+    while (asked := following()) is not end:
         yield asked
 
 
 def _misfit(asked: object) -> str | None:
-    """What should have been yielded instead; None: it is a question, or the end."""
-    if asked is None:
-        return None
+    """What should have been yielded instead; None: it is a question."""
     if not isinstance(asked, Asked):
         return "skill_factory.stages.questions.Asked"
-    if not all(isinstance(text, str) for text in (asked.question, asked.answer, asked.task or "")):
-        return "question, answer and task to be text"
+    if not all(map(_is_text, (asked.question, asked.answer, asked.task or ""))):
+        return "question, answer and task to be text in UTF-8"
     if not isinstance(asked.facts, Mapping) or not _is_json(asked.facts):
         return "facts to be a JSON object"
     return None
 
 
+def _is_text(found: object) -> bool:
+    return isinstance(found, str) and not NO_TEXT.search(found)
+
+
 def _is_json(facts: Mapping[str, Any]) -> bool:
     try:
-        return bool(json.loads(json.dumps(facts, allow_nan=False)) == facts)
+        words = json.dumps(facts, allow_nan=False, ensure_ascii=False)
+        return not NO_TEXT.search(words) and bool(json.loads(words) == facts)
     except (TypeError, ValueError, RecursionError):
         return False
 
