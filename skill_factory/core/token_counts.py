@@ -39,7 +39,8 @@ class TokenCounter:
             raise OptionError(
                 "counting tokens needs transformers: pip install 'skill-factory[tokenizer]'"
             ) from None
-        logging.set_verbosity_error()  # it tells of each attempt to reach the Hub; our error does once
+        # It tells of each attempt to reach the Hub; our error says it once.
+        logging.set_verbosity(logging.ERROR)
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # of several libraries' own trees, which have no common root
