@@ -844,3 +844,17 @@ def test_a_trace_longer_than_all_attempts_is_told_before_anything_is_asked(
     said = go(tmp_path / "run", config(server, create={"attempts": 17}), code=2)
     assert "create.attempts: 17 are more than the 16 attempts that a question gets" in said
     assert not server.log
+
+
+def test_a_model_that_is_known_by_identity_has_a_name_in_a_file_of_requests(
+    server: Server, tmp_path: Path
+) -> None:
+    path, requests = tmp_path / "run.yaml", tmp_path / "requests.jsonl"
+    path.write_text(yaml.safe_dump(config(server, model={"identity": "mine"})))
+    write = ("sample", "-o", tmp_path / "run", "-c", path, "--write-requests", requests)
+    said = command(*write, code=1)
+    assert "which model? Give its name" in said.splitlines()[-1]
+    assert not requests.exists()
+    command(*write, "--model", "tiny")
+    models = [json.loads(line)["body"]["model"] for line in requests.read_text().splitlines()]
+    assert set(models) == {"tiny"}
