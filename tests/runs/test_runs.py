@@ -858,3 +858,14 @@ def test_a_model_that_is_known_by_identity_has_a_name_in_a_file_of_requests(
     command(*write, "--model", "tiny")
     models = [json.loads(line)["body"]["model"] for line in requests.read_text().splitlines()]
     assert set(models) == {"tiny"}
+
+
+def test_where_nothing_was_answered_the_older_attempts_stay(server: Server, tmp_path: Path) -> None:
+    folder, nothing = tmp_path / "run", tmp_path / "answers.jsonl"
+    go(folder, config(server), "--to", "sample")
+    kept = (folder / "attempts.parquet").read_bytes()
+    nothing.write_text("")
+    other = ("sample", "-o", folder, "--temperature", "0.1", "--read-responses", nothing)
+    assert "none of the 192 samples was answered" in command(*other, code=1)
+    assert (folder / "attempts.parquet").read_bytes() == kept
+    assert "is up to date" in go(folder, config(server), "--to", "sample")
