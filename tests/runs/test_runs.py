@@ -27,6 +27,8 @@ from model_server import Fault, Server, serve
 from tutor import speak
 
 from skill_factory.cli.main import main
+from skill_factory.runs.config import load_run_file
+from skill_factory.runs.run import Run
 
 KEY_NAME = "SKILL_FACTORY_TEST_KEY"
 
@@ -869,3 +871,26 @@ def test_where_nothing_was_answered_the_older_attempts_stay(server: Server, tmp_
     assert "none of the 192 samples was answered" in command(*other, code=1)
     assert (folder / "attempts.parquet").read_bytes() == kept
     assert "is up to date" in go(folder, config(server), "--to", "sample")
+
+
+def test_a_first_run_that_fails_halfway_remembers_its_settings(
+    server: Server, tmp_path: Path
+) -> None:
+    server.faults = [Fault(401, holds="Attempt:")]
+    said = go(tmp_path / "run", config(server, reflect={"reflections": 2}), code=1)
+    assert "wants a key" in said
+    server.faults.clear()
+    command("reflect", tmp_path / "run")
+    assert accounts(tmp_path / "run")["reflect"]["reflections"]["read"] == 192 * 2
+
+
+def test_a_run_knows_what_another_has_made_since_it_was_begun(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config(server)))
+    said: list[str] = []
+    begun = Run(tmp_path / "run", load_run_file(path), said.append)
+    go(tmp_path / "run", config(server))
+    begun.go()
+    assert sum("is up to date" in line for line in said) == 5
