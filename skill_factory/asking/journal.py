@@ -1,6 +1,6 @@
 """All that a model said, in one SQLite file: written as answers come, whole after `kill -9`.
 
-A sample's key is the sha256 of everything that reaches the model (`asks.key_of`); with its
+A sample's key is the sha256 of everything that reaches the model (`requests.key_of`); with its
 index it names the sample. Nothing in a journal is ever changed or removed: what has a key is not
 asked again.
 """

@@ -26,7 +26,7 @@ _UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 
 
 def read_csv(path: Path, columns: Columns) -> Iterator[TypedRows]:
-    """The rows of a CSV file in batches, as `annotated.find_columns` types them.
+    """The rows of a CSV file in batches, as `annotated_columns.find_columns` types them.
 
     An empty cell is null. A column of responses, their answers and correctness, or reflections
     holds lists if its first value is in square brackets; an answer in brackets beside a response
