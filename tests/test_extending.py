@@ -216,6 +216,24 @@ def test_a_run_asks_grades_and_makes_traces_of_a_task_of_ones_own(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_grader_that_raises_is_told_once(tmp_path: Path) -> None:
+    raises = SUMS.replace("return int(answer)", "assert not answer.isdigit(); return int(answer)")
+    (tmp_path / "sums.py").write_text(raises)
+    with serve(Server(speak=speak, latency=0.02)) as server:
+        settings = {
+            "questions": {"source": "addition", "count": 12},
+            "model": {"base_url": server.url},
+            "sample": {"samples": 4, "prompt_variants": ["original"]},
+            "grade": {"task": "./sums.py:task"},
+            "create": {"attempts": 2},
+        }
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+        line = refused(tmp_path, "run", "run.yaml", "-o", "run", code=1)
+    assert "raised AssertionError" in line
+    assert len(rows(tmp_path / "run" / "attempts.parquet")) == 12 * 4
+
+
+@pytest.mark.slow
 def test_other_processes_that_grade_find_the_task(tmp_path: Path) -> None:
     (tmp_path / "sums.py").write_text(SUMS)
     code = f"""

@@ -281,7 +281,6 @@ class _Collection:
 
     def _retry(self, job: _Job, trouble: Trouble, started: float) -> None:
         """Put a request that failed back, or give it up."""
-        self.tally.troubles[str(trouble.kind)] += 1
         self.tally.last_trouble = str(trouble)
         # A server that is away is not the request's fault, unless others get through.
         others = self.throttle.last_success > started
@@ -292,6 +291,7 @@ class _Collection:
             self._give_up(job, trouble)
             return
         self.tally.retried += 1
+        self.tally.troubles[str(trouble.kind)] += 1
         if trouble.kind is Kind.BUSY:
             self.ready.append(job)  # all of them wait already
             return

@@ -1,6 +1,6 @@
 """All that a model said, in one SQLite file: written as answers come, whole after `kill -9`.
 
-A sample's key is the sha256 of everything that reaches the model (`asks.key_of`); with its
+A sample's key is the sha256 of everything that reaches the model (`requests.key_of`); with its
 index it names the sample. Nothing in a journal is ever changed or removed: what has a key is not
 asked again.
 """
@@ -17,7 +17,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -336,10 +336,8 @@ class Journal:
             with self._news:
                 self._news.wait_for(lambda: self._waiting or self._closing)
                 self._news.wait_for(lambda: len(self._waiting) >= BATCH or self._closing, LINGER)
-            try:
+            with suppress(OutputError):  # told by the next call
                 self.flush()
-            except OutputError as error:
-                self._broken = error
 
     def _commit(self) -> None:
         """Write what waits; to be called with the lock."""
@@ -348,7 +346,11 @@ class Journal:
             names, self._waiting_names = self._waiting_names, {}
         if waiting:
             rows = ((*sample[:2], *sample[2], _checksum(sample), at) for sample, at in waiting)
-            self._execute((_ADD, rows), (_NOTE_ASKED, _rows_of(names)))
+            try:
+                self._execute((_ADD, rows), (_NOTE_ASKED, _rows_of(names)))
+            except OutputError as error:
+                self._broken = error  # what waited is lost: whoever calls next is told so too
+                raise
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
 from skill_factory.core.terminal import echo, has_terminal
+from skill_factory.errors import SkillFactoryError
 from skill_factory.models import Completion
 
 EVERY = 30.0
@@ -73,7 +74,8 @@ class Progress:
 
     `total` is the number of samples in all. `good` says of an answer whether it is `called` so
     ("right"): a thread asks it, so that it may take its time, and of what it has no time for
-    nothing is known. `bar` and `every` are as `Meter` has them.
+    nothing is known. Once it raises a `SkillFactoryError`, it is asked no more, and nothing is
+    shown of it. `bar` and `every` are as `Meter` has them.
     """
 
     def __init__(
@@ -145,9 +147,13 @@ class Progress:
             except queue.Empty:
                 continue
             start = time.thread_time()
-            for answer in answers:
-                self._found += self._good(ask, answer)
-                self._judged += 1
+            try:
+                for answer in answers:
+                    self._found += self._good(ask, answer)
+                    self._judged += 1
+            except SkillFactoryError:  # the stage that depends on it will tell
+                self._judged = 0
+                return
             self._over.wait(min(EVERY, _REST * (time.thread_time() - start)))
 
 

@@ -167,11 +167,7 @@ def _run_stage(name: str, folder: Path, config: RunConfig, asking: AskingSetting
     if asking.dry_run:
         run.preview(first, stage)
     elif asking.write_requests is not None:
-        written = run.write_requests(stage, asking.write_requests)
-        echo(
-            f"{asking.write_requests}: {written.requests:,} requests for {written.samples:,} "
-            f"samples; {written.had:,} are in the journal"
-        )
+        run.write_requests(stage, asking.write_requests)
     elif asking.read_responses is not None:
         run.read_responses(stage, asking.read_responses)
     else:

@@ -40,7 +40,7 @@ class TokenCounter:
                 "counting tokens needs transformers: pip install 'skill-factory[tokenizer]'"
             ) from None
         # It tells of each attempt to reach the Hub; our error says it once.
-        logging.set_verbosity(logging.ERROR)
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # of several libraries' own trees, which have no common root

@@ -1,4 +1,4 @@
-"""Where datasets lie: paths by their spelling, and SFT folders that are complete or absent."""
+"""Files and folders that are complete or absent, and which names of datasets are paths."""
 
 from __future__ import annotations
 

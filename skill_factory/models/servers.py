@@ -141,7 +141,9 @@ class OpenAIModel:
         return f"{self._url} {self.model}"
 
     def request(self, messages: Messages, sampling: Sampling, n: int) -> dict[str, Any]:
-        """The body of a request."""
+        """The body of a request. Raises `ModelError` while the model's name is not known."""
+        if self.model is None:
+            raise ModelError(f"{self._url}: which model? Give its name")
         many = {"n": n} if n > 1 else {}
         return {"model": self.model, "messages": messages, **many, **sampling.settings}
 

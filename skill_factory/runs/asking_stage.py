@@ -120,7 +120,7 @@ def make(context: Context, plan: Plan) -> Made:
     if model and not about.samples:
         context.say(f"{plan.stage}: {summary.of_nothing_to_ask(about)}")
     else:
-        _validate_anew(context, plan.stage, about)
+        _validate_anew(context, plan.stage, about, plan.at_most)
         model = _ask(context, plan, about)
     with Journal(context.folder.journal) as journal:
         return plan.write(model, journal)
@@ -139,7 +139,7 @@ def preview(context: Context, plan: Plan, shown: int) -> Estimate:
     else:
         context.say(f"{plan.stage}: {summary.of_nothing_to_ask(about)}")
     if about.anew and not context.config.model.ask_again:
-        context.say(f"Note: {_asked_before(context, about)}")
+        context.say(f"Note: {_asked_before(context, about, plan.at_most)}")
     return about
 
 
@@ -189,17 +189,18 @@ def _estimate_line(context: Context, plan: Plan, about: Estimate) -> str:
     return f"{most}{summary.of_estimate(about, context.config.model)}"
 
 
-def _validate_anew(context: Context, stage: Stage, about: Estimate) -> None:
+def _validate_anew(context: Context, stage: Stage, about: Estimate, at_most: bool = False) -> None:
     """Raise `AskedBeforeError` if what was answered before would be asked anew without leave; a
     `ModelError` if it is a model that is not there."""
     if about.anew and not context.config.model.ask_again:
         validate_listed(context.config.model)
-        raise AskedBeforeError(f"{stage}: {_asked_before(context, about)}")
+        said = _asked_before(context, about, at_most)
+        raise AskedBeforeError(f"{stage}: {said}")
 
 
-def _asked_before(context: Context, about: Estimate) -> str:
+def _asked_before(context: Context, about: Estimate, at_most: bool) -> str:
     known = (identity_of(context.folder, digest) for digest, _ in about.models.most_common())
-    return summary.of_asked_before(about, next(filter(None, known), None))
+    return summary.of_asked_before(about, next(filter(None, known), None), at_most)
 
 
 # -- for real -------------------------------------------------------------------------------------
@@ -294,7 +295,9 @@ def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Writ
                 return batch_files.write_requests(
                     path, asks, model, plan.sampling, journal, retry=retry
                 )
-        return batch_files.write_requests(path, [], model, plan.sampling, journal)
+        about = estimate(plan.asks(), model, plan.sampling, journal, retry=retry)
+        batch_files.write_requests(path, [], model, plan.sampling, journal)
+    return batch_files.Written(had=about.had, refused=about.refused)
 
 
 def read_responses(context: Context, plan: Plan, path: Path) -> Made:

@@ -102,19 +102,20 @@ class RunFolder:
     @contextmanager
     def locked(self, config: RunConfig) -> Iterator[None]:
         """Have the folder to oneself, and put the settings in it; raises `OutputError` if another
-        run has it. Settings that led to an error are not remembered. What Arrow says of a damaged
-        table becomes an `InputError`."""
+        run has it. Settings that led to an error are not remembered, but for the first ones with
+        which a stage was made. What Arrow says of a damaged table becomes an `InputError`."""
         with lock.locked(self.root):
+            self.records = _read_manifest(self.root)  # another run may have ended a moment ago
             before = self.settings.read_bytes() if self.settings.is_file() else None
             self.keep(config)
             try:
                 with one_line_for_damaged_tables():
                     yield
             except SkillFactoryError:
-                if before is None:
-                    self.settings.unlink(missing_ok=True)
-                else:
+                if before is not None:
                     _write(self.settings, before)
+                elif not self.records:
+                    self.settings.unlink(missing_ok=True)
                 raise
 
     def keep(self, config: RunConfig) -> None:

@@ -30,8 +30,8 @@ class ReflectStage:
         self._context = context
 
     def settings(self) -> Any:
-        """As `StageOfRun` has it: so do the settings of `create` that say which attempts and
-        reflections can be used."""
+        """As `StageOfRun` has it: the settings of `create` that say which attempts and reflections
+        can be used belong to it."""
         config, prompt = self._context.config, asdict(self._context.bank.reflection)
         chosen = [config.create.prompt_variants, config.create.drop_reflections_containing]
         named = config.reflect.model_dump(mode="json")

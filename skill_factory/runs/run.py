@@ -22,11 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from skill_factory.asking.batch_files import Written
 from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, validate_table
 from skill_factory.core.whole_files import sha256 as file_digest
 from skill_factory.errors import InputError
 from skill_factory.runs import asking_stage as asking
+from skill_factory.runs import summary
 from skill_factory.runs.context import Context, Say, prompts_of
 from skill_factory.runs.create_stage import CreateStage
 from skill_factory.runs.folder import STAGES, Record, RunFolder, Stage, one_line_for_damaged_tables
@@ -143,9 +143,9 @@ class Run:
 
     # -- asking by files --------------------------------------------------------------------------
 
-    def write_requests(self, stage: Stage, path: Path) -> Written:
-        """Write what a stage would ask as a file for a batch service. Raises `AskedBeforeError`, as
-        `go`."""
+    def write_requests(self, stage: Stage, path: Path) -> None:
+        """Write what a stage would ask as a file for a batch service, and tell how much it is.
+        Raises `AskedBeforeError`, as `go`."""
         with self.folder.locked(self.config):
             find_name(self._context)
             self._validate_input(Stage.QUESTIONS if stage is Stage.SAMPLE else stage)
@@ -154,7 +154,8 @@ class Run:
                 if self._states.of(Stage.QUESTIONS) is not State.MADE:
                     self._make(Stage.QUESTIONS)
                 self._stages.sample.validate_graders()
-            return asking.write_requests(self._context, self._plan(stage), path)
+            written = asking.write_requests(self._context, self._plan(stage), path)
+            self._context.say(f"{path}: {summary.of_written(written)}")
 
     def read_responses(self, stage: Stage, path: Path) -> None:
         """Take a batch service's answers, and make the stage's table of what there is."""

@@ -15,7 +15,7 @@ from skill_factory.asking.journal import Journal
 from skill_factory.asking.requests import Ask
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.core.tags import final_answer
-from skill_factory.errors import InputError, TaskError
+from skill_factory.errors import TaskError
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.runs import asking_stage as asking
 from skill_factory.runs.asking_stage import Round, model_settings
@@ -128,8 +128,6 @@ class SamplePlan:
         if with_thinking:
             self.first_answers.tell_thinking()
         self._context.tell_made(self.stage, {"samples": account})
-        if not account.kept:
-            raise InputError(f"{path}: there is no answer in it; nothing to go on with")
         whole = not account.losses[attempting.MISSING]
         return Made(as_dicts({"samples": account}), whole, model.identity)
 

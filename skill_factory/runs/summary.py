@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from skill_factory.asking.batch_files import Written
 from skill_factory.asking.estimates import Estimate
 from skill_factory.asking.missing_samples import Part
 from skill_factory.asking.requests import Ask
@@ -31,7 +32,13 @@ def of_nothing_to_ask(about: Estimate) -> str:
     return f"nothing to ask, {', '.join(parts)}"
 
 
-def _left_out(about: Estimate) -> Iterator[str]:
+def of_written(written: Written) -> str:
+    """What a file for a batch service asks for."""
+    left_out = [f"{written.had:,} are in the journal", *_left_out(written)]
+    return f"{written.requests:,} requests for {written.samples:,} samples; {', '.join(left_out)}"
+
+
+def _left_out(about: Estimate | Written) -> Iterator[str]:
     """The samples that are neither asked for nor in the journal."""
     if about.twice:
         yield f"{about.twice:,} are of prompts that stand there twice"
@@ -54,13 +61,14 @@ def _reasons(about: Estimate) -> Iterator[tuple[str, int]]:
         yield f"{' and '.join(parts)} changed", count
 
 
-def of_asked_before(about: Estimate, identity: str | None) -> str:
+def of_asked_before(about: Estimate, identity: str | None, at_most: bool) -> str:
     """That samples would be asked for anew, and what to add; `identity` is the one of the model
-    that was asked before, None: not known."""
+    that was asked before, None: not known. `at_most`: there may be fewer."""
     reasons = ", ".join(f"{count:,} because {why}" for why, count in _reasons(about))
     said = [
-        f"{about.anew.total():,} samples would be asked for anew, though the journal has answers "
-        f"to what was asked before: {reasons}."
+        f"{'at most ' if at_most else ''}{about.anew.total():,} samples would be asked for anew, "
+        "though the journal has answers to what was asked before, or a file of requests asks for "
+        f"them: {reasons}."
     ]
     if any(Part.MODEL in parts for parts in about.anew):
         known = repr(identity) if identity else "and what it was known by, its address and name"

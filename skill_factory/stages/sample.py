@@ -20,7 +20,7 @@ from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Account
 from skill_factory.core.tables import ATTEMPTS, QUESTIONS
 from skill_factory.core.whole_files import new_file
-from skill_factory.errors import OptionError
+from skill_factory.errors import InputError, OptionError
 from skill_factory.models import Identified, Sampling
 from skill_factory.models.thinking import HandledCompletion, Thinking, handle_thinking
 
@@ -97,13 +97,18 @@ def write_attempts(
     journal: Journal,
 ) -> SampleResult:
     """Write what the journal has of all that is asked as a table of attempts, whole or not, with
-    their `thinking` dropped or kept."""
+    their `thinking` dropped or kept. Raises `InputError` if there is no answer at all; an older
+    table is then left as it is."""
     account, thought = Account(), 0
     with new_file(target) as part, pq.ParquetWriter(part, ATTEMPTS, compression="zstd") as out:
         rows = _rows(asked, thinking, model, sampling, journal, account)
         while chunk := list(islice(rows, BATCH_ROWS)):
             out.write_table(pa.Table.from_pylist(chunk, ATTEMPTS))
             thought += sum(row[Column.TEXT_ALONE] is not None for row in chunk)
+        if not account.kept:
+            raise InputError(
+                f"{target}: is not written, as none of the {account.read:,} samples was answered"
+            )
     return SampleResult(account, thought)
 
 

@@ -267,3 +267,14 @@ def test_many_keys_are_read_together(tmp_path: Path) -> None:
     assert list(found) == list(counts)
     for key, count in counts.items():
         assert found[key] == [(idx, said(str(idx))) for idx in range(min(count, 3))]
+
+
+def test_what_could_not_be_written_is_told_to_whoever_calls_next(tmp_path: Path) -> None:
+    bad = Completion("half a character: \ud800", "stop", 1, 1, 0.0)
+    journal = Journal(tmp_path / "j")
+    journal.add([Sample(KEY, 0, bad)])
+    with suppress(OutputError):  # or the thread that writes was first
+        journal.have([KEY])
+    for call in (journal.flush, journal.close):
+        with pytest.raises(OutputError, match="cannot be written"):
+            call()

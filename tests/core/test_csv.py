@@ -187,3 +187,18 @@ def test_choices_messages_and_facts_are_json_in_cells(tmp_path: Path) -> None:
         write(tmp_path / "facts.csv", [row]), "--task", "countdown", "--overwrite"
     )
     assert json.loads(found["metadata"]) == {"numbers": [3, 5], "target": 8}
+
+
+def test_an_answer_in_brackets_beside_a_plain_response_is_a_text(
+    make: Make, tmp_path: Path
+) -> None:
+    of_text = [row | {ANSWER: ["[1, 2]"]} for row in ROWS[:2]] + ROWS[2:]
+    path = write(tmp_path / "rows.csv", [scalars(row) for row in of_text])
+    assert read_traces(make(path)) == read_traces(make(of_text))
+
+
+def test_a_tsv_file_has_tabs_whatever_its_header_has_more_of(
+    make: Make, tmp_path: Path, expected: object
+) -> None:
+    rows = [scalars(row) | {"a,b,c,d,e,f,g,h,i,j,k,l,m": "1"} for row in ROWS]
+    assert read_traces(make(write(tmp_path / "rows.tsv", rows, delimiter="\t"))) == expected

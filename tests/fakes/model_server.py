@@ -95,6 +95,8 @@ class Server:
     """Chat requests that came, answered or not."""
     busy: int = 0
     most_busy: int = 0
+    waiting: int = 0
+    """Chat requests that are `held` back."""
     port: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _listener: asyncio.Server | None = None
@@ -188,8 +190,11 @@ class Server:
         request = json.loads(body)
         if self.latency:
             await asyncio.sleep(self.latency)
+        self.waiting += self.held
+        waited = self.held
         while self.held:
             await asyncio.sleep(0.01)
+        self.waiting -= waited
         fault = next((fault for fault in self.faults if fault.strikes(body)), None)
         what = fault.what if fault else None
         if fault and isinstance(what, int):

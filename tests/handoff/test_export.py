@@ -232,7 +232,7 @@ def test_a_puzzle_of_the_sft_dataset_is_left_out_in_other_words(place: Path) -> 
         ([{"text": "?", "answer": "4"}], (), "column 'question' is missing"),
         ([{"question": "?", "answer": "4"}], (), "no column 'task_source'"),
         ([question(1, task_source="chess")], (), "no task is known as 'chess'"),
-        ([question(1)], (), "too few for 1 in val"),
+        ([question(1)], (), "too few for 1 to validate on"),
         ([question(1), question(2)], ("--verl-version", "new"), "expected a version"),
         ([question(1), question(2)], ("--exclude-sft", "."), "is no SFT folder"),
         ([], (), "no rows"),

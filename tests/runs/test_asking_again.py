@@ -172,3 +172,22 @@ def test_a_question_that_stands_there_with_two_answers_is_no_change(
     said = go(tmp_path / "run", write(["7", "8"]), "--to", "sample")
     assert "anew" not in said
     assert "may" not in said or "2 are in the journal" in said
+
+
+def test_reflections_until_one_is_valid_are_so_many_at_most(server: Server, tmp_path: Path) -> None:
+    settings = config(server, reflect={"until_valid": True})
+    go(tmp_path / "run", settings)
+    settings["reflect"]["temperature"] = 0.1
+    said = go(tmp_path / "run", settings, code=1)
+    assert "Error: reflect: at most 564 samples would be asked for anew" in said
+    assert "Note: at most 564 samples" in go(tmp_path / "run", settings, "--dry-run")
+
+
+def test_what_a_file_asks_for_is_asked_before_too(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config(server)))
+    place = ("sample", "-o", tmp_path / "run")
+    command(*place, "-c", path, "--write-requests", tmp_path / "requests.jsonl")
+    said = command(*place, "--temperature", "0.1", code=1)
+    assert "192 samples would be asked for anew" in said
+    assert "or a file of requests asks for them: 192 because the sampling changed" in said

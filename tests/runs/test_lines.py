@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
-from model_server import Server, serve
+from model_server import Fault, Server, serve
 from test_runs import command, config, go
 from tutor import speak
 
@@ -163,3 +163,25 @@ def test_prompt_variants_of_a_file_that_are_not_asked_are_told(
         ["sample", "-o", str(tmp_path / "run"), "--prompt-variants", "mine", "--dry-run"],
     )
     assert "not asked: yours;" in result.output
+
+
+@pytest.mark.parametrize("until_valid", [False, True])
+def test_a_file_of_requests_for_nothing_says_what_the_journal_has(
+    server: Server, tmp_path: Path, until_valid: bool
+) -> None:
+    go(tmp_path / "run", config(server, reflect={"until_valid": until_valid}))
+    path = tmp_path / "requests.jsonl"
+    said = command("sample", "-o", tmp_path / "run", "--write-requests", path)
+    assert "0 requests for 0 samples; 192 are in the journal" in said
+    said = command("reflect", tmp_path / "run", "--write-requests", path)
+    had = re.search(r"0 requests for 0 samples; (\d+) are in the journal", said)
+    assert had
+    assert int(had[1]) == 576 if not until_valid else 188 <= int(had[1]) < 576
+    assert path.read_text() == ""
+
+
+def test_what_was_sent_once_is_not_said_to_be_sent_again(server: Server, tmp_path: Path) -> None:
+    server.faults = [Fault(500, holds="What is 7 + 12?")]
+    said = go(tmp_path / "run", config(server, model={"tries": 1}), "--to", "sample")
+    assert "176 answered, 16 failed" in said
+    assert "sent again" not in said

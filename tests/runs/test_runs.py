@@ -27,6 +27,8 @@ from model_server import Fault, Server, serve
 from tutor import speak
 
 from skill_factory.cli.main import main
+from skill_factory.runs.config import load_run_file
+from skill_factory.runs.run import Run
 
 KEY_NAME = "SKILL_FACTORY_TEST_KEY"
 
@@ -860,3 +862,51 @@ def test_a_runs_own_config_goes_on_in_its_folder(tmp_path: Path) -> None:
         assert server.asked == asked
     assert "is up to date" in done.out
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_model_that_is_known_by_identity_has_a_name_in_a_file_of_requests(
+    server: Server, tmp_path: Path
+) -> None:
+    path, requests = tmp_path / "run.yaml", tmp_path / "requests.jsonl"
+    path.write_text(yaml.safe_dump(config(server, model={"identity": "mine"})))
+    write = ("sample", "-o", tmp_path / "run", "-c", path, "--write-requests", requests)
+    said = command(*write, code=1)
+    assert "which model? Give its name" in said.splitlines()[-1]
+    assert not requests.exists()
+    command(*write, "--model", "tiny")
+    models = [json.loads(line)["body"]["model"] for line in requests.read_text().splitlines()]
+    assert set(models) == {"tiny"}
+
+
+def test_where_nothing_was_answered_the_older_attempts_stay(server: Server, tmp_path: Path) -> None:
+    folder, nothing = tmp_path / "run", tmp_path / "answers.jsonl"
+    go(folder, config(server), "--to", "sample")
+    kept = (folder / "attempts.parquet").read_bytes()
+    nothing.write_text("")
+    other = ("sample", "-o", folder, "--temperature", "0.1", "--read-responses", nothing)
+    assert "none of the 192 samples was answered" in command(*other, code=1)
+    assert (folder / "attempts.parquet").read_bytes() == kept
+    assert "is up to date" in go(folder, config(server), "--to", "sample")
+
+
+def test_a_first_run_that_fails_halfway_remembers_its_settings(
+    server: Server, tmp_path: Path
+) -> None:
+    server.faults = [Fault(401, holds="Attempt:")]
+    said = go(tmp_path / "run", config(server, reflect={"reflections": 2}), code=1)
+    assert "wants a key" in said
+    server.faults.clear()
+    command("reflect", tmp_path / "run")
+    assert accounts(tmp_path / "run")["reflect"]["reflections"]["read"] == 192 * 2
+
+
+def test_a_run_knows_what_another_has_made_since_it_was_begun(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config(server)))
+    said: list[str] = []
+    begun = Run(tmp_path / "run", load_run_file(path), said.append)
+    go(tmp_path / "run", config(server))
+    begun.go()
+    assert sum("is up to date" in line for line in said) == 5

@@ -19,7 +19,7 @@ DAMAGED = (pa.ArrowException, UnicodeDecodeError, OverflowError)
 
 
 class Batch(NamedTuple):
-    """Rows of an input, their columns as `annotated.find_columns` types them.
+    """Rows of an input, their columns as `annotated_columns.find_columns` types them.
 
     `where` names the file; `file_row` is the first row's place in it and `row` its place in the
     whole input, from 0.
@@ -59,7 +59,7 @@ class Source(Protocol):
         files."""
 
     def count(self) -> int | None:
-        """The number of rows if that is counts without reading them, else None."""
+        """The number of rows if that is known without reading them, else None."""
 
     def size(self) -> int:
         """A rough guess of the bytes of text in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,16 @@ _UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 
 
 def read_csv(path: Path, columns: Columns) -> Iterator[TypedRows]:
-    """The rows of a CSV file in batches, as `annotated.find_columns` types them.
+    """The rows of a CSV file in batches, as `annotated_columns.find_columns` types them.
 
     An empty cell is null. A column of responses, their answers and correctness, or reflections
-    holds lists if its first value is in square brackets. Raises `InputError` for what is no CSV,
+    holds lists if its first value is in square brackets; an answer in brackets beside a response
+    that is no list is a text, as the interval [1, 2]. Raises `InputError` for what is no CSV,
     and `ColumnError` for a missing or mistyped column, a cell that is no JSON list among others;
     both name row and line.
     """
-    listed = {getattr(columns, role) for role in LIST_ROLES}
     found, inputs = FoundTypes(columns), list[InputColumn]()
-    rows = _with_lists(path, _rows(path), listed)
+    rows = _with_lists(path, _rows(path), columns)
     while some := list(islice(rows, _AT_ONCE)):
         if found.add(row for _, row in some) or not inputs:
             inputs = find_columns(found.schema(), columns, str(path))
@@ -45,7 +45,7 @@ def read_csv(path: Path, columns: Columns) -> Iterator[TypedRows]:
 def read_csv_objects(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a CSV file by their columns' names: text, None for an empty cell, and a list
     where a column holds messages. Raises `InputError` and `ColumnError` as `read_csv` does."""
-    yield from (row for _, row in _with_lists(path, _rows(path), ()))
+    yield from (row for _, row in _with_lists(path, _rows(path), None))
 
 
 def _rows(path: Path) -> Iterator[PlacedRow]:
@@ -55,7 +55,7 @@ def _rows(path: Path) -> Iterator[PlacedRow]:
         header = text.readline()
         if header.startswith(_UTF_16):
             raise InputError(f"{path}: is UTF-16; save it as UTF-8")
-        delimiter = max(_DELIMITERS, key=header.count)
+        delimiter = _delimiter(path, header)
         reader = csv.reader(chain([header], text), delimiter=delimiter, strict=True)
         try:
             names = _names(path, next(reader, []))
@@ -67,6 +67,12 @@ def _rows(path: Path) -> Iterator[PlacedRow]:
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(f"{path}: line {reader.line_num} is not CSV: {error}") from None
+
+
+def _delimiter(path: Path, header: str) -> str:
+    """What stands between cells: a tab in a .tsv file, else the sign that the header has most."""
+    is_tsv = ".tsv" in map(str.lower, path.suffixes)
+    return "\t" if is_tsv and "\t" in header else max(_DELIMITERS, key=header.count)
 
 
 def _names(path: Path, header: list[str]) -> list[str]:
@@ -88,15 +94,26 @@ def _row(path: Path, place: str, names: list[str], cells: list[str]) -> PlacedRo
 
 
 def _with_lists(
-    path: Path, rows: Iterable[PlacedRow], listed: Collection[str]
+    path: Path, rows: Iterable[PlacedRow], columns: Columns | None
 ) -> Iterator[PlacedRow]:
-    """Rows with the lists in them read; which columns hold lists is told by their first value."""
+    """Rows with the lists in them read; which columns hold lists is told by their first value.
+    `columns` None: those of no annotated dataset, so that only messages are lists."""
     holds: dict[str, bool] = {}
     for place, row in rows:
         for name, cell in row.items():
-            if cell is not None and holds.setdefault(name, _is_list(cell, name in listed)):
+            if cell is not None and name not in holds:
+                holds[name] = _is_list(cell, columns is not None and _may_list(name, row, columns))
+            if cell is not None and holds[name]:
                 row[name] = _list(cell, f"{path}: {place}, column {name!r}")
         yield place, row
+
+
+def _may_list(name: str, row: dict[str, Any], columns: Columns) -> bool:
+    """Whether a column may hold lists, given the first row with a value in it."""
+    response = row.get(columns.response)
+    if name == columns.extracted_answer and isinstance(response, str):
+        return _is_list(response, True)
+    return name in (getattr(columns, role) for role in LIST_ROLES)
 
 
 def _is_list(cell: str, expected: bool) -> bool:

@@ -31,7 +31,7 @@ _EXACT = 2.0**53
 
 
 def read_json(path: Path, columns: Columns) -> Iterator[TypedRows]:
-    """The rows of a JSON file in batches, as `annotated.find_columns` says.
+    """The rows of a JSON file in batches, as `annotated_columns.find_columns` says.
 
     Types come from the values that are there. Raises `InputError` for what is not JSON, or not
     objects, and `ColumnError` for a missing or mistyped column; both name the line.
