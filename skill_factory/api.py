@@ -350,7 +350,7 @@ def _in_memory(data: Any) -> Source | None:
     import datasets
     import pyarrow as pa
 
-    from skill_factory.core.sources.loaded_datasets import LoadedSource
+    from skill_factory.core.sources.hf_datasets import LoadedSource
 
     if type(data).__module__.partition(".")[0] == "pandas":
         data = pa.Table.from_pandas(data, preserve_index=False)

@@ -29,7 +29,7 @@ try:
     import skill_factory  # noqa: F401
 except ModuleNotFoundError:  # loaded by its path alone
     sys.path.append(str(Path(__file__).resolve().parents[1]))
-from skill_factory.core.tags import final_answer, is_thinking
+from skill_factory.core.trace_tags import final_answer, is_thinking
 from skill_factory.errors import PluginError, TaskError
 from skill_factory.tasks import (
     JUDGED_AT_ONCE,

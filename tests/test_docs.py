@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import BUNDLED, ROOT, read_traces, run
 
-from skill_factory.cli.reference import reference
+from skill_factory.cli.make_reference import reference
 from skill_factory.core.ledger import Reason
 from skill_factory.handoff.verl import Loss
 from skill_factory.rewards import compute_score
@@ -34,13 +34,13 @@ GRADING = (DOCS / "grading.md").read_text(encoding="utf-8")
 
 def test_the_reference_is_what_the_code_says() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "skill_factory.cli.reference"],
+        [sys.executable, "-m", "skill_factory.cli.make_reference"],
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout == (DOCS / "reference.md").read_text(encoding="utf-8"), (
-        "stale: python -m skill_factory.cli.reference > docs/reference.md"
+        "stale: python -m skill_factory.cli.make_reference > docs/reference.md"
     )
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_factory import rewards
-from skill_factory.core.tags import final_answer
+from skill_factory.core.trace_tags import final_answer
 from skill_factory.errors import TaskError
 from skill_factory.rewards import answer_reward, compute_score, compute_score_batch
 from skill_factory.tasks import TASKS, countdown, task_of

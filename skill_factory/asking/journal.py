@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from skill_factory.asking.journal_schema import prepare
 from skill_factory.errors import InputError, OutputError
 from skill_factory.models import Completion
 
@@ -33,41 +34,6 @@ LINGER = 0.02
 
 BEHIND = 4096
 """Rows waiting at which those who add should wait too."""
-
-_OURS = 0x534B4644
-"""SQLite's `application_id` of a journal."""
-
-_VERSION = 1
-"""Of the tables, as SQLite's `user_version`."""
-
-_TABLES = """
-CREATE TABLE samples (
-    key BLOB NOT NULL, idx INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL, at REAL NOT NULL,
-    reasoning TEXT NOT NULL DEFAULT '', checksum INTEGER
-);
-CREATE UNIQUE INDEX samples_key ON samples (key, idx);
-CREATE TABLE asked (
-    name TEXT PRIMARY KEY, messages BLOB NOT NULL, model BLOB NOT NULL, sampling BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE written (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE refused (
-    key BLOB PRIMARY KEY, reason TEXT NOT NULL, message TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-# Texts stand in a table with a row id: it grows at its end, and only the small index is touched
-# all over.
-
-_MIGRATIONS = {
-    0: """
-ALTER TABLE samples ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';
-ALTER TABLE samples ADD COLUMN checksum INTEGER;
-CREATE TABLE refused (
-    key BLOB PRIMARY KEY, reason TEXT NOT NULL, message TEXT NOT NULL
-) WITHOUT ROWID;
-""",
-}
-"""What makes a version's tables those of the next. Rows without a checksum are of version 0."""
 
 _COLUMNS = (
     "key, idx, text, finish_reason, prompt_tokens, completion_tokens, seconds, reasoning, checksum"
@@ -288,7 +254,7 @@ class Journal:
             # Exclusive from the first access on: so WAL needs no memory shared between processes,
             # which network file systems do not have (https://sqlite.org/wal.html, section 8).
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._prepare(database)
+            prepare(database, self.path)
             return database
         except (*_FAULTS, InputError) as error:
             if database is not None:
@@ -310,25 +276,6 @@ class Journal:
         return InputError(
             f"{self.path} is damaged: {error}; bring back a copy of it, or begin a new run"
         )
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        """Make the tables of a new journal, or see that these are a journal's, of our version."""
-        (mark,) = database.execute("PRAGMA application_id").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables and mark != _OURS:
-            raise InputError(f"{self.path} is not a journal, but another database")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise InputError(f"{self.path} is of a newer version: update skill-factory")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("BEGIN IMMEDIATE")
-        changes = [_MIGRATIONS[old] for old in range(version, _VERSION)] if tables else [_TABLES]
-        for statement in ";".join(changes).split(";"):
-            database.execute(statement)
-        database.execute(f"PRAGMA application_id = {_OURS}")
-        database.execute(f"PRAGMA user_version = {_VERSION}")
-        database.execute("COMMIT")
 
     def _write(self) -> None:
         """The writer's loop."""

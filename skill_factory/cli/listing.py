@@ -29,7 +29,7 @@ def formats() -> dict[str, str]:
 
 def sources() -> dict[str, str]:
     """What the questions of each source are, in a line."""
-    from skill_factory.stages.questions.own import known_sources
+    from skill_factory.stages.questions.plugin_sources import known_sources
 
     return known_sources()
 

@@ -13,7 +13,7 @@ import click
 
 from skill_factory.core.settings.checking import Kind, check, checked, kinds
 from skill_factory.core.settings.fields import Declared, SettingError, Settings, declared
-from skill_factory.core.settings.kinds import Commas
+from skill_factory.core.settings.value_types import Commas
 from skill_factory.errors import OptionError
 from skill_factory.stages.settings import STAGES
 

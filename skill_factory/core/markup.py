@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from skill_factory.core.tags import (
+from skill_factory.core.trace_tags import (
     ANSWER,
     ANSWER_TAG,
     END_ANSWER,

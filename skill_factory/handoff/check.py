@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from skill_factory.core import markup, tags
+from skill_factory.core import markup
+from skill_factory.core import trace_tags as tags
 from skill_factory.core.arrays import Ints
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import verified_manifest

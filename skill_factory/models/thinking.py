@@ -11,7 +11,7 @@ import re
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from skill_factory.core.tags import untagged
+from skill_factory.core.trace_tags import untagged
 from skill_factory.models import Completion
 
 Thinking = Literal["drop", "keep"]

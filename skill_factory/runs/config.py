@@ -11,7 +11,7 @@ import yaml
 
 from skill_factory.core.settings.checking import COMMAND_LINE, checked
 from skill_factory.core.settings.fields import SettingError
-from skill_factory.core.settings.kinds import Origin
+from skill_factory.core.settings.value_types import Origin
 from skill_factory.core.yaml_files import NO_TEXT, UNREADABLE, parse
 from skill_factory.errors import ConfigError, InputError, OptionError
 from skill_factory.stages.create.settings import CreateConfig

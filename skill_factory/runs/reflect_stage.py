@@ -8,7 +8,7 @@ from typing import Any
 
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.requests import Ask
-from skill_factory.core.tags import read_verdict
+from skill_factory.core.trace_tags import read_verdict
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.runs import asking_stage as asking
 from skill_factory.runs import summary

@@ -14,7 +14,7 @@ from skill_factory.asking.estimates import longest
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.requests import Ask
 from skill_factory.core.tables import QUESTIONS
-from skill_factory.core.tags import final_answer
+from skill_factory.core.trace_tags import final_answer
 from skill_factory.errors import TaskError
 from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.runs import asking_stage as asking

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
 from skill_factory.core.tables import ATTEMPTS, GRADED, with_schema
-from skill_factory.core.tags import final_answer
+from skill_factory.core.trace_tags import final_answer
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import PluginError
 from skill_factory.tasks import (

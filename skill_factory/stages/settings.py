@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
-from skill_factory.core.settings.kinds import (
+from skill_factory.core.settings.value_types import (
     Beside,
     Between,
     Commas,

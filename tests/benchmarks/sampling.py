@@ -31,7 +31,7 @@ from skill_factory.asking.pace import Pace
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
-from skill_factory.core.tags import final_answer
+from skill_factory.core.trace_tags import final_answer
 from skill_factory.models import Completion, Sampling
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.stages.grade import Outcome, grade_answer, grade_file

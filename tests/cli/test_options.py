@@ -18,8 +18,8 @@ from model_server import Server, serve
 from tutor import speak
 
 from skill_factory.cli.main import main
+from skill_factory.cli.make_reference import commands
 from skill_factory.cli.options_from_settings import SettingOption
-from skill_factory.cli.reference import commands
 from skill_factory.core.settings.fields import Settings, declared
 from skill_factory.handoff.settings import (
     CheckSettings,

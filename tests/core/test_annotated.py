@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from skill_factory.core.arrays import is_list
 from skill_factory.core.columns import Columns
 from skill_factory.core.sources.batches import UnreadIn
-from skill_factory.core.sources.find import find_source
+from skill_factory.core.sources.find_source import find_source
 from skill_factory.errors import ColumnError
 
 DEFAULTS = Columns()

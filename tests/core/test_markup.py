@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory.core import markup, tags
+from skill_factory.core import markup
+from skill_factory.core import trace_tags as tags
 from skill_factory.core.markup import Step, Trace, read, write
-from skill_factory.core.tags import Verdict, read_verdict
+from skill_factory.core.trace_tags import Verdict, read_verdict
 
 # Bits that are near our tags without being them, and characters that careless code changes.
 NEAR = ["<", ">", "</", "<sample", "think>", "<Sample>", "< think >", "<answer/>", "&lt;sample&gt;"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_factory.core import tags
+from skill_factory.core import trace_tags as tags
 from skill_factory.models import Completion
 from skill_factory.models.thinking import Thinking, handle_thinking, read
 

@@ -23,7 +23,7 @@ from typing import (
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.settings.fields import SettingError, Settings
-from skill_factory.core.settings.kinds import Check, FromOrigin, Origin, Reads
+from skill_factory.core.settings.value_types import Check, FromOrigin, Origin, Reads
 
 S = TypeVar("S", bound=Settings)
 Key = tuple[str, ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from skill_factory.core import tags
+from skill_factory.core import trace_tags as tags
 from skill_factory.core.yaml_files import UNREADABLE, parse
 from skill_factory.errors import PhraseError
 

@@ -17,7 +17,7 @@ from xxhash import xxh3_128
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.sources.batches import Batch, Source
-from skill_factory.core.sources.find import find_source
+from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.threads import MOST_USEFUL, default_workers, in_order

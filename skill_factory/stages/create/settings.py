@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from skill_factory.core.columns import Columns
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.settings.fields import Section, SettingError, Settings
-from skill_factory.core.settings.kinds import (
+from skill_factory.core.settings.value_types import (
     Between,
     Commas,
     Count,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skill_factory.core import tags
+from skill_factory.core import trace_tags as tags
 from skill_factory.core.arrays import Mask, strings, view
 from skill_factory.core.ledger import Reason
 

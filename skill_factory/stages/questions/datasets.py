@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from skill_factory.core.sources.find import Rows
+from skill_factory.core.sources.find_source import Rows
 from skill_factory.core.sources.values import plain_facts, question_text
 from skill_factory.errors import ColumnError, InputError, PluginError
 from skill_factory.tasks import (

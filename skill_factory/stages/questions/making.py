@@ -12,11 +12,12 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from skill_factory.core.ledger import Account, account_table
-from skill_factory.core.sources.find import Rows, read_questions
+from skill_factory.core.sources.find_source import Rows, read_questions
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import InputError, OptionError
 from skill_factory.stages.questions import letter_puzzles as letters
-from skill_factory.stages.questions import numbers, own
+from skill_factory.stages.questions import numbers
+from skill_factory.stages.questions import plugin_sources as own
 from skill_factory.stages.questions import reasoning_gym as gym
 from skill_factory.stages.questions.datasets import (
     Loss,

@@ -13,7 +13,6 @@ from skill_factory.tasks.mathematics.decimals import (
     same_in_base,
     significant,
 )
-from skill_factory.tasks.mathematics.latex_of import latex, times, variables
 from skill_factory.tasks.mathematics.names import (
     both_vary,
     by_name,
@@ -27,6 +26,7 @@ from skill_factory.tasks.mathematics.nodes import Node
 from skill_factory.tasks.mathematics.symbols import plain_name
 from skill_factory.tasks.mathematics.units import ratio
 from skill_factory.tasks.mathematics.verdicts import Verdict, every, matching, some, unless
+from skill_factory.tasks.mathematics.write_latex import latex, times, variables
 
 
 class Engine(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from skill_factory.tasks.mathematics.latex_of import latex, variables
 from skill_factory.tasks.mathematics.nodes import Node
 from skill_factory.tasks.mathematics.symbols import plain_name
 from skill_factory.tasks.mathematics.verdicts import Verdict
+from skill_factory.tasks.mathematics.write_latex import latex, variables
 
 
 def by_name(record: Node) -> dict[str, Node]:

@@ -1,4 +1,4 @@
-"""Print docs/reference.md: `python -m skill_factory.cli.reference > docs/reference.md`."""
+"""Print docs/reference.md: `python -m skill_factory.cli.make_reference > docs/reference.md`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ABOUT = """\
 # Reference
 
 Every command, every option with its default and config key, and the exit codes. This page is made
-from the code: `python -m skill_factory.cli.reference > docs/reference.md`.
+from the code: `python -m skill_factory.cli.make_reference > docs/reference.md`.
 
 A config file is YAML with a key for each stage, `questions`, `sample`, `grade`, `reflect` and
 `create`, and `model`. Under them stand the settings, by the config keys of the tables. Flags win

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from skill_factory.core.sources.batches import DAMAGED, Source, first_line
 from skill_factory.core.sources.csv_files import read_csv_objects
 from skill_factory.core.sources.dataset_cards import card_header, license_of
+from skill_factory.core.sources.hf_datasets import LoadedSource, load
 from skill_factory.core.sources.json_files import read_objects
-from skill_factory.core.sources.loaded_datasets import LoadedSource, load
 from skill_factory.core.sources.local_files import (
     CSV_KINDS,
     DATA_SUFFIX,
