@@ -295,6 +295,7 @@ def test_a_task_that_cannot_be_used_is_one_line(
     assert name in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -381,6 +382,7 @@ def test_what_a_check_of_ones_own_finds_is_a_fault(place: Path) -> None:
     assert "Fault: speaks of itself as an AI" in found.out
 
 
+@pytest.mark.slow
 def test_an_installed_part_that_cannot_be_loaded_is_an_error_only_where_it_is_named(
     place: Path,
 ) -> None:

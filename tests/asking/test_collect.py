@@ -117,6 +117,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("name", FAULTS)
 def test_after_every_fault_each_sample_is_there_once(
@@ -186,6 +187,7 @@ def rows_of(path: Path) -> int:
     return int(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("good", [0, 30])
 def test_requests_that_fail_together_are_one_line(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, good: int

@@ -51,6 +51,7 @@ def test_json_of_every_kind(make: Make, tmp_path: Path, expected: object) -> Non
         assert read_traces(make(tmp_path / name)) == expected, name
 
 
+@pytest.mark.slow
 def test_json_lines_longer_than_a_block(
     make: Make, tmp_path: Path, expected: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

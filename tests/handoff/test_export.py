@@ -32,6 +32,7 @@ def export(place: Path, *words: str | Path) -> Outcome:
 # -- LLaMA-Factory --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_config_is_the_example_with_the_settings_in_it(place: Path) -> None:
     done = export(
         place,

@@ -228,6 +228,7 @@ def test_two_runs_are_the_same_to_the_byte(tmp_path: Path, many: Path) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_does_not_matter(make: Make, many: Path, tmp_path: Path) -> None:
     expected = content(make(many, *ALL_FORMATS))
     for seed in range(3):

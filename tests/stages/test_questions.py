@@ -107,6 +107,7 @@ def test_a_countdown_puzzle_keeps_to_its_settings() -> None:
         assert str(facts["target"]) in row["question"]
 
 
+@pytest.mark.slow
 def test_words_asked_for_are_words_and_no_names() -> None:
     rows = rows_of(make_of(source="letter_countdown", letters=5, count=1500))
     gold = {row["answer"] for row in rows}
@@ -175,6 +176,7 @@ def test_every_kind_of_entry_comes_through_json() -> None:
     assert decoded(json.loads(encoded(entry))) == entry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["graph_color", "puzzle24", "propositional_logic", "simple_equations"]
 )
