@@ -355,13 +355,20 @@ def _said(error: BaseException) -> str:
 
 
 def guarded(
-    function: Callable[..., R], where: str, doing: str, expected: Callable[[Any], str | None]
+    function: Callable[..., R],
+    where: str,
+    doing: str,
+    expected: Callable[[Any], str | None],
+    about: str = "",
 ) -> Callable[..., R]:
     """A part's function that raises nothing but `PluginError`s. `expected` says what should have
     been returned; None: it was.
 
-    The arguments are shown, each cut off.
+    In errors the arguments are shown, each cut off, or in their place what the call is `about`.
     """
+
+    def called(given: tuple[Any, ...]) -> str:
+        return f"{doing}({about or ', '.join(f'{value!r:.200}' for value in given)})"
 
     def call(*given: Any) -> R:
         try:
@@ -369,11 +376,9 @@ def guarded(
         except SkillFactoryError:
             raise
         except (Exception, SystemExit) as error:
-            of = ", ".join(f"{value!r:.200}" for value in given)
-            raise PluginError(f"{where}: {doing}({of}) raised {_said(error)}") from error
+            raise PluginError(f"{where}: {called(given)} raised {_said(error)}") from error
         if (wanted := expected(found)) is not None:
-            of = ", ".join(f"{value!r:.200}" for value in given)
-            raise PluginError(f"{where}: {doing}({of}) returned {found!r:.80}, expected {wanted}")
+            raise PluginError(f"{where}: {called(given)} returned {found!r:.80}, expected {wanted}")
         return found
 
     return call

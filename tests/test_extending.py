@@ -318,7 +318,12 @@ def test_a_grader_that_raises_or_says_something_else_is_one_line_with_the_questi
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
-        ("climb.py", "return Recipe(", "raise OSError(", "planning() raised OSError"),
+        (
+            "climb.py",
+            "return Recipe(",
+            "raise OSError(",
+            "attempts) raised OSError",
+        ),
         ("climb.py", "[*before, last]", "[last, last]", "expected no attempt twice"),
         ("climb.py", "n - 1)\n\n", "n)\n\n", "answer_of and restated to be places in attempts"),
         ("climb.py", "[*before, last]", "[99]", "expected attempts to be a list of numbers"),

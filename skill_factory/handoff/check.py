@@ -279,7 +279,7 @@ def _admitted(found: Check, where: str) -> Check:
 
     def faults(trace: Trace) -> list[str]:
         look = guarded(
-            lambda: list(found.faults(trace)), where, f"faults, of trace {trace.id},", _lines
+            lambda: list(found.faults(trace)), where, "faults", _lines, f"trace {trace.id}"
         )
         return look()
 

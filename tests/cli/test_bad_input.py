@@ -430,3 +430,9 @@ def test_folders_that_are_not_there_are_said_not_to_be(tmp_path: Path) -> None:
     assert (done.code, done.err) == (1, "Error: nosuch: no such folder\n")
     done = run("check", "nosuch", "--tokenizer", "./modle", module="skill_factory", cwd=tmp_path)
     assert (done.code, done.err) == (1, "Error: ./modle: no such folder\n")
+
+
+def test_an_sft_folder_is_no_input(tmp_path: Path) -> None:
+    done = run("-i", REAL, "-o", "./sft", "--attempts", "2", cwd=tmp_path)
+    assert done.code == 0
+    assert "is an SFT folder" in fails(tmp_path, "-i", "./sft", "-o", "./again")

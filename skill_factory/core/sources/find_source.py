@@ -54,6 +54,8 @@ def find_source(name: str, config: str | None, split: str | None, revision: str 
             )
         return FileSource(name, (path,))
     if path.is_dir():
+        if (path / "sft_train").is_dir() and (path / "manifest.json").is_file():
+            raise InputError(f"{name}: is an SFT folder: its traces are made already")
         saved = (path / "state.json").exists() or (path / "dataset_dict.json").exists()
         if config or split or saved:
             return load(path, config, split, None)

@@ -323,7 +323,8 @@ def _seen(found: Format, where: str, pool: Pool, draws: Draws, lengths: Lengths)
         return next(filter(None, (_misfit(recipe, pool) for recipe in recipes)), None)
 
     # All at once, so that what raises does so here.
-    planned = guarded(lambda: list(found.plan(pool, draws, lengths)), where, "planning", wrong)
+    about = f"a question with {len(pool.all)} attempts"
+    planned = guarded(lambda: list(found.plan(pool, draws, lengths)), where, "plan", wrong, about)
     yield from planned()
 
 
