@@ -251,7 +251,7 @@ def test_numbers_that_no_machine_holds_are_refused(
     config.setdefault(key, {})[setting] = number
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
     said = command("run", tmp_path / "run.yaml", "-o", tmp_path / "run", "--dry-run")
-    assert f"{key}.{setting}: input should be less than or equal to " in said
+    assert f"{key}.{setting}: expected 1 to " in said
 
 
 # -- places ----------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_a_dry_run_reads_a_journal_that_cannot_be_written(folder: Path) -> None:
     try:
         code, out, said = shown("sample", "-o", folder, "--samples", "3", "--dry-run", cwd=folder)
         assert (code, said) == (0, "")
-        assert "16 samples to ask for in 16 requests, 32 are had already" in out
+        assert "16 samples to ask for in 16 requests, 32 are in the journal" in out
     finally:
         folder.chmod(0o755)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
