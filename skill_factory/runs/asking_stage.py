@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from skill_factory.asking import batch_files
 from skill_factory.asking.collect import collect
-from skill_factory.asking.estimates import Estimate, estimate
+from skill_factory.asking.estimates import Estimate, estimate, longest
 from skill_factory.asking.interrupts import Interrupted, run_async
 from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
@@ -71,7 +71,8 @@ class Plan(Protocol):
 
     @property
     def first_alone(self) -> bool:
-        """Whether the first ask is to be answered before the others are asked."""
+        """Whether the longest prompt is to be answered before the others are asked; then there is
+        one round."""
         ...
 
     @property
@@ -265,7 +266,7 @@ async def _collect_round(
             )
 
         return await collect(
-            asked.asks,
+            _longest_first(plan) if plan.first_alone else asked.asks,
             model,
             plan.sampling,
             journal,
@@ -275,6 +276,20 @@ async def _collect_round(
             stopping=stopping,
             first_alone=plan.first_alone,
         )
+
+
+def _longest_first(plan: Plan) -> Iterator[Ask]:
+    """All that is asked, with the longest prompt at the beginning."""
+    first = longest(plan.asks())
+    if first is None:
+        return
+    yield first
+    rest = plan.asks()
+    for ask in rest:
+        if ask.messages == first.messages:
+            break
+        yield ask
+    yield from rest
 
 
 # -- by files -------------------------------------------------------------------------------------
@@ -290,10 +305,8 @@ def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Writ
             if about.samples:
                 _validate_anew(context, plan.stage, about)
                 again = next(itertools.islice(plan.rounds(model, journal), number, None))
-                # Nobody waits for the first ask here: the file has all in their own order.
-                asks = plan.asks() if plan.first_alone else again.asks
                 return batch_files.write_requests(
-                    path, asks, model, plan.sampling, journal, retry=retry
+                    path, again.asks, model, plan.sampling, journal, retry=retry
                 )
         about = estimate(plan.asks(), model, plan.sampling, journal, retry=retry)
         batch_files.write_requests(path, [], model, plan.sampling, journal)

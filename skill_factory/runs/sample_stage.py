@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from skill_factory.asking.estimates import longest
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.requests import Ask
 from skill_factory.core.tables import QUESTIONS
@@ -41,7 +40,7 @@ class SampleStage:
         """As `StageOfRun` has it: the prompts that are asked belong to it."""
         config, variants = self._context.config.sample, self._context.bank.variants
         prompts = {name: asdict(variants[name]) for name in config.prompt_variants}
-        named = config.model_dump(mode="json", exclude={"prompts"})
+        named = config.model_dump(exclude={"prompts"})
         return [named, prompts, model_settings(self._context)]
 
     def make(self) -> Made:
@@ -108,10 +107,10 @@ class SamplePlan:
         return attempting.asks(self._questions, self._wanted)
 
     def rounds(self, model: Identified, journal: Journal) -> Iterator[Round]:
-        """One: the longest prompt, then all others."""
+        """One: all of it."""
         questions = pq.read_metadata(self._questions).num_rows
         total = questions * len(self._wanted.variants) * self._wanted.samples
-        yield Round("sample", _longest_first(self), total)
+        yield Round("sample", self.asks(), total)
 
     def is_good(self, ask: Ask, answer: Completion) -> bool:
         outcome = grading.grade_answer(
@@ -130,17 +129,3 @@ class SamplePlan:
         self._context.tell_made(self.stage, {"samples": account})
         whole = not account.losses[attempting.MISSING]
         return Made(as_dicts({"samples": account}), whole, model.identity)
-
-
-def _longest_first(plan: SamplePlan) -> Iterator[Ask]:
-    """All that is asked, with the longest prompt at the beginning."""
-    first = longest(plan.asks())
-    if first is None:
-        return
-    yield first
-    rest = plan.asks()
-    for ask in rest:
-        if ask.messages == first.messages:
-            break
-        yield ask
-    yield from rest
