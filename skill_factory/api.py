@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skill_factory.core.did_you_mean import did_you_mean
-from skill_factory.errors import InputError, OptionError, OutputError
+from skill_factory.errors import InputError, OptionError, OutputError, of_disk
 from skill_factory.tasks import Grade
 
 if TYPE_CHECKING:
@@ -339,8 +339,7 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise OutputError(f"{where}{error.strerror or error}") from None
+        raise OutputError(of_disk(error)) from None
 
 
 def _in_memory(data: Any) -> Source | None:
@@ -350,6 +349,7 @@ def _in_memory(data: Any) -> Source | None:
     import datasets
     import pyarrow as pa
 
+    from skill_factory.core.sources.batches import no_origin
     from skill_factory.core.sources.hf_datasets import LoadedSource
 
     if type(data).__module__.partition(".")[0] == "pandas":
@@ -361,8 +361,7 @@ def _in_memory(data: Any) -> Source | None:
             f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame "
             "or a pyarrow Table"
         )
-    origin: dict[str, str | None] = dict.fromkeys(("config", "split", "revision"))
-    return LoadedSource("rows in memory", origin, data)
+    return LoadedSource("rows in memory", no_origin(), data)
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:

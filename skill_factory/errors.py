@@ -82,3 +82,9 @@ class NothingMadeError(SkillFactoryError):
 
 class LedgerError(AssertionError):
     """Counts that do not add up: a fault of ours, never of the data."""
+
+
+def of_disk(error: OSError) -> str:
+    """What the system says of an error of the disk, and of which file."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

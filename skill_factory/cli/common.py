@@ -12,7 +12,7 @@ import click
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.terminal import Guarded, echo, one_line
-from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError
+from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError, of_disk
 
 F = TypeVar("F", bound=Callable[..., Any])
 SETTINGS: dict[str, Any] = {
@@ -119,13 +119,7 @@ def clear_errors(stopped: str = "Stopped; nothing was left half-made.") -> Itera
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise click.ClickException(one_line(_of_disk(error))) from None
+        raise click.ClickException(one_line(of_disk(error))) from None
     except KeyboardInterrupt:
         echo(stopped, err=True)
         sys.exit(130)
-
-
-def _of_disk(error: OSError) -> str:
-    """What the system says, and of which file."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"

@@ -19,7 +19,7 @@ from skill_factory.core.redaction import redact_hub
 from skill_factory.core.whole_files import is_repository, sha256, verified_manifest
 from skill_factory.errors import HubError, InputError, OptionError
 from skill_factory.stages.create.card import CONFIG, config_files, pushed_card
-from skill_factory.stages.create.settings import HUB
+from skill_factory.stages.create.settings import without_scheme
 
 MAX_FILES = 50
 """Files of one push."""
@@ -77,7 +77,7 @@ def push(
     `InputError` for what is no whole SFT folder, `HubError` for whatever the Hub or the way to it
     does; the folder is never changed.
     """
-    repo = repo.removeprefix(HUB).removeprefix("datasets/")
+    repo = without_scheme(repo)
     if not is_repository(repo):
         raise OptionError(f"{repo}: a repository on the Hub is written as org/name")
     if create_pr and revision:

@@ -120,7 +120,7 @@ class RunFolder:
 
     def keep(self, config: RunConfig) -> None:
         """Put the settings in the folder."""
-        settings = _to_keep(config).model_dump(mode="json")
+        settings = _to_keep(config).model_dump()
         settings = {stage: said for stage, said in settings.items() if said is not None}
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         _write(self.settings, text.encode())

@@ -32,7 +32,7 @@ class GradeStage:
         """As `StageOfRun` has it: which prompt variants are hints belongs to it, and a grader of
         the user's own."""
         config, asked = self._context.config.grade, self._context.config.questions
-        named = config.model_dump(mode="json", exclude={"workers"})
+        named = config.model_dump(exclude={"workers"})
         code = code_of(config.task or (asked.task if asked else None))
         return [named, sorted(self._context.hints), *code]
 

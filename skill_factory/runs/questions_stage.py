@@ -32,7 +32,7 @@ class QuestionsStage:
         asked = self._context.config.questions
         source = asked.source if asked and asked.kind == "dataset" else None
         code = code_of(asked.source, asked.task) if asked else []
-        return asked and [asked.model_dump(mode="json"), files_at(source), *code]
+        return asked and [asked.model_dump(), files_at(source), *code]
 
     def make(self) -> Made:
         """As `StageOfRun` has it. Raises `OptionError` if the settings name no questions."""

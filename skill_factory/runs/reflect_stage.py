@@ -34,7 +34,7 @@ class ReflectStage:
         can be used belong to it."""
         config, prompt = self._context.config, asdict(self._context.bank.reflection)
         chosen = [config.create.prompt_variants, config.create.drop_reflections_containing]
-        named = config.reflect.model_dump(mode="json")
+        named = config.reflect.model_dump()
         return [named, prompt, chosen, model_settings(self._context)]
 
     def make(self) -> Made:

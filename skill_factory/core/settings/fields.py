@@ -134,12 +134,10 @@ class Settings:
     def model_dump(
         self,
         *,
-        mode: str = "json",
         include: Iterable[str] | None = None,
         exclude: Iterable[str] = (),
     ) -> dict[str, Any]:
         """The settings by name, as JSON and YAML have them: lists for tuples, texts for enums."""
-        assert mode == "json"
         chosen, left_out = None if include is None else set(include), set(exclude)
         return {
             name: _plain(getattr(self, name))

@@ -72,6 +72,11 @@ class Source(Protocol):
         """
 
 
+def no_origin() -> dict[str, str | None]:
+    """The `Source.origin` of what `datasets` did not load."""
+    return dict.fromkeys(("config", "split", "revision"))
+
+
 def add_unread(
     counts: dict[str, UnreadIn], unread: dict[str, Unread], where: str, first_row: int
 ) -> None:

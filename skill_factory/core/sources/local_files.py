@@ -20,6 +20,7 @@ from skill_factory.core.sources.batches import (
     UnreadIn,
     add_unread,
     first_line,
+    no_origin,
 )
 from skill_factory.core.sources.csv_files import read_csv
 from skill_factory.core.sources.dataset_cards import configs_of
@@ -53,9 +54,7 @@ class FileSource:
     license: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
     unread: dict[str, UnreadIn] = field(default_factory=dict)
-    origin: dict[str, str | None] = field(
-        default_factory=lambda: dict.fromkeys(("config", "split", "revision"))
-    )
+    origin: dict[str, str | None] = field(default_factory=no_origin)
 
     def count(self) -> int | None:
         counts = [int(footer.num_rows) for footer in self._footers if footer is not None]

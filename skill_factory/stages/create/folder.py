@@ -72,7 +72,7 @@ def _write(path: Path, text: str) -> None:
 
 def _settings(config: CreateConfig) -> dict[str, Any]:
     """The settings that say what is made; of a user's own file only its name."""
-    settings = config.model_dump(mode="json", exclude=_NOT_CONTENT)
+    settings = config.model_dump(exclude=_NOT_CONTENT)
     task = config.task and shown(config.task)
     return settings | {"formats": list(map(shown, config.formats)), "task": task}
 

@@ -53,6 +53,12 @@ FormatNames = Annotated[tuple[Annotated[str, FromOrigin(_format)], ...], Commas(
 """Names of formats; one of a user's own file, with its whole path."""
 
 
+def without_scheme(name: str) -> str:
+    """A repository's name as org/name, where it is written as hf://org/name or
+    hf://datasets/org/name."""
+    return name.removeprefix(HUB).removeprefix("datasets/")
+
+
 class CreateConfig(Settings):
     """Which traces are made, of what, and where they go."""
 
@@ -198,7 +204,7 @@ class CreateConfig(Settings):
         folder."""
         output = self.output_dataset or ""
         if output.startswith(HUB):
-            return output.removeprefix(HUB).removeprefix("datasets/")
+            return without_scheme(output)
         local = not is_repository(output) or Path(output).is_dir()
         return None if local else output
 
