@@ -29,14 +29,14 @@ folder of files, or a dataset on the Hub with the column `conversations` or `mes
 there, and only what their texts and columns say is looked at: rewards need `answer` or
 `ground_truth`, and `task_source` or `data_source`, or `--task`.
 
-- An **error** must be mended: the exit code is 1. A **warning** is to be looked at: the exit code is
-  1 only with `--strict`. A **note** tells how the data is.
+- An **error** must be mended: the exit code is 1. A **warning** is to be looked at: the exit code
+  is 1 only with `--strict`. A **note** tells how the data is.
 - `--ignore CODE` leaves a code out, by its id or its name. `--json` prints all of it, with the ids
   of all traces; the ids and names of codes stay the same from version to version.
 - A trace with an error of structure is looked at no further.
-- `create` looks at structure as it weaves, and makes nothing where it finds an error: all traces
-  for empty turns, chat tokens and the number of tags, and one of each label and batch read back.
-  `--no-check` turns this off."""
+- `create` looks at structure as it weaves, and makes nothing where it finds an error: at all traces
+  for empty turns, chat tokens and the number of tags; the first of each label in a batch is read
+  back. `--no-check` turns this off."""
 
 _RULES = f"""\
 phrase-share: in more than {wording.PHRASE_SHARE:.0%} of the traces, where there are \
@@ -48,10 +48,10 @@ contradicts-verdict, given-answer, gold-leak, glue-doubtful: the words are those
 "if" and "but", says nothing. A gold answer that stands behind `=` was worked out, and is no leak.
 shared-question: the same text but for case, spacing and punctuation at its ends; Countdown's \
 numbers and target, letters and length; a stem with the same choices in any order.
-near-copy: runs of {leakage.GRAM} words that two questions share cover {leakage.OVERLAP:.0%} of the \
-other set's question. Runs in more than {leakage.COMMON} questions of one set are a template and do \
-not count. Questions that a task knows by a key are not compared so. The length of runs is that of \
-GPT-3's check, the share that of Tulu 3's.
+near-copy: runs of {leakage.GRAM} words that two questions share cover {leakage.OVERLAP:.0%} of \
+the other set's question. Runs in more than {leakage.COMMON} questions of one set are a template \
+and do not count. Questions that a task knows by a key are not compared so. The length of runs is \
+that of GPT-3's check, the share that of Tulu 3's.
 verdicts-by-chance: balanced accuracy below {figures.CHANCE}; 0.5 is chance.
 one-sided-filter: the shares of right and of wrong attempts that lose all reflections differ by \
 more than {figures.ONE_SIDED:.0%}.
