@@ -23,7 +23,8 @@ from skill_factory.checks.settings import CheckSettings
 from skill_factory.checks.traces import Read, Trace, read_chats, read_traces
 from skill_factory.checks.wording import Wording
 from skill_factory.core.token_counts import TokenCounter
-from skill_factory.core.whole_files import verified_manifest
+from skill_factory.core.whole_files import is_repository, verified_manifest
+from skill_factory.errors import InputError
 from skill_factory.tasks import load_installed, load_task
 
 
@@ -63,6 +64,8 @@ def check(name: str | Path, checks: Checks | None = None) -> Report:
     if is_folder or (folder.is_dir() and not any(folder.rglob("*.*"))):
         manifest = verified_manifest(folder)
         return _check(read_traces(folder), manifest["counts"]["traces"], checks, folder, manifest)
+    if not folder.exists() and not is_repository(str(name)):
+        raise InputError(f"{name}: no such file or folder")
     chats = read_chats(str(name), checks.config, checks.split, checks.revision)
     return _check(chats, None, checks, None, None)
 

@@ -1,0 +1,1 @@
+"""Looking at what was made: traces, their origins, what was lost, what differs."""
