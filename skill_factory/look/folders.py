@@ -89,14 +89,13 @@ class ChatFiles:
     def _relative(self, file: Path) -> str:
         return str(file.relative_to(self.path))
 
-    def sample(self, n: int, seed: int = 0, among: Sequence[int] | None = None) -> list[int]:
-        """The numbers of `n` traces (of these, if given), drawn by their ids and the seed alone, in
-        order; all of them if there are fewer."""
-        kept = None if among is None else np.asarray(among, np.int64)
+    def sample(self, n: int, seed: int = 0, among: Ints | None = None) -> list[int]:
+        """The numbers of `n` traces, in order, drawn by their ids and the seed alone; all of them
+        if there are fewer. `among`: sorted numbers to draw from; None: all."""
         drawn: list[tuple[int, int]] = []
-        for batch in self.chats.batches(texts=False, only=kept):
+        for batch in self.chats.batches(texts=False, only=among):
             ids = self.ids_of(batch)
-            places = range(len(batch)) if kept is None else _within(kept, batch)
+            places = range(len(batch)) if among is None else _within(among, batch)
             found = [
                 (xxh3_64_intdigest(ids[place].encode(), seed % (1 << 64)), batch.number + place)
                 for place in places
