@@ -14,7 +14,7 @@ from xxhash import xxh3_128_digest
 
 from skill_factory.core.arrays import Ints, strings
 from skill_factory.errors import InputError
-from skill_factory.stages.create.validate import stripped
+from skill_factory.core.sources.validate import stripped
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ENTRY = re.compile(r"(row|question|trace)\s+(\S.*)", re.DOTALL)
