@@ -13,8 +13,8 @@ import numpy.typing as npt
 from xxhash import xxh3_128_digest
 
 from skill_factory.core.arrays import Ints, strings
-from skill_factory.errors import InputError
 from skill_factory.core.sources.validate import stripped
+from skill_factory.errors import InputError
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ENTRY = re.compile(r"(row|question|trace)\s+(\S.*)", re.DOTALL)
