@@ -17,6 +17,8 @@ _VERBS = {
     "reflect": ("stages:reflect", "Ask a model for reflections on its attempts."),
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
     "show": ("look:show", "Read traces in the terminal."),
+    "verify": ("explain:verify", "Make an SFT dataset again, and compare."),
+    "diff": ("explain:diff", "Compare two SFT datasets or two runs."),
     "check": ("handoff:check", "Look for faults in an SFT dataset."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),

@@ -226,7 +226,7 @@ class SftFolder(ChatFiles):
         name, revision = str(said["name"]), said.get("revision")
         run = run_of(self.path)
         if not revision:
-            name = str(self._input_path(name))
+            name = str(self.input_path(name))
         source = find_source(name, said.get("config"), said.get("split"), revision)
         if (rows := source.count()) is not None and rows != said["rows"]:
             raise InputError(
@@ -236,7 +236,7 @@ class SftFolder(ChatFiles):
         beside = run is not None and Path(name).parent.resolve() == run.path.resolve()
         return SftInput(source, CreateConfig(**names).columns, run if beside else None)
 
-    def _input_path(self, name: str) -> Path:
+    def input_path(self, name: str) -> Path:
         """Where the file is: as it was named, or beside the folder, as in a run that was moved."""
         beside = self.path.resolve().parent / Path(name).name
         for path in (Path(name).expanduser(), beside):
