@@ -17,6 +17,7 @@ _VERBS = {
     "reflect": ("stages:reflect", "Ask a model for reflections on its attempts."),
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
     "show": ("look:show", "Read traces in the terminal."),
+    "explain": ("explain:explain", "Tell where every word of a trace is from."),
     "verify": ("explain:verify", "Make an SFT dataset again, and compare."),
     "diff": ("explain:diff", "Compare two SFT datasets or two runs."),
     "check": ("handoff:check", "Look for faults in an SFT dataset."),
