@@ -20,6 +20,7 @@ from skill_factory.core.arrays import Ints, numbers
 from skill_factory.core.columns import Column, Columns
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
+from skill_factory.core.settings.value_types import Origin
 from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.chats import (
     ChatBatch,
@@ -208,7 +209,9 @@ class SftFolder(ChatFiles):
         `InputError` for what this version does not know, and for a format or task of a user's own,
         of which only the name is kept."""
         try:
-            return checked(CreateConfig, {**self.settings, "phrases": None})
+            # Not the user's own words: code that the manifest names is not loaded.
+            said = {**self.settings, "phrases": None}
+            return checked(CreateConfig, said, origin=Origin(trusted=False))
         except SettingError as error:
             raise InputError(
                 f"{self.path / 'manifest.json'}: settings: {error}: this version cannot make it "
