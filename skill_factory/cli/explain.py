@@ -100,20 +100,12 @@ def diff(context: click.Context, /, before: Path, after: Path, **given: Any) -> 
     """
     with clear_errors():
         settings = read(DiffSettings, "diff", given)
-        from skill_factory.look import diff as comparing
-        from skill_factory.look import explain_text
-        from skill_factory.look.diff_runs import diff_runs
-        from skill_factory.look.folders import RunView, open_folder
+        from skill_factory.look import diff_runs, explain_text
 
-        old, new = open_folder(before), open_folder(after)
-        if isinstance(old, RunView) and isinstance(new, RunView):
-            runs = diff_runs(old, new)
-            differ, text = runs.differ, explain_text.of_run_diff(runs)
-            found: Any = runs
+        found = diff_runs.diff(before, after)
+        if settings.as_json:
+            echo(explain_text.as_json(found, differ=found.differ))
         else:
-            sft = comparing.diff_sft(comparing.sft_of(before), comparing.sft_of(after))
-            differ, text = sft.differ, explain_text.of_sft_diff(sft)
-            found = sft
-        echo(explain_text.as_json(found, differ=differ) if settings.as_json else text)
-    if differ:
+            echo(explain_text.of_diff(found))
+    if found.differ:
         context.exit(1)

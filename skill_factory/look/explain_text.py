@@ -181,6 +181,11 @@ def of_verification(found: Verification) -> str:
 # -- diff -----------------------------------------------------------------------------------------
 
 
+def of_diff(found: SftDiff | RunDiff) -> str:
+    """What differs between two SFT folders or two runs."""
+    return of_run_diff(found) if isinstance(found, RunDiff) else of_sft_diff(found)
+
+
 def of_sft_diff(found: SftDiff) -> str:
     """What differs between two SFT folders."""
     lines = [*_of_changes(found.made), *_of_traces(found.traces, "in the first", "in the second")]
@@ -235,7 +240,7 @@ def _of_mix(before: Mix, after: Mix) -> Iterator[str]:
     yield f"{'':42}{_HEAD}"
     yield _row("traces", before.traces, after.traces)
     for label in sorted(before.labels | after.labels):
-        yield _row(f"  label {label}", before.labels[label], after.labels[label])
+        yield _row(f"  label {short(label)}", before.labels[label], after.labels[label])
     for number in sorted(before.attempts | after.attempts):
         name = f"  of {number} attempt{'s' * (number != 1)}"
         yield _row(name, before.attempts[number], after.attempts[number])
@@ -245,7 +250,7 @@ def _of_mix(before: Mix, after: Mix) -> Iterator[str]:
 
 
 def _row(name: str, before: int, after: int) -> str:
-    return f"{short(name):42}{before:12,}{after:12,}"
+    return f"{name:42}{before:12,}{after:12,}"
 
 
 def _of_scores(found: RunDiff) -> Iterator[str]:
