@@ -266,6 +266,26 @@ def test_the_losses_of_each_stage_of_a_run_are_shown(a_run: Path) -> None:
                 assert f"{count:,} of {count:,} {kind}: {reason}\n" in shown
 
 
+def test_what_was_refused_or_not_answered_is_shown_by_its_question(tmp_path: Path) -> None:
+    with serve(Server(speak=speak)) as server:
+        server.faults += [
+            Fault(422, message="this prompt I do not like", every=13),
+            Fault(500, holds="What is 7 + 12?"),
+        ]
+        go(tmp_path / "run", config(server, model={"tries": 1}))
+    found = accounts(tmp_path / "run")
+    assert set(found["sample"]["samples"]["losses"]) == {"missing", "refused"}
+    assert "refused" in found["reflect"]["reflections"]["losses"]
+    for stage, kind in (("sample", "samples"), ("reflect", "reflections")):
+        for reason, count in found[stage][kind]["losses"].items():
+            shown = show(tmp_path / "run", "--lost", reason, "-n", "1000").out
+            assert f"{count:,} of {count:,} {kind}: {reason}\n" in shown
+    missing = show(tmp_path / "run", "--lost", "missing", "-n", "1").out
+    assert "question\n  What is 7 + 12?\n" in missing
+    (tmp_path / "run" / "journal.sqlite").unlink()
+    assert "is missing, and with it" in show(tmp_path / "run", "--lost", "missing", code=1).err
+
+
 def test_the_questions_of_a_run_that_is_not_done(tmp_path: Path, a_run: Path) -> None:
     run_folder = shutil.copytree(a_run, tmp_path / "run")
     whole = show(run_folder, "--questions").out.splitlines()
