@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.3.0"
 
 if TYPE_CHECKING:
-    from skill_factory.api import SFT, Run, check, create, grade, push, questions, run
+    from skill_factory.api import SFT, Run, check, create, grade, push, questions, run, traces
     from skill_factory.errors import SkillFactoryError
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "push",
     "questions",
     "run",
+    "traces",
 ]
 
 
