@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from skill_factory.look.diff import SftDiff
     from skill_factory.look.diff_runs import RunDiff
     from skill_factory.look.explain import Explanation
+    from skill_factory.look.folders import Trace
     from skill_factory.look.verify import Verification
     from skill_factory.runs.folder import Stage
 
@@ -170,6 +171,18 @@ def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
     for name in ("input_config", "input_split", "revision"):
         if settings.get(name) is not None and not isinstance(data, str | Path):
             raise OptionError(f"{name}: is for a path or a dataset on the Hub, not rows in memory")
+
+
+def traces(
+    path: PathLike, number: int | None = None, seed: int = 0, **wanted: str
+) -> Iterator[Trace]:
+    """The traces that a path names, with their `spans()`: `skill-factory show`. `number` None: all.
+    `wanted` are its options trace, question, label and grep. Raises `InputError` if there are none.
+    """
+    from skill_factory.look.choosing import Wanted, traces_in
+
+    with _disk():
+        yield from traces_in(Path(path), Wanted(**wanted), number, seed)
 
 
 def check(
