@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from skill_factory.checks.findings import Report
     from skill_factory.core.sources.batches import Source
     from skill_factory.handoff.hub import Pushed
+    from skill_factory.look.diff import SftDiff
+    from skill_factory.look.diff_runs import RunDiff
+    from skill_factory.look.explain import Explanation
+    from skill_factory.look.folders import Trace
+    from skill_factory.look.verify import Verification
     from skill_factory.runs.folder import Stage
 
 PathLike = str | Path
@@ -168,6 +173,17 @@ def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is for a path or a dataset on the Hub, not rows in memory")
 
 
+def traces(
+    path: PathLike, number: int | None = None, seed: int = 0, **wanted: str
+) -> Iterator[Trace]:
+    """The traces that a path names, each with its `spans()`; `number` None: all. `wanted` has the
+    options trace, question, label and grep of `show`. Raises `InputError` if there are none."""
+    from skill_factory.look.choosing import Wanted, traces_in
+
+    with _disk():
+        yield from traces_in(Path(path), Wanted(**wanted), number, seed)
+
+
 def check(data: PathLike, **settings: Any) -> Report:
     """Look for faults in an SFT folder, or in a dataset of chats: `skill-factory check`. The
     report's `errors` are empty for a sound one. Settings are the command's options: `task`,
@@ -206,6 +222,40 @@ def push(
             message=message,
             create_pr=create_pr,
         )
+
+
+def explain(folder: PathLike, trace: str) -> Explanation:
+    """Where every word of a trace is from: `skill-factory explain`. `trace` is a trace_id, or how
+    one begins. Raises `InputError` for what is no SFT folder or run, and a trace that is not
+    there."""
+    from skill_factory.look import explain as explaining
+    from skill_factory.look.diff import sft_of
+
+    with _disk():
+        return explaining.explain(sft_of(Path(folder)), trace)
+
+
+def verify(folder: PathLike, **settings: Any) -> Verification:
+    """Make an SFT folder again and compare: `skill-factory verify`. What came of it is `same`, or
+    its `findings` say why not. Settings are the command's options: `input`, `formats`, `task`,
+    `tokenizer`, `workers`. Raises `InputError` for what is no SFT folder or run."""
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.look import verify as verifying
+    from skill_factory.look.explain_settings import VerifySettings
+
+    if "json" in settings:
+        raise OptionError("json: is for the command; see what is returned")
+    with _disk():
+        return verifying.verify(Path(folder), checked(VerifySettings, _texts(settings)))
+
+
+def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:
+    """What differs between two SFT folders, or two runs: `skill-factory diff`. `differ` is False
+    if nothing does. Raises `InputError` for what is neither."""
+    from skill_factory.look.diff_runs import diff as compare
+
+    with _disk():
+        return compare(Path(before), Path(after))
 
 
 def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:
@@ -329,7 +379,7 @@ def _in_memory(data: Any) -> Source | None:
     import datasets
     import pyarrow as pa
 
-    from skill_factory.core.sources.batches import no_origin
+    from skill_factory.core.sources.batches import IN_MEMORY, no_origin
     from skill_factory.core.sources.hf_datasets import LoadedSource
 
     if type(data).__module__.partition(".")[0] == "pandas":
@@ -341,7 +391,7 @@ def _in_memory(data: Any) -> Source | None:
             f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame "
             "or a pyarrow Table"
         )
-    return LoadedSource("rows in memory", no_origin(), data)
+    return LoadedSource(IN_MEMORY, no_origin(), data)
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:
