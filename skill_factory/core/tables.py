@@ -74,6 +74,25 @@ GRADED = pa.schema(
 """`grade` is right, wrong, undecided, cut_off (by a length limit, or in its thinking), leaks_hint;
 `extracted_answer` is the text of the last `<answer>` pair, null without one."""
 
+RESPONSES = pa.schema(
+    [
+        *(field.with_nullable(True) for field in QUESTIONS),
+        pa.field(Column.QUESTION_SET, pa.string(), nullable=False),
+        pa.field(Column.MODEL, pa.string()),
+        pa.field(Column.STEP, pa.int64()),
+        pa.field(Column.SAMPLE, pa.int32(), nullable=False),
+        pa.field(Column.RESPONSE, pa.string(), nullable=False),
+        pa.field(Column.FINISH_REASON, pa.string()),
+        pa.field(Column.COMPLETION_TOKENS, pa.int32()),
+        pa.field(Column.GRADE, pa.string()),
+        pa.field(Column.EXTRACTED_ANSWER, pa.string()),
+    ]
+)
+"""One row a response that is measured. What a file of others does not say is null. `question_set`
+names where its question is from, `model` who answered, `step` the training step or checkpoint,
+`sample` counts the responses to a question from 0. `grade` is right, wrong, undecided or cut_off;
+null: it cannot be graded. `extracted_answer` is null where there is no `<answer>` pair."""
+
 ANNOTATED = pa.schema(
     [
         *QUESTIONS,
