@@ -36,10 +36,11 @@ class Section(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a figure is: a share of 1, a mean count, a mean number of characters or tokens, or a
-    difference of two shares."""
+    """What a figure is: a share of 1, a score from 0 to 1, a mean count, a mean number of
+    characters or tokens, or a difference of two shares."""
 
     SHARE = "share"
+    SCORE = "score"
     MEAN = "mean"
     LENGTH = "length"
     DIFFERENCE = "difference"
@@ -183,7 +184,7 @@ MOST_ATTEMPTS = 5
 """From so many attempts on, responses are counted together."""
 
 _ACC, _USE, _DO, _TEXT = Section.ACCURACY, Section.SKILL_USE, Section.EFFECT, Section.TEXT
-_SHARE, _MEAN, _LENGTH = Unit.SHARE, Unit.MEAN, Unit.LENGTH
+_SHARE, _MEAN, _LENGTH, _SCORE = Unit.SHARE, Unit.MEAN, Unit.LENGTH, Unit.SCORE
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
@@ -232,13 +233,13 @@ MEASURES: tuple[Measure, ...] = (
         "`<reflect>` blocks a response (Table 4).", _column("explicit_reflections"),
     ),
     Measure(
-        "f1_correct", "verdict F1, correct", _USE, _SHARE,
+        "f1_correct", "verdict F1, correct", _USE, _SCORE,
         "2 TP / (2 TP + FP + FN) of the verdict Correct, each verdict held against the grade of "
         "the attempt that it is about (Table 4). Verdicts on undecided attempts are left out.",
         _f1("correct", "right", "incorrect", "wrong"), False,
     ),
     Measure(
-        "f1_incorrect", "verdict F1, incorrect", _USE, _SHARE,
+        "f1_incorrect", "verdict F1, incorrect", _USE, _SCORE,
         "The same of the verdict Incorrect.",
         _f1("incorrect", "wrong", "correct", "right"), False,
     ),

@@ -51,13 +51,13 @@ def measure_responses(
     folder: Path,
     rules: MeasureRules,
     *,
-    manifest: Mapping[str, Any] | None = None,
+    manifest: Callable[[], Mapping[str, Any]] = dict,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> list[Measured]:
     """Measure batches of `tables.RESPONSES` into a folder that is there, each file whole or not.
 
-    Rows without a grade are graded. `manifest`: what its file says besides; `progress` is called
-    with the rows of each batch. Raises `InputError` if there are no rows, `TaskError` and
+    Rows without a grade are graded. `manifest` gives what its file says besides, once all is read;
+    `progress` is called with the rows of each batch. Raises `InputError` if there are no rows, `TaskError` and
     `PluginError` as grading does.
     """
     measures = list[pa.RecordBatch]()
@@ -77,7 +77,7 @@ def measure_responses(
         pq.write_table(table, part, compression="zstd")
     found = [measured(group, rows, rules.draws, rules.seed) for group, rows in groups_of(table)]
     _write_json(folder / SUMMARY_FILE, summary(found, rules))
-    _write_json(folder / MANIFEST_FILE, _manifest(folder, found, manifest or {}))
+    _write_json(folder / MANIFEST_FILE, _manifest(folder, found, manifest()))
     return found
 
 

@@ -1,0 +1,31 @@
+"""The commands that measure what training did: measure, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
+from skill_factory.cli.options_from_settings import options, read
+from skill_factory.core.terminal import echo
+from skill_factory.measure.settings import MeasureSettings
+
+
+@click.command(cls=Command, context_settings=SETTINGS, params=options("measure", MeasureSettings))
+@click.argument("files", metavar="FILES...", type=PATH, nargs=-1, required=True)
+def measure(files: tuple[Path, ...], **given: Any) -> None:
+    """Measure responses that are there: accuracy, use of the skills, text, with 95 % intervals.
+
+    FILES are parquet or JSON with columns of your naming, dumps of verl, completions of TRL,
+    samples of lm-eval, logs of inspect_ai, answers of vllm run-batch, or folders of these. With
+    training steps in them, each step is measured.
+    """
+    with clear_errors():
+        settings = read(MeasureSettings, "measure", given)
+        from skill_factory.core import threads
+        from skill_factory.measure.files import measure_files
+
+        threads.save_memory()
+        echo(measure_files(files, settings).summary())

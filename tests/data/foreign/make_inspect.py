@@ -1,0 +1,40 @@
+"""Write a log of inspect_ai: `python make_inspect.py OUT` in an environment with inspect-ai
+(0.3.285)."""
+
+from __future__ import annotations
+
+import sys
+
+from inspect_ai import Task, eval
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.scorer import match
+from inspect_ai.solver import generate
+from scripted import QUESTIONS, RESPONSES
+
+
+def main(out: str) -> None:
+    samples = [Sample(input=question, target=gold) for question, gold in QUESTIONS.items()]
+    outputs = [
+        ModelOutput.from_content(
+            "mockllm/model",
+            text,
+            stop_reason="max_tokens" if "</think>" not in text and "<think>" in text else "stop",
+        )
+        for sample in range(2)
+        for question in QUESTIONS
+        for text in [RESPONSES[question][sample]]
+    ]
+    eval(
+        Task(name="sums", dataset=MemoryDataset(samples), solver=generate(), scorer=match()),
+        model=get_model("mockllm/model", custom_outputs=outputs),
+        epochs=2,
+        max_samples=1,
+        max_connections=1,
+        log_dir=out,
+        display="none",
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
