@@ -106,7 +106,7 @@ def _names(settings: ReadingSettings) -> ColumnNames:
         model=settings.model_column,
         step=settings.step_column,
         correctness=settings.correctness_column,
-        index=settings.index_column,
+        row=settings.index_column,
     )
 
 

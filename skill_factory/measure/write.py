@@ -57,8 +57,8 @@ def measure_responses(
     """Measure batches of `tables.RESPONSES` into a folder that is there, each file whole or not.
 
     Rows without a grade are graded. `manifest` gives what its file says besides, once all is read;
-    `progress` is called with the rows of each batch. Raises `InputError` if there are no rows, `TaskError` and
-    `PluginError` as grading does.
+    `progress` is called with the rows of each batch. Raises `InputError` if there are no rows,
+    `TaskError` and `PluginError` as grading does.
     """
     measures = list[pa.RecordBatch]()
     schema = measures_schema(rules.words)

@@ -38,7 +38,7 @@ OPTIONS = {
     "model": "--model-column",
     "step": "--step-column",
     "correctness": "--correctness-column",
-    "index": "--index-column",
+    "row": "--index-column",
 }
 
 
@@ -89,7 +89,7 @@ def _responses(path: Path, number: int, row: Row, names: ColumnNames) -> Iterato
         "step": whole_number(value(names.step)),
         "finish_reason": text_of(row.get("finish_reason")),
         "completion_tokens": whole_number(row.get("completion_tokens")),
-        "index": value(names.index),
+        "row": value(names.row),
         "correct": value(names.correctness),
     }
     found = value(names.response)

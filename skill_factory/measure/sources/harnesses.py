@@ -61,7 +61,7 @@ def read_lm_eval(path: Path, names: ColumnNames) -> Iterator[FoundResponse]:
                 facts=doc.get(names.facts or "", dict(doc)),
                 question_set=named[1] if named else None,
                 model=path.parent.name if named else None,
-                index=row.get(names.index or "doc_id"),
+                row=row.get(names.row or "doc_id"),
                 correct=row.get(names.correctness or ""),
             )
 
@@ -134,7 +134,7 @@ def _inspect_sample(
             step=whole_number(metadata.get(names.step or "step")),
             finish_reason="length" if choice.stop_reason in _CUT_OFF else choice.stop_reason,
             completion_tokens=tokens,
-            index=metadata.get(names.index) if names.index else sample.id,
+            row=metadata.get(names.row) if names.row else sample.id,
             correct=_score(sample.scores, names.correctness),
         )
 
@@ -194,5 +194,5 @@ def read_batch(
                 model=text_of(body.get("model")) if isinstance(body, Mapping) else None,
                 finish_reason=answer.finish_reason,
                 completion_tokens=answer.completion_tokens,
-                index=row.get("custom_id"),
+                row=row.get("custom_id"),
             )

@@ -49,7 +49,7 @@ class QuestionFile:
     def find(self, found: FoundResponse, by_index: bool) -> Question | None:
         """The question of a response, `by_index` its row in this file; None: it is not there."""
         if by_index:
-            place = whole_number(found.index)
+            place = whole_number(found.row)
             there = place is not None and 0 <= place < len(self._rows)
             return self._rows[place] if there and place is not None else None
         if found.question and (question := self._by_text.get(normal(found.question))):
@@ -79,7 +79,7 @@ def _columns(rows: Rows, names: ColumnNames) -> QuestionColumns:
         **{
             role: name if name in rows.names else getattr(usual, role)
             for role, name in named.items()
-        }  # type: ignore[arg-type]
+        }
     )
 
 

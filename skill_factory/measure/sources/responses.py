@@ -20,7 +20,7 @@ class FoundResponse(NamedTuple):
     """A response and what its file says of it; None: nothing.
 
     `question` is the question's own words, `prompt` what was sent, perhaps with a chat template
-    around it. `gold` and `facts` are as the file has them. `index` is the row of the question in a
+    around it. `gold` and `facts` are as the file has them. `row` is that of the question in a
     file of questions, `correct` whether the file calls the response right.
     """
 
@@ -35,7 +35,7 @@ class FoundResponse(NamedTuple):
     step: int | None = None
     finish_reason: str | None = None
     completion_tokens: int | None = None
-    index: Any = None
+    row: Any = None
     correct: Any = None
 
 
@@ -50,7 +50,7 @@ class ColumnNames(NamedTuple):
     model: str | None = None
     step: str | None = None
     correctness: str | None = None
-    index: str | None = None
+    row: str | None = None
 
 
 class Reader(Protocol):

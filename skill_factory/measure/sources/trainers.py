@@ -38,7 +38,7 @@ def read_verl(path: Path, names: ColumnNames) -> Iterator[FoundResponse]:
             facts=row.get(names.facts or "extra_info"),
             model=text_of(row.get(names.model)) if names.model else None,
             step=whole_number(row.get(names.step or "step")),
-            index=row.get(names.index) if names.index else None,
+            row=row.get(names.row) if names.row else None,
             correct=row.get(names.correctness) if names.correctness else None,
         )
 
@@ -61,6 +61,6 @@ def read_trl(path: Path, names: ColumnNames) -> Iterator[FoundResponse]:
             facts=row.get(chosen.facts or ""),
             model=text_of(row.get(chosen.model or "")),
             step=whole_number(row.get(chosen.step or "")),
-            index=row.get(chosen.index or ""),
+            row=row.get(chosen.row or ""),
             correct=row.get(chosen.correctness or ""),
         )

@@ -33,7 +33,7 @@ def main(out: str) -> None:
             reward_funcs=reward,
             args=GRPOConfig(
                 output_dir=out,
-                per_device_train_batch_size=2,
+                per_device_train_batch_size=4,
                 num_generations=2,
                 max_completion_length=8,
                 log_completions=True,
