@@ -19,6 +19,7 @@ _VERBS = {
     "check": ("handoff:check", "Look for faults in an SFT dataset."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
     "measure": ("measure:measure", "Measure a model's responses, anyone's files."),
+    "compare": ("measure:compare", "Compare models that are measured."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),
     "list": ("listing:list_parts", "Show the tasks, formats, sources or prompt variants."),
 }

@@ -10,7 +10,7 @@ import click
 from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo
-from skill_factory.measure.settings import MeasureSettings
+from skill_factory.measure.settings import CompareSettings, MeasureSettings
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("measure", MeasureSettings))
@@ -29,3 +29,28 @@ def measure(files: tuple[Path, ...], **given: Any) -> None:
 
         threads.save_memory()
         echo(measure_files(files, settings).summary())
+
+
+@click.command(cls=Command, context_settings=SETTINGS, params=options("compare", CompareSettings))
+@click.argument("models", metavar="DIR|FILE...", type=PATH, nargs=-1, required=True)
+def compare(models: tuple[Path, ...], **given: Any) -> None:
+    """Compare models: a column each, with 95 % intervals and differences to the first.
+
+    Each is a folder that `measure` or `evaluate` made, or files that `measure` takes. Differences
+    are of the questions that both answered.
+    """
+    with clear_errors():
+        settings = read(CompareSettings, "compare", given)
+        from skill_factory.core import threads
+        from skill_factory.core.whole_files import new_file
+        from skill_factory.measure.compare import compare as compared
+        from skill_factory.measure.compare_layout import written
+
+        threads.save_memory()
+        found = compared(models, settings)
+        if settings.output is not None:
+            with new_file(settings.output) as part:
+                text = written(found, settings.output.suffix)
+                part.write_text(text + "\n", encoding="utf-8")
+        printed = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
+        echo(written(found, next((kind for kind, wanted in printed.items() if wanted), "")))

@@ -108,6 +108,9 @@ class CompareSettings(ReadingSettings):
         Literal["countdown_3arg", "countdown_4arg", "gsm8k", "csqa", "countdown_4_to_6arg"] | None
     ) = _OUTPUT(None, "Put the paper's own figures beside.")
     measures: Literal["main", "all"] = _OUTPUT("main", "Which measures are shown.")
+    examples: Annotated[int, Between(0, 100)] = _OUTPUT(
+        0, "Questions to show that one got right and another did not, of each kind."
+    )
     json: bool = _OUTPUT(False, "Print JSON.")
     markdown: bool = _OUTPUT(False, "Print Markdown.")
     latex: bool = _OUTPUT(False, "Print LaTeX.")
