@@ -97,8 +97,5 @@ def _manifest(
             "responses": reading.read,
             "not_graded": dict(sorted(reading.losses.items())),
         },
-        "settings": {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in settings.model_dump(exclude={"output", "overwrite"}).items()
-        },
+        "settings": settings.model_dump(exclude={"output", "overwrite"}),
     }

@@ -62,10 +62,10 @@ class ResponseFiles:
         self, found: FoundResponse, file: File, joiner: Joiner, samples: Counter[tuple[Any, ...]]
     ) -> dict[str, Any]:
         asked, settings = joiner.asked(found), self.settings
-        question = None if asked.question is None else storable(asked.question)
-        model = settings.model or found.model
+        question = asked.question and storable(asked.question)
+        model = settings.model or (found.model and storable(found.model))
         step = found.step if found.step is not None else _step_in(file.path, model)
-        question_set = settings.question_set or found.question_set or file.question_set
+        question_set = storable(settings.question_set or found.question_set or file.question_set)
         key = (question_set, model, step, question)
         sample = 0 if question is None else samples[key]
         samples[key] += 1

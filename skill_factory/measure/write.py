@@ -113,7 +113,7 @@ def _manifest(folder: Path, found: list[Measured], more: Mapping[str, Any]) -> d
 
 def _write_json(path: Path, content: Any) -> None:
     with new_file(path) as part:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
         part.write_text(text, encoding="utf-8")
 
 
