@@ -14,11 +14,12 @@ from skill_factory.measure.bootstrap import Sums, paired_intervals
 from skill_factory.measure.compared_models import AnsweredSet, ComparedModel, models_of
 from skill_factory.measure.comparison import Cell, ComparedRow, Comparison, Difference, Series
 from skill_factory.measure.examples import examples_of
-from skill_factory.measure.figures import ByQuestion, Figure, measure_of, or_none
+from skill_factory.measure.figures import ByQuestion, Figure, in_order, measure_of, or_none
 from skill_factory.measure.layout import MAIN
 from skill_factory.measure.settings import CompareSettings
 
-_PAPER = Path(__file__).with_name("paper.yaml")
+PAPER = Path(__file__).with_name("paper.yaml")
+"""The paper's figures: by the name of a task, columns of figures by measure."""
 
 
 def compare(paths: Sequence[Path], settings: CompareSettings) -> Comparison:
@@ -70,15 +71,14 @@ def _cell(one: AnsweredSet | None, name: str, differences: dict[str, Difference]
 
 def _figures_of(sets: list[AnsweredSet | None], all_of_them: bool) -> list[str]:
     """The names of the figures that some model has."""
-    names = dict.fromkeys(
+    names = in_order(
         name
         for one in sets
         if one is not None
         for name, figure in one.last.figures.items()
         if figure.value is not None
     )
-    ordered = sorted(names, key=lambda name: (name != "accuracy", "_at_" not in name))
-    return [name for name in ordered if all_of_them or name in MAIN or "_at_" in name]
+    return [name for name in names if all_of_them or name in MAIN or "_at_" in name]
 
 
 class _Shared(NamedTuple):
@@ -126,7 +126,7 @@ def _paper(name: str | None) -> dict[str, dict[str, float]]:
     """The paper's columns by title: figures by measure."""
     if name is None:
         return {}
-    found: dict[str, dict[str, dict[str, float]]] = yaml.safe_load(_PAPER.read_text("utf-8"))
+    found: dict[str, dict[str, dict[str, float]]] = yaml.safe_load(PAPER.read_text("utf-8"))
     return found[name]
 
 

@@ -11,7 +11,7 @@ from skill_factory.measure.comparison import Cell, ComparedRow, Comparison
 from skill_factory.measure.layout import aligned, shown, with_interval
 from skill_factory.measure.measures import Unit
 
-_SURE = "*"
+_SURE, _NONE = "*", "-"
 _CAPTION = "In brackets: 95 % intervals by bootstrap over questions."
 _DIFFERENCES = f"Less the first column, on the same questions; {_SURE}: the interval leaves 0 out."
 
@@ -39,7 +39,11 @@ def _tables(found: Comparison) -> Iterator[_Table]:
         if others:
             heads = ["", *(f"{found.columns[place]} less {found.columns[0]}" for place in others)]
             cells = [[_difference(row, row.cells[place]) for place in others] for row in rows]
-            lines = [[_title(row), *texts] for row, texts in zip(rows, cells, strict=True)]
+            lines = [
+                [_title(row), *texts]
+                for row, texts in zip(rows, cells, strict=True)
+                if set(texts) != {_NONE}
+            ]
             yield _Table(f"{question_set}: differences", heads, lines)
 
 
@@ -49,13 +53,13 @@ def _title(row: ComparedRow) -> str:
 
 
 def _figure(row: ComparedRow, cell: Cell | None) -> str:
-    return "-" if cell is None else with_interval(cell.figure, row.measure.unit)
+    return _NONE if cell is None else with_interval(cell.figure, row.measure.unit)
 
 
 def _difference(row: ComparedRow, cell: Cell | None) -> str:
     found = cell and cell.difference
     if not found or found.value is None:
-        return "-"
+        return _NONE
     text = _signed(found.value, row.measure.unit)
     if found.low is None or found.high is None:
         return text

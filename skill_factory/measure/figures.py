@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -86,6 +86,22 @@ def measure_of(name: str) -> Measure:
 
 
 _BY_NAME = {measure.name: measure for measure in MEASURES}
+_PLACES = {measure.name: place for place, measure in enumerate(MEASURES)}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of figures in the order of the tables, each once.
+
+    >>> in_order(["attempts", "pass_at_8", "words_a", "pass_at_2", "accuracy"])
+    ['accuracy', 'pass_at_2', 'pass_at_8', 'attempts', 'words_a']
+    """
+
+    def place(name: str) -> tuple[int, int]:
+        at_k = _AT_K.fullmatch(name)
+        general = f"{at_k[1]}_at_k" if at_k else name
+        return _PLACES.get(general, len(_PLACES)), int(at_k[2]) if at_k else 0
+
+    return sorted(dict.fromkeys(names), key=place)
 
 
 def groups_of(table: pa.Table) -> Iterator[tuple[Group, pa.Table]]:
@@ -144,8 +160,9 @@ def by_question(table: pa.Table) -> ByQuestion:
     measures = [*MEASURES, *word_measures(table.column_names)]
     columns = _at_k(rows, table, which, len(ids))
     columns |= dict(_summed(rows, measures, which, len(ids)))
-    above, below = (np.stack(part, 1) for part in zip(*columns.values(), strict=True))
-    return ByQuestion(ids, list(columns), Sums(above, below), np.bincount(which))
+    names = in_order(columns)
+    above, below = (np.stack([columns[name][part] for name in names], 1) for part in (0, 1))
+    return ByQuestion(ids, names, Sums(above, below), np.bincount(which))
 
 
 _Column = tuple[Floats, Floats]

@@ -62,13 +62,8 @@ def _whole(one: Measured) -> str:
         ]
         if there:
             lines += ["", section]
-            lines += [_line(name, figure) for name, figure in _ordered(there)]
+            lines += [_line(name, figure) for name, figure in there]
     return "\n".join(lines)
-
-
-def _ordered(there: list[tuple[str, Figure]]) -> list[tuple[str, Figure]]:
-    """Accuracy before what is made of several samples."""
-    return sorted(there, key=lambda one: one[0] != "accuracy")
 
 
 def _line(name: str, figure: Figure) -> str:

@@ -18,6 +18,7 @@ from conftest import ROOT, Row
 from skill_factory.core.tables import RESPONSES
 from skill_factory.measure.bootstrap import Sums, intervals, paired_intervals
 from skill_factory.measure.figures import Figure, Measured
+from skill_factory.measure.measures import MEASURES, Measure
 from skill_factory.measure.rules import READY_MADE, MeasureRules, phrases_of
 from skill_factory.measure.several_samples import RIGHT, majority_at_k, pass_at_k
 from skill_factory.measure.skills import is_looping, read_skills
@@ -321,3 +322,27 @@ def test_the_table_of_measures_says_which_attempt_was_right(tmp_path: Path) -> N
     assert responses.schema == RESPONSES
     assert responses["grade"].to_pylist() == ["right", "right", *["wrong"] * 3, "cut_off"]
     assert responses["extracted_answer"].to_pylist() == ["4", "4", "5", "6", None, None]
+
+
+PAGE = (ROOT / "docs" / "measure.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda one: one.name)
+def test_every_measure_is_on_the_page_as_the_code_says_it(measure: Measure) -> None:
+    assert f"| `{measure.name}` | {measure.about} |" in PAGE
+
+
+def test_the_papers_figures_are_of_measures_and_on_the_page() -> None:
+    import yaml
+
+    from skill_factory.core.settings.checking import kinds
+    from skill_factory.measure.compare import PAPER
+    from skill_factory.measure.settings import CompareSettings
+
+    found = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    assert tuple(found) == kinds(CompareSettings)["paper"].choices
+    for name, columns in found.items():
+        assert f"`{name}`" in PAGE
+        assert {one for figures in columns.values() for one in figures} <= {
+            measure.name for measure in MEASURES
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -20,6 +21,10 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 _INSPECT = ".eval"
 _BESIDE = ("results_", "manifest.json", "summary.json", "logs.json")
 """How the names of files begin that lie beside the data of some formats."""
+
+
+_PART = re.compile(r"(?:completions_)?\d+|responses|.*-\d+-of-\d+")
+"""Names of files that say nothing of the questions."""
 
 
 class File(NamedTuple):
@@ -41,7 +46,7 @@ def files_in(paths: tuple[Path, ...]) -> list[File]:
                 raise InputError(f"{path}: no parquet, jsonl, json or .eval file in this folder")
             found += [File(one, _set_of(path, one)) for one in inside]
         elif path.is_file():
-            found.append(File(path, path.parent.name if _is_step(path) else _stem(path)))
+            found.append(File(path, path.parent.name if _is_part(path) else _stem(path)))
         else:
             raise InputError(f"{path}: no such file or folder")
     return found
@@ -61,12 +66,12 @@ def _data_in(folder: Path) -> list[Path]:
 
 
 def _set_of(folder: Path, path: Path) -> str:
-    return folder.resolve().name if _is_step(path) or path.parent != folder else _stem(path)
+    return folder.resolve().name if _is_part(path) or path.parent != folder else _stem(path)
 
 
-def _is_step(path: Path) -> bool:
-    """Whether a file is one of several, a training step each."""
-    return _stem(path).removeprefix("completions_").isdigit() or _stem(path) == "responses"
+def _is_part(path: Path) -> bool:
+    """Whether a file is one of several: a training step each, or parts of one dataset."""
+    return bool(_PART.fullmatch(_stem(path)))
 
 
 def _stem(path: Path) -> str:

@@ -44,7 +44,7 @@ def main(out: str) -> None:
         make_tiny_model(model, __file__)
         subprocess.run(
             [
-                *(sys.executable, "-m", "vllm.entrypoints.openai.run_batch"),
+                *(sys.executable, "-m", "vllm.entrypoints.cli.main", "run-batch"),
                 *("-i", str(asked), "-o", str(folder / "answers.jsonl")),
                 *("--model", model, "--served-model-name", "tiny", "--max-model-len", "256"),
                 "--enforce-eager",
