@@ -18,6 +18,7 @@ _VERBS = {
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
     "check": ("handoff:check", "Look for faults in an SFT dataset."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
+    "evaluate": ("evaluate:evaluate", "Ask a model questions, and measure what it answers."),
     "measure": ("measure:measure", "Measure a model's responses, anyone's files."),
     "compare": ("measure:compare", "Compare models that are measured."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),
