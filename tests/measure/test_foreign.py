@@ -130,6 +130,21 @@ def test_logs_of_inspect_are_read_by_its_own_reader(tmp_path: Path) -> None:
     )
 
 
+def test_answers_of_vllm_run_batch_are_joined_to_their_requests(
+    tmp_path: Path, questions: Path
+) -> None:
+    done = measure(
+        *(FOREIGN / "vllm" / "answers.jsonl", "--requests", FOREIGN / "vllm" / "requests.jsonl"),
+        *("--questions", questions),
+        cwd=tmp_path,
+    )
+    assert done.code == 0, done.err
+    (one,) = groups(tmp_path / "out")
+    assert (one["model"], one["responses"]) == ("my-model", 8)
+    has(one, BOTH | {"well_formed": 6 / 8})
+    assert "1 responses are not there: their requests failed" in done.out
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
