@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.3.0"
 
 if TYPE_CHECKING:
-    from skill_factory.api import SFT, Run, check, create, evaluate, grade, push, questions, run
+    from skill_factory.api import (
+        SFT,
+        Run,
+        check,
+        create,
+        diff,
+        evaluate,
+        explain,
+        grade,
+        push,
+        questions,
+        run,
+        traces,
+        verify,
+    )
     from skill_factory.errors import SkillFactoryError
 
 __all__ = [
@@ -25,11 +39,15 @@ __all__ = [
     "__version__",
     "check",
     "create",
+    "diff",
     "evaluate",
+    "explain",
     "grade",
     "push",
     "questions",
     "run",
+    "traces",
+    "verify",
 ]
 
 

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from skill_factory.checks.findings import Report
     from skill_factory.core.sources.batches import Source
-    from skill_factory.handoff.check import Report
     from skill_factory.handoff.hub import Pushed
+    from skill_factory.look.diff import SftDiff
+    from skill_factory.look.diff_runs import RunDiff
+    from skill_factory.look.explain import Explanation
+    from skill_factory.look.folders import Trace
+    from skill_factory.look.verify import Verification
     from skill_factory.measure.figures import Measured
 
 PathLike = str | Path
@@ -169,40 +174,32 @@ def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is for a path or a dataset on the Hub, not rows in memory")
 
 
-def check(
-    folder: PathLike,
-    *,
-    task: str | None = None,
-    rewards: bool = True,
-    tokenizer: PathLike | None = None,
-    cutoff_len: int | None = None,
-    checks: str | Iterable[str] = (),
-) -> Report:
-    """Look for faults in an SFT folder: `skill-factory check`. The report's `faults` are empty for
-    a sound one. `checks` name your own, one or several. Raises `InputError` for what is no SFT
-    folder."""
-    from skill_factory.core.settings.checking import checked
-    from skill_factory.core.token_counts import TokenCounter
-    from skill_factory.handoff import check as checking
-    from skill_factory.handoff.settings import CheckSettings
+def traces(
+    path: PathLike, number: int | None = None, seed: int = 0, **wanted: str
+) -> Iterator[Trace]:
+    """The traces that a path names, each with its `spans()`; `number` None: all. `wanted` has the
+    options trace, question, label and grep of `show`. Raises `InputError` if there are none."""
+    from skill_factory.look.choosing import Wanted, traces_in
 
-    given = {
-        "task": task,
-        "rewards": rewards,
-        "tokenizer": str(tokenizer) if tokenizer else None,
-        "cutoff_len": cutoff_len,
-        "checks": [checks] if isinstance(checks, str) else list(checks),
-    }
     with _disk():
-        settings = checked(CheckSettings, given)
-        return checking.check(
-            Path(folder),
-            task=settings.task,
-            rewards=settings.rewards,
-            counter=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
-            cutoff_len=settings.cutoff_len,
-            checks=settings.checks,
-        )
+        yield from traces_in(Path(path), Wanted(**wanted), number, seed)
+
+
+def check(data: PathLike, **settings: Any) -> Report:
+    """Look for faults in an SFT folder, or in a dataset of chats: `skill-factory check`. The
+    report's `errors` are empty for a sound one. Settings are the command's options: `task`,
+    `rewards`, `tokenizer`, `cutoff_len`, `checks` (your own, one or several), `against`, `ignore`.
+    Raises `InputError` for what holds no traces."""
+    from skill_factory.checks.check import check, checks_of
+    from skill_factory.checks.settings import CheckSettings
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.runs.keywords import as_texts
+
+    for name in ("strict", "json", "verbose"):
+        if name in settings:
+            raise OptionError(f"{name}: is for the command; see the report's errors and warnings")
+    with _disk():
+        return check(data, checks_of(checked(CheckSettings, as_texts(settings))))
 
 
 def push(
@@ -227,6 +224,41 @@ def push(
             message=message,
             create_pr=create_pr,
         )
+
+
+def explain(folder: PathLike, trace: str) -> Explanation:
+    """Where every word of a trace is from: `skill-factory explain`. `trace` is a trace_id, or how
+    one begins. Raises `InputError` for what is no SFT folder or run, and a trace that is not
+    there."""
+    from skill_factory.look import explain as explaining
+    from skill_factory.look.diff import sft_of
+
+    with _disk():
+        return explaining.explain(sft_of(Path(folder)), trace)
+
+
+def verify(folder: PathLike, **settings: Any) -> Verification:
+    """Make an SFT folder again and compare: `skill-factory verify`. What came of it is `same`, or
+    its `findings` say why not. Settings are the command's options: `input`, `formats`, `task`,
+    `tokenizer`, `workers`. Raises `InputError` for what is no SFT folder or run."""
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.look import verify as verifying
+    from skill_factory.look.explain_settings import VerifySettings
+    from skill_factory.runs.keywords import as_texts
+
+    if "json" in settings:
+        raise OptionError("json: is for the command; see what is returned")
+    with _disk():
+        return verifying.verify(Path(folder), checked(VerifySettings, as_texts(settings)))
+
+
+def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:
+    """What differs between two SFT folders, or two runs: `skill-factory diff`. `differ` is False
+    if nothing does. Raises `InputError` for what is neither."""
+    from skill_factory.look.diff_runs import diff as compare
+
+    with _disk():
+        return compare(Path(before), Path(after))
 
 
 def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:
@@ -328,7 +360,7 @@ def _in_memory(data: Any) -> Source | None:
     import datasets
     import pyarrow as pa
 
-    from skill_factory.core.sources.batches import no_origin
+    from skill_factory.core.sources.batches import IN_MEMORY, no_origin
     from skill_factory.core.sources.hf_datasets import LoadedSource
 
     if type(data).__module__.partition(".")[0] == "pandas":
@@ -340,7 +372,7 @@ def _in_memory(data: Any) -> Source | None:
             f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame "
             "or a pyarrow Table"
         )
-    return LoadedSource("rows in memory", no_origin(), data)
+    return LoadedSource(IN_MEMORY, no_origin(), data)
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:

@@ -16,13 +16,17 @@ _VERBS = {
     "grade": ("stages:grade", "Grade attempts, without asking the model."),
     "reflect": ("stages:reflect", "Ask a model for reflections on its attempts."),
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
-    "check": ("handoff:check", "Look for faults in an SFT dataset."),
+    "show": ("look:show", "Read traces in the terminal."),
+    "explain": ("explain:explain", "Tell where every word of a trace is from."),
+    "verify": ("explain:verify", "Make an SFT dataset again, and compare."),
+    "diff": ("explain:diff", "Compare two SFT datasets or two runs."),
+    "check": ("check:check", "Look for faults in traces."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
     "evaluate": ("evaluate:evaluate", "Ask a model questions, and measure what it answers."),
     "measure": ("measure:measure", "Measure a model's responses, anyone's files."),
     "compare": ("measure:compare", "Compare models that are measured."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),
-    "list": ("listing:list_parts", "Show the tasks, formats, sources or prompt variants."),
+    "list": ("listing:list_parts", "Show the tasks, formats, sources, prompt variants or checks."),
 }
 """The verbs: where each is, in this folder, and what it does."""
 

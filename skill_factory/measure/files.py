@@ -25,20 +25,23 @@ from skill_factory.tasks.judging import cores
 
 @dataclass(frozen=True)
 class MeasuredFiles:
-    """What was measured: the figures of each group, and why some responses could not be graded."""
+    """What was measured: the figures of each group, why some responses could not be graded
+    (`losses`), and why some are not there (`failed`)."""
 
     folder: Path
     groups: list[Measured]
     losses: Counter[str]
+    failed: Counter[str]
 
     def summary(self) -> str:
         """For a person."""
         lines = [summary_text(self.groups)]
-        if self.losses:
+        if self.losses or self.failed:
             lines.append("")
         lines += [
             f"{count:,} responses are not graded: {why}" for why, count in self.losses.most_common()
         ]
+        lines += [f"{count:,} responses are not there: {why}" for why, count in self.failed.items()]
         return "\n".join([*lines, "", f"Measured: {self.folder}"])
 
 
@@ -64,7 +67,7 @@ def measure_files(
             manifest=lambda: _manifest(files, settings, reading),
             progress=progress,
         )
-    return MeasuredFiles(settings.output, groups, reading.losses)
+    return MeasuredFiles(settings.output, groups, reading.losses, reading.failed)
 
 
 def rules_of(settings: ReadingSettings) -> MeasureRules:
@@ -96,6 +99,7 @@ def _manifest(
             "files": [str(file.path) for file in files],
             "responses": reading.read,
             "not_graded": dict(sorted(reading.losses.items())),
+            "failed": dict(sorted(reading.failed.items())),
         },
         "settings": settings.model_dump(exclude={"output", "overwrite"}),
     }

@@ -32,13 +32,14 @@ _STEP = re.compile(r"(?:checkpoint|global_step|step)[-_](\d+)(?!\d)")
 class ResponseFiles:
     """The responses in some files, read as the settings say.
 
-    `read` counts them; `losses` has, by reason, those that cannot be graded, once `batches` is
-    read.
+    `read` counts them. Once `batches` is read, `losses` has, by reason, those that cannot be
+    graded, and `failed` those that are not there.
     """
 
     settings: ReadingSettings
     read: int = 0
     losses: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
 
     def files(self, paths: tuple[Path, ...]) -> list[File]:
         """The files that paths name; raises `InputError`."""
@@ -52,7 +53,7 @@ class ResponseFiles:
         joiner = Joiner(questions, task, settings.index_column is not None, self.losses)
         samples = Counter[tuple[Any, ...]]()
         for file in files:
-            found = read_file(file.path, settings.format, names, settings.requests)
+            found = read_file(file.path, settings.format, names, settings.requests, self.failed)
             rows = (self._row(one, file, joiner, samples) for one in found)
             while some := list(_some(rows)):
                 self.read += len(some)

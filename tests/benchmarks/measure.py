@@ -4,7 +4,8 @@
 
 Makes traces of about 8,000 characters, four a question, measures them with the whole command, and
 prints its seconds, their ratio to the read, its CPU time, and the peak of the resident memory of
-the command and all its workers. Again for twice as many responses: memory is bounded where the peaks are alike.
+the command and all its workers. Again for twice as many responses: memory is bounded where the
+peaks are alike.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, Outcome, run
 
+from skill_factory.measure.sources.chat_prompts import question_in
+
 FOREIGN = ROOT / "tests" / "data" / "foreign"
 
 QUESTIONS = [
@@ -126,3 +128,78 @@ def test_logs_of_inspect_are_read_by_its_own_reader(tmp_path: Path) -> None:
     assert sorted((row["question"], row["sample"]) for row in rows) == sorted(
         (row["question"], sample) for row in QUESTIONS for sample in (0, 1)
     )
+
+
+def test_answers_of_vllm_run_batch_are_joined_to_their_requests(
+    tmp_path: Path, questions: Path
+) -> None:
+    done = measure(
+        *(FOREIGN / "vllm" / "answers.jsonl", "--requests", FOREIGN / "vllm" / "requests.jsonl"),
+        *("--questions", questions),
+        cwd=tmp_path,
+    )
+    assert done.code == 0, done.err
+    (one,) = groups(tmp_path / "out")
+    assert (one["model"], one["responses"]) == ("my-model", 8)
+    has(one, BOTH | {"well_formed": 6 / 8})
+    assert "1 responses are not there: their requests failed" in done.out
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{}",
+        "system\nBe kind.\nuser\n{}\nassistant\n",  # ChatML without its tokens
+        "user\n{}\nassistant\n<think>\n",
+        "user\n2 + 2?\nassistant\n4\nuser\n{}\nassistant\n",  # the last of two turns
+        "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
+        "system\n\nBe kind.user\n\n{}assistant\n\n",  # Llama 3 without its tokens
+        "user\n{}\nmodel\n",  # Gemma
+        "[INST] {} [/INST]",  # Mistral
+        "<\uff5cUser\uff5c>{}<\uff5cAssistant\uff5c><think>\n",  # DeepSeek
+    ],
+)
+@pytest.mark.parametrize("question", ["What is 7 + 8?", "Two lines:\n\n\\[x\\] of them"])
+def test_the_question_is_found_in_a_prompt(prompt: str, question: str) -> None:
+    assert question_in(prompt.replace("{}", question)) == question
+
+
+def test_a_question_inside_another_template_is_found_by_the_file(
+    tmp_path: Path, questions: Path
+) -> None:
+    rows = [
+        {
+            "input": f"### Task: {row['question']} Think well.\n### Reply:",
+            "output": "<answer>42</answer>",
+            "gts": None,
+            "score": 0.0,
+            "step": 3,
+        }
+        for row in QUESTIONS
+    ]
+    dump = tmp_path / "3.jsonl"
+    dump.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = measure(dump, "--questions", questions, cwd=tmp_path)
+    assert done.code == 0, done.err
+    (one,) = groups(tmp_path / "out")
+    has(one, {"accuracy": 1 / 4})
+
+
+def test_a_servers_reasoning_is_put_back_before_its_text(tmp_path: Path) -> None:
+    requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    body = {"messages": [{"role": "user", "content": "What is 7 + 8?"}]}
+    requests.write_text(json.dumps({"custom_id": "a", "body": body}) + "\n")
+    message = {
+        "role": "assistant",
+        "reasoning": "<sample>\n<answer>15</answer>\n</sample>\n<reflect>\nYes.\n"
+        "<verdict>Correct</verdict>\n</reflect>",
+        "content": "\n\nSo the answer is:\n\n<answer>\n15\n</answer>",
+    }
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    response = {"status_code": 200, "body": {"model": "m", "choices": [choice]}}
+    answers.write_text(json.dumps({"custom_id": "a", "response": response, "error": None}) + "\n")
+    done = measure(*(answers, "--requests", requests, "--task", "integers"), cwd=tmp_path)
+    assert done.code == 0, done.err
+    (one,) = groups(tmp_path / "out")
+    has(one, {"well_formed": 1, "attempts": 1, "explicit_reflections": 1})
+    assert one["model"] == "m"

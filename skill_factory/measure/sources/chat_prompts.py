@@ -16,7 +16,7 @@ _SHAPES = tuple(
         # ChatML, as Qwen and SmolLM have it; perhaps with the beginning of the thinking
         r"(?:.*\n)?user\n(.*)\nassistant\n(?:<think>\s*(?:</think>\s*)?)?",
         # Llama 3
-        r"(?:.*\n)?(?:.*)user\n\n(.*)assistant\n\n",
+        r".*user\n\n(.*)assistant\n\n",
         # Gemma
         r"(?:.*\n)?user\n(.*)\nmodel\n",
         # Mistral, Llama 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -113,9 +114,10 @@ _READERS: Mapping[Format, Reader] = {
 
 
 def read_file(
-    path: Path, kind: Format | None, names: ColumnNames, requests: Path | None
+    path: Path, kind: Format | None, names: ColumnNames, requests: Path | None, failed: Counter[str]
 ) -> Iterator[FoundResponse]:
-    """The responses of a file; `kind` None: as its first row says. Raises `InputError` for what
+    """The responses of a file; `kind` None: as its first row says; `failed` counts
+    requests of a batch without an answer. Raises `InputError` for what
     cannot be read, `OptionError` for answers of a batch without the file of requests."""
     kind = kind or format_of(path)
     if kind == "batch":
@@ -124,7 +126,8 @@ def read_file(
                 f"{path}: answers of a batch do not say their questions; name the file of requests "
                 "with --requests"
             )
-        read: Reader = partial(harnesses.read_batch, requests=harnesses.read_requests(requests))
+        asked = harnesses.read_requests(requests)
+        read: Reader = partial(harnesses.read_batch, requests=asked, failed=failed)
     else:
         read = _READERS[kind]
     return read(path, names)

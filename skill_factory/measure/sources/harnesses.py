@@ -7,13 +7,14 @@ metrics. A document's lines of several filters hold the same responses.
 
 inspect_ai (0.3.285): `.eval` or `.json` logs, read by its own reader (extra `inspect`).
 
-`vllm run-batch` (entrypoints/openai/run_batch.py): the answers in OpenAI's batch format, read as
-`asking.batch_files` does; the questions stand in the file of requests.
+`vllm run-batch` (0.32.0, entrypoints/launchers/run_batch.py): the answers in OpenAI's batch format,
+read as `asking.batch_files` does; the questions stand in the file of requests.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,9 @@ def _score(scores: Any, name: str | None) -> Any:
 # -- vllm run-batch -------------------------------------------------------------------------------
 
 
+FAILED = "their requests failed"
+
+
 def read_requests(path: Path) -> dict[str, str]:
     """The question of each request by its custom id: the last user turn."""
     asked = {}
@@ -178,13 +182,14 @@ def read_requests(path: Path) -> dict[str, str]:
 
 
 def read_batch(
-    path: Path, names: ColumnNames, requests: Mapping[str, str]
+    path: Path, names: ColumnNames, requests: Mapping[str, str], failed: Counter[str]
 ) -> Iterator[FoundResponse]:
-    """The answers of a batch; a request that failed gives none."""
+    """The answers of a batch; a request that failed gives none, and is counted."""
     for row in rows_of(path):
         try:
             answers = answers_of(dict(row))
         except (Trouble, RefusedError):
+            failed[FAILED] += 1
             continue
         body = row["response"]["body"] if isinstance(row.get("response"), Mapping) else {}
         for answer in answers:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skill_factory.core.arrays import Ints, view
+from skill_factory.core.arrays import Ints, numbers, view
 from skill_factory.core.columns import Column
 from skill_factory.core.tables import USABLE
 
@@ -63,8 +63,8 @@ class Spill:
         ]
         texts.append(usable.column(Column.REFLECTIONS).flatten())
         text_bytes = sum(int(pc.sum(pc.binary_length(text)).as_py()) for text in texts)
-        keys = _keys(usable.column(Column.QUESTION_ID))[:, 0]
-        bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
+        halves = keys(usable.column(Column.QUESTION_ID))[:, 0]
+        bounds = [*np.searchsorted(halves, self._starts).tolist(), usable.num_rows]
         with self._lock:
             self.text_bytes += text_bytes
             for part, (start, stop) in enumerate(pairwise(bounds)):
@@ -82,10 +82,13 @@ class Spill:
                 yield reader.get_batch(number)
 
 
-def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
+def keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
     """Digests as two numbers each, which sort as the digests do; no copy."""
     start, stop = ids.offset * 2, (ids.offset + len(ids)) * 2
     return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
+
+
+_NO_ROWS: Ints = np.zeros(0, np.int64)
 
 
 class Pools(NamedTuple):
@@ -102,14 +105,18 @@ class Pools(NamedTuple):
     duplicates: Ints
 
 
-def read_pools(spill: Spill, part: int) -> Pools:
-    """The pools in one part of a spill."""
-    attempts = pa.Table.from_batches(spill.batches(part), USABLE)
+def read_pools(spill: Spill, part: int, excluded: Ints = _NO_ROWS) -> Pools:
+    """The pools in one part of a spill, without the attempts of the input's rows that are
+    `excluded`."""
+    batches = spill.batches(part)
+    if len(excluded):
+        batches = (_without(batch, excluded) for batch in batches)
+    attempts = pa.Table.from_batches((batch for batch in batches if batch.num_rows), USABLE)
     if not attempts.num_rows:
         nothing = np.zeros(0, np.int64)
         return Pools(attempts, nothing, np.zeros(1, np.int64), nothing)
     question, attempt = (
-        np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
+        np.concatenate([keys(chunk) for chunk in attempts[name].chunks])
         for name in (Column.QUESTION_ID, Column.ATTEMPT_ID)
     )
     place = (view(attempts[Column.RESPONSE]), view(attempts[Column.ROW]))
@@ -120,6 +127,11 @@ def read_pools(spill: Spill, part: int) -> Pools:
     question = question[order]
     starts = np.flatnonzero((question[1:] != question[:-1]).any(axis=1)) + 1
     return Pools(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
+
+
+def _without(batch: pa.RecordBatch, rows: Ints) -> pa.RecordBatch:
+    kept = ~np.isin(view(batch.column(Column.ROW)), rows)
+    return batch if kept.all() else batch.take(numbers(np.flatnonzero(kept)))
 
 
 def questions(pools: Pools) -> Iterator[list[int]]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 from xxhash import xxh3_128
 
+from skill_factory.checks.structure import refuse_faults
 from skill_factory.core.arrays import offsets
 from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Ledger
@@ -22,6 +23,7 @@ from skill_factory.core.markup import read
 from skill_factory.core.tables import PLAN
 from skill_factory.core.threads import in_order
 from skill_factory.core.token_counts import TokenCounter
+from skill_factory.stages.create.outcome import Outcome
 from skill_factory.stages.create.plan import Plan, PlanSettings, plan, plan_table
 from skill_factory.stages.create.pools import Pools, Spill, read_pools
 from skill_factory.stages.create.weave import weave
@@ -38,6 +40,7 @@ class WeaveJob:
     """What is to be done: neighbouring parts of the spill make one of the `shards`.
 
     `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
+    `checked`: an error in a trace ends it all.
     """
 
     spill: Spill
@@ -47,12 +50,13 @@ class WeaveJob:
     schema: pa.Schema
     counter: TokenCounter | None
     max_tokens: int
+    checked: bool
 
-    def plan(self, pools: Pools) -> tuple[Plan, Ledger]:
+    def plan(self, pools: Pools) -> tuple[Plan, Outcome]:
         """The plan of some pools, without the traces that are too long."""
-        planned, ledger = plan(pools, self.settings)
+        planned, outcome = plan(pools, self.settings)
         if self.counter is None:
-            return planned, ledger
+            return planned, outcome
         too_long: set[str] = set()
         for batch in weave(planned, pools, self.settings.phrases):
             texts = batch.column(0).flatten().field("content").to_pylist()
@@ -68,7 +72,7 @@ class Shard:
     """What became of one shard.
 
     `ids` has its traces' ids, 32 bytes each, if nothing is woven; else `sample` is the text of one
-    trace, and `digests` has 16 bytes for each.
+    trace, and `digests` has 16 bytes for each. `excluded` are the ids of traces that are left out.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -76,6 +80,7 @@ class Shard:
     ids: bytes = b""
     sample: str | None = None
     digests: bytes = b""
+    excluded: list[str] = field(default_factory=list)
 
 
 def each_shard(name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
@@ -97,16 +102,19 @@ def _do_shard(job: WeaveJob, out: Path | None, number: int) -> Shard:
             )
         first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
         for part in range(first, last):
-            pools = read_pools(job.spill, part)
-            planned, ledger = job.plan(pools)
-            shard.ledger.add(ledger)
+            pools = read_pools(job.spill, part, job.settings.excluded.rows)
+            planned, outcome = job.plan(pools)
+            shard.ledger.add(outcome.ledger)
             shard.labels.update(planned.labels)
+            shard.excluded += outcome.excluded
             if not out:
                 shard.ids += "".join(planned.ids).encode()
             if not out or not planned.ids:
                 continue
             plans.write_table(plan_table(planned, pools))
             for batch in weave(planned, pools, job.settings.phrases):
+                if job.checked:
+                    refuse_faults(batch)
                 traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
                 shard.digests += _digests(batch)
                 shard.sample = shard.sample or _sample(batch)

@@ -44,6 +44,11 @@ def code_of(reason: Reason) -> int:
     return _CODE[reason]
 
 
+def reason_of(code: int) -> Reason:
+    """The reason that a code stands for."""
+    return _REASONS[code]
+
+
 def validate_questions(question: pa.Array) -> Codes:
     """Why nothing can be made of questions, whatever was answered."""
     return first_reasons(len(question), *question_faults(question))
@@ -84,7 +89,7 @@ def validate_reflections(
 ) -> Codes:
     """Why reflections cannot be used. `orphaned`: their attempt cannot be, `truth`: it is correct,
     `without`: texts that must not be in one, in any case."""
-    several = holds(texts, f"(?s){tags.VERDICT_TAG}.*{tags.VERDICT_TAG}.*{tags.VERDICT_TAG}")
+    several = holds(texts, tags.SEVERAL_VERDICTS)
     right = holds(texts, tags.verdict_re2(tags.Verdict.CORRECT))
     wrong = holds(texts, tags.verdict_re2(tags.Verdict.INCORRECT))
     filtered = np.zeros(len(texts), bool)
