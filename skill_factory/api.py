@@ -7,13 +7,12 @@ Paths are `str` or `Path`. Settings are keywords, named as in a config file. Eve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.errors import InputError, OptionError, OutputError, of_disk
 from skill_factory.tasks import Grade
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from skill_factory.look.explain import Explanation
     from skill_factory.look.folders import Trace
     from skill_factory.look.verify import Verification
-    from skill_factory.runs.folder import Stage
+    from skill_factory.measure.figures import Measured
 
 PathLike = str | Path
 
@@ -116,10 +115,11 @@ def questions(source: PathLike, **settings: Any) -> datasets.Dataset:
     Raises `OptionError` for a setting, `InputError` for a dataset.
     """
     from skill_factory.runs.config import load_run
+    from skill_factory.runs.keywords import as_texts
     from skill_factory.stages.questions.making import make_questions
 
     with _disk():
-        given = {"source": str(source)} | _texts(settings)
+        given = {"source": str(source)} | as_texts(settings)
         config = load_run(None, {"questions": given}).questions
         assert config is not None
         made = make_questions(config)
@@ -142,12 +142,13 @@ def create(
     `push`. Raises `SkillFactoryError`s, `NothingMadeError` where no trace could be made.
     """
     from skill_factory.runs.config import load_config
+    from skill_factory.runs.keywords import as_texts
     from skill_factory.stages.create import pipeline
 
     if folder is None and not settings.get("dry_run"):
         raise OptionError("no folder: name one, or say dry_run=True")
     _check_create(data, settings)
-    given = {"push": False} | _texts(settings)
+    given = {"push": False} | as_texts(settings)
     given["input_dataset"] = str(data) if isinstance(data, str | Path) else None
     if folder is not None:
         given["output_dataset"] = str(Path(folder).expanduser().absolute())
@@ -192,12 +193,13 @@ def check(data: PathLike, **settings: Any) -> Report:
     from skill_factory.checks.check import check, checks_of
     from skill_factory.checks.settings import CheckSettings
     from skill_factory.core.settings.checking import checked
+    from skill_factory.runs.keywords import as_texts
 
     for name in ("strict", "json", "verbose"):
         if name in settings:
             raise OptionError(f"{name}: is for the command; see the report's errors and warnings")
     with _disk():
-        return check(data, checks_of(checked(CheckSettings, _texts(settings))))
+        return check(data, checks_of(checked(CheckSettings, as_texts(settings))))
 
 
 def push(
@@ -242,11 +244,12 @@ def verify(folder: PathLike, **settings: Any) -> Verification:
     from skill_factory.core.settings.checking import checked
     from skill_factory.look import verify as verifying
     from skill_factory.look.explain_settings import VerifySettings
+    from skill_factory.runs.keywords import as_texts
 
     if "json" in settings:
         raise OptionError("json: is for the command; see what is returned")
     with _disk():
-        return verifying.verify(Path(folder), checked(VerifySettings, _texts(settings)))
+        return verifying.verify(Path(folder), checked(VerifySettings, as_texts(settings)))
 
 
 def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:
@@ -298,69 +301,47 @@ def run(
     """
     from skill_factory.runs.config import load_run
     from skill_factory.runs.folder import STAGES
+    from skill_factory.runs.keywords import config_content, settings_by_stage, stage_named
     from skill_factory.runs.run import Run as Going
 
     tell = progress or (lambda line: None)
-    begin, end = _stage("first", first or "questions"), _stage("last", last)
+    begin, end = stage_named("first", first or "questions"), stage_named("last", last)
     if STAGES.index(begin) > STAGES.index(end):
         raise OptionError(f"first: {begin} comes after last, {end}")
     with _disk():
-        settled = load_run(_content(config), _by_stage(settings))
+        settled = load_run(config_content(config), settings_by_stage(settings))
         going = Going(Path(folder), settled, tell)
         going.go(begin, end, anew=first is not None)
     return Run(Path(folder))
 
 
-def _stage(argument: str, name: str) -> Stage:
-    from skill_factory.runs.folder import Stage
+def evaluate(
+    questions: PathLike | Iterable[PathLike],
+    folder: PathLike,
+    *,
+    model: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = print,
+    **settings: Any,
+) -> list[Measured]:
+    """Ask a model questions and measure what it answers: `skill-factory evaluate`. The figures of
+    each set; `folder` has the responses and all figures.
 
-    try:
-        return Stage(name)
-    except ValueError:
-        there = ", ".join(Stage)
-        raise OptionError(
-            f"{argument}: expected one of {there}, not {name!r}{did_you_mean(str(name), Stage)}"
-        ) from None
+    `questions` are sets, as the command takes them. `model` has the settings of the config's key
+    `model` (`{"base_url": ..., "name": ...}`), `settings` are the command's other options. What is
+    in the folder is gone on with. `progress` takes each line that is told; None: nothing is. Raises
+    `SkillFactoryError`s.
+    """
+    from skill_factory.measure.evaluate import Evaluation
+    from skill_factory.measure.evaluate_settings import EvaluateConfig
+    from skill_factory.runs.config import load_settings
+    from skill_factory.runs.keywords import as_texts
 
-
-def _content(config: Any) -> Path | dict[Any, Any]:
-    """A config file's path, or what it would hold."""
-    if isinstance(config, str | Path):
-        return Path(config)
-    if not isinstance(config, Mapping):
-        raise OptionError(f"config: expected a path or a mapping, not {type(config).__name__}")
-    return {
-        stage: _texts(said) if isinstance(said, Mapping) else said for stage, said in config.items()
-    }
-
-
-def _by_stage(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Settings by the stage that has them; raises `OptionError` for those of no stage, or of
-    several."""
-    from skill_factory.stages.settings import STAGES
-
-    placed: dict[str, dict[str, Any]] = {}
-    for name, value in settings.items():
-        if name in STAGES:
-            if not isinstance(value, Mapping):
-                raise OptionError(f"{name}: expected a mapping of its settings, {name}={{...}}")
-            placed.setdefault(name, {}).update(_texts(value))
-            continue
-        having = [stage for stage, fields in STAGES.items() if name in fields.model_fields]
-        if len(having) != 1:
-            where = ", ".join(f"{stage}={{{name!r}: ...}}" for stage in having)
-            raise OptionError(
-                f"{name}: say which: {where}" if having else f"{name}: no stage has this setting"
-            )
-        placed.setdefault(having[0], {}).update(_texts({name: value}))
-    return placed
-
-
-def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a config file has them: paths as text."""
-    return {
-        name: str(value) if isinstance(value, Path) else value for name, value in settings.items()
-    }
+    sets = [questions] if isinstance(questions, str | Path) else questions
+    asked = as_texts(settings) | {"questions": [str(one) for one in sets]}
+    given = {"evaluate": asked, "model": as_texts(model or {})}
+    with _disk():
+        config = load_settings(EvaluateConfig, None, given)
+        return Evaluation(Path(folder), config, progress or (lambda line: None)).go()
 
 
 @contextmanager

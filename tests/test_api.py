@@ -215,6 +215,23 @@ def test_a_run_works_where_an_event_loop_runs_already(tmp_path: Path) -> None:
     assert made.sft.table().num_rows > 0
 
 
+def test_a_model_is_evaluated(tmp_path: Path) -> None:
+    told: list[str] = []
+    sets = [tmp_path / "sums.parquet"]
+    sf.questions("addition", count=5, seed=1).to_parquet(sets[0])
+    with serve(Server(speak=speak)) as server:
+        model = {"base_url": server.url}
+        for samples in (1, 2):
+            found = sf.evaluate(
+                sets, tmp_path / "e", model=model, progress=told.append, samples=samples
+            )
+    assert [(one.group.question_set, one.responses) for one in found] == [("sums", 10)]
+    assert 0 < (found[0].figures["accuracy"].value or 0) < 1
+    assert any("5 samples to ask for in 5 requests, 5 are in the journal" in line for line in told)
+    with pytest.raises(sf.SkillFactoryError, match=r"^sampels: unknown key"):
+        sf.evaluate(sets, tmp_path / "e", sampels=3)
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, skill_factory; print(*sys.modules)"
     done = subprocess.run(

@@ -80,7 +80,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (
         serve_hub({}, users={"hf_mine": User("me", ("org",))}) as address,
-        serve(Server(("my-model",), speak=speak)) as server,
+        serve(Server(("my-model",), speak=speak, counts=True)) as server,
     ):
         yield os.environ | {
             **{"HF_ENDPOINT": address, "HF_TOKEN": "hf_mine", "HF_HUB_DISABLE_XET": "1"},

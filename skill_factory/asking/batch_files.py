@@ -194,7 +194,7 @@ def _take(lines: list[_Line], journal: Journal, taken: Taken) -> None:
             taken.unknown += 1
             continue
         try:
-            answers = _answers(line)
+            answers = answers_of(line)
         except (Trouble, RefusedError) as error:
             taken.failed += 1
             taken.failures[str(error)] += 1
@@ -217,7 +217,7 @@ def _take(lines: list[_Line], journal: Journal, taken: Taken) -> None:
         journal.flush()
 
 
-def _answers(line: dict[str, Any]) -> list[Completion]:
+def answers_of(line: dict[str, Any]) -> list[Completion]:
     """The completions of a line; raises `Trouble` if it has none, `RefusedError` if its prompt did
     not get past a content filter.
 

@@ -44,12 +44,14 @@ async def collect(
     answered: Callable[[Ask, list[Completion]], None] | None = None,
     stopping: Callable[[int], None] | None = None,
     first_alone: bool = False,
+    one_by_one: bool = False,
 ) -> Tally:
     """Ask for what the journal lacks; answers are written there as they come.
 
     `asks` are taken as they are needed; with `first_alone` those after the first one are taken when
-    that has been answered. `progress` is called now and then, and at the end; `answered` with each
-    answer that comes: it must be quick, as all requests wait for it.
+    that has been answered. With `one_by_one` each sample has a request to itself. `progress` is
+    called now and then, and at the end; `answered` with each answer that comes: it must be quick,
+    as all requests wait for it.
 
     The first Ctrl-C lets the requests in flight come home; `stopping` is called with their number.
 
@@ -58,6 +60,7 @@ async def collect(
     answered until then is in the journal.
     """
     collection = _Collection(asks, model, sampling, journal, settings or Pace(), first_alone)
+    collection.one_by_one = one_by_one
     collection.answered = answered or collection.answered
     collection.stopping = stopping or collection.stopping
     return await collection.run(progress or (lambda tally: None))
@@ -96,6 +99,7 @@ class _Collection:
         self.throttle = Throttle(pace)
         self.more = True  # asks may be left
         self.first_alone = first_alone  # and it has not been taken yet
+        self.one_by_one = False  # and not several samples in a request
         self.waits = False  # for all that was taken, before more is
         self.stopped = False  # by Ctrl-C: nothing is sent any more
         self.ready: deque[_Job] = deque()
@@ -178,7 +182,11 @@ class _Collection:
             if idxs:
                 self.tally.asked += len(idxs)
                 self.taken.setdefault(key, set()).update(idxs)
-                self._queue(_Job(ask, key, run, lack.asked) for run in runs(idxs))
+                self._queue(_Job(ask, key, run, lack.asked) for run in self._runs(idxs))
+
+    def _runs(self, idxs: set[int]) -> Iterable[range]:
+        """The samples that are asked for together."""
+        return (range(idx, idx + 1) for idx in sorted(idxs)) if self.one_by_one else runs(idxs)
 
     def _compare(self, asks: list[Ask], refused: dict[bytes, Refused]) -> list[Lacking]:
         self._note_refused(refused)

@@ -79,9 +79,12 @@ def estimate(
             out.requests += requests
             out.prompt_tokens += requests * _characters(lack.ask) // CHARACTERS
             names.add(lack, len(absent))
+            limit = lack.ask.max_tokens or sampling.max_tokens
+            if limit is None or out.completion_tokens is None:
+                out.completion_tokens = None
+            else:
+                out.completion_tokens += limit * len(absent)
     names.count(out)
-    limit = sampling.max_tokens
-    out.completion_tokens = None if limit is None else limit * out.samples
     return out
 
 

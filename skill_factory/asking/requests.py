@@ -17,19 +17,22 @@ class Ask(NamedTuple):
     """`count` samples are wanted of a prompt. `name` says to people, and from run to run, what is
     asked: the stage, the question's digest, the variant, ... `extra_body` goes into this prompt's
     requests besides (a grammar, as servers take one); None: nothing. `about` is for whoever asks,
-    and goes nowhere."""
+    and goes nowhere. `max_tokens` is this prompt's own limit; None: that of all."""
 
     messages: Messages
     count: int  # type: ignore[assignment]  # hides tuple.count
     name: tuple[str, ...]
     extra_body: Mapping[str, Any] | None = None
     about: Any = None
+    max_tokens: int | None = None
 
     def drawn(self, sampling: Sampling) -> Sampling:
         """How its samples are drawn, given how all of them are."""
-        if not self.extra_body:
-            return sampling
-        return replace(sampling, extra_body={**sampling.extra_body, **self.extra_body})
+        if self.extra_body:
+            sampling = replace(sampling, extra_body={**sampling.extra_body, **self.extra_body})
+        if self.max_tokens is not None:
+            sampling = replace(sampling, max_tokens=self.max_tokens)
+        return sampling
 
     def key(self, model: Identified, sampling: Sampling) -> bytes:
         """The key of its samples in a journal."""

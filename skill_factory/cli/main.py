@@ -22,6 +22,9 @@ _VERBS = {
     "diff": ("explain:diff", "Compare two SFT datasets or two runs."),
     "check": ("check:check", "Look for faults in traces."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
+    "evaluate": ("evaluate:evaluate", "Ask a model questions, and measure what it answers."),
+    "measure": ("measure:measure", "Measure a model's responses, anyone's files."),
+    "compare": ("measure:compare", "Compare models that are measured."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),
     "list": ("listing:list_parts", "Show the tasks, formats, sources, prompt variants or checks."),
 }

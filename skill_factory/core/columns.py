@@ -23,6 +23,11 @@ class Column:
     GRADE: Final = "grade"
     EXTRACTED_ANSWER: Final = "extracted_answer"
 
+    # of responses that are measured
+    QUESTION_SET: Final = "question_set"
+    MODEL: Final = "model"
+    STEP: Final = "step"
+
     # of the released reflection datasets
     RESPONSES: Final = "model_responses__mutated_prompts"
     CORRECTNESS: Final = "model_responses__mutated_prompts__eval_is_correct"

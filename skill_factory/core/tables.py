@@ -74,6 +74,62 @@ GRADED = pa.schema(
 """`grade` is right, wrong, undecided, cut_off (by a length limit, or in its thinking), leaks_hint;
 `extracted_answer` is the text of the last `<answer>` pair, null without one."""
 
+RESPONSES = pa.schema(
+    [
+        *(field.with_nullable(True) for field in QUESTIONS),
+        pa.field(Column.QUESTION_SET, pa.string(), nullable=False),
+        pa.field(Column.MODEL, pa.string()),
+        pa.field(Column.STEP, pa.int64()),
+        pa.field(Column.SAMPLE, pa.int32(), nullable=False),
+        pa.field(Column.RESPONSE, pa.string(), nullable=False),
+        pa.field(Column.FINISH_REASON, pa.string()),
+        pa.field(Column.COMPLETION_TOKENS, pa.int32()),
+        pa.field(Column.GRADE, pa.string()),
+        pa.field(Column.EXTRACTED_ANSWER, pa.string()),
+    ]
+)
+"""One row a response that is measured. What a file of others does not say is null. `question_set`
+names where its question is from, `model` who answered, `step` the training step or checkpoint,
+`sample` counts the responses to a question from 0. `grade` is right, wrong, undecided or cut_off;
+null: it cannot be graded. `extracted_answer` is null where there is no `<answer>` pair."""
+
+MEASURES = pa.schema(
+    [
+        pa.field(Column.QUESTION_ID, pa.string(), nullable=False),
+        *(RESPONSES.field(name) for name in (Column.QUESTION_SET, Column.MODEL, Column.STEP)),
+        *(RESPONSES.field(name) for name in (Column.SAMPLE, Column.GRADE)),
+        *(pa.field(name, pa.bool_(), nullable=False) for name in ("answered", "tagged")),
+        pa.field("well_formed", pa.bool_(), nullable=False),
+        *(
+            pa.field(name, pa.int32(), nullable=False)
+            for name in ("attempts", "explicit_answers", "explicit_reflections", "no_verdict")
+        ),
+        *(
+            pa.field(f"{verdict}_on_{grade}", pa.int32(), nullable=False)
+            for verdict in ("correct", "incorrect")
+            for grade in ("right", "wrong", "undecided")
+        ),
+        *(pa.field(name, pa.string()) for name in ("first_grade", "last_grade", "stopped_on")),
+        pa.field("right_attempts", pa.int32()),
+        pa.field("vote", pa.string()),
+        pa.field(Column.COMPLETION_TOKENS, pa.int32()),
+        pa.field("characters", pa.int32(), nullable=False),
+        pa.field("characters_to_answer", pa.int32()),
+        pa.field("looping", pa.bool_(), nullable=False),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("phrases", "different_phrases")),
+    ]
+)
+"""One row a response, in the order of its `RESPONSES`: what `measure.measures` is made from.
+
+`tagged`: it holds a `<sample>` block; one without is one attempt, with the grade of the response.
+`first_grade` and `last_grade` are those of its attempts, `right_attempts` counts the right ones;
+null: they cannot be graded. `correct_on_wrong` counts its verdicts Correct on wrong attempts, and
+so on. `stopped_on`: the grade of its last attempt, if a verdict Correct on it ends the thinking;
+else null. `vote` is the final answer as majority@k compares it: empty for any right one; null:
+there is none. `characters_to_answer` counts those before its final answer. A column `words_NAME`
+follows for each word rule (int32): how often its words stand in the response.
+"""
+
 ANNOTATED = pa.schema(
     [
         *QUESTIONS,

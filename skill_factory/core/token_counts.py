@@ -27,25 +27,7 @@ class TokenCounter:
     """
 
     def __init__(self, name: str) -> None:
-        # Else it says on every run that it found no PyTorch, which counting does not need.
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-        if looks_local(name) and not Path(name).expanduser().exists():
-            raise InputError(f"{name}: no such folder")
-        try:
-            from huggingface_hub.utils import logging
-            from transformers import AutoTokenizer
-        except ImportError:
-            raise OptionError(
-                "counting tokens needs transformers: pip install 'skill-factory[tokenizer]'"
-            ) from None
-        # It tells of each attempt to reach the Hub; our error says it once.
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        except Exception as error:  # of several libraries' own trees, which have no common root
-            reason = " ".join(redact_hub(str(error)).split())[:300] or type(error).__name__
-            raise InputError(f"{name}: no tokenizer can be loaded from there: {reason}") from None
+        self.tokenizer = load_tokenizer(name, "counting tokens")
         self._special = {
             str(token)
             for token in (*self.tokenizer.all_special_tokens, *_marked_special(self.tokenizer))
@@ -96,6 +78,30 @@ class TokenCounter:
         before, _, rest = text.partition(_QUESTION)
         between, _, after = rest.partition(_ANSWER)
         return before, between, after
+
+
+def load_tokenizer(name: str, purpose: str) -> Any:
+    """A tokenizer, from a folder or a model on the Hub; `purpose` is what cannot be done without.
+    Raises `OptionError` and `InputError` as `TokenCounter` does."""
+    # Else it says on every run that it found no PyTorch, which a tokenizer does not need.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    if looks_local(name) and not Path(name).expanduser().exists():
+        raise InputError(f"{name}: no such folder")
+    try:
+        from huggingface_hub.utils import logging
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise OptionError(
+            f"{purpose} needs transformers: pip install 'skill-factory[tokenizer]'"
+        ) from None
+    # It tells of each attempt to reach the Hub; our error says it once.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # of several libraries' own trees, which have no common root
+        reason = " ".join(redact_hub(str(error)).split())[:300] or type(error).__name__
+        raise InputError(f"{name}: no tokenizer can be loaded from there: {reason}") from None
 
 
 def _marked_special(tokenizer: Any) -> list[str]:

@@ -88,7 +88,7 @@ def export(
     if rules.task is not None:
         rules = replace(rules, task=data_source_of(rules.task))
     notes = list[str]()
-    taken = {key for folder in exclude_sft for key in _keys_of(folder, rules.task, notes)}
+    taken = {key for folder in exclude_sft for key in question_keys(folder, rules.task, notes)}
     counter = TokenCounter(tokenizer) if tokenizer else None
     rows = read_questions(source, config, split, revision)
     account, chosen = Account(read=rows.count), list[Question]()
@@ -155,9 +155,9 @@ def export(
 # -- questions ------------------------------------------------------------------------------------
 
 
-def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
-    """The keys of the questions in an SFT folder; notes if they can be known by their words only.
-    `task` is theirs where the folder does not say."""
+def question_keys(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
+    """The keys (`Question.keys`) of the questions in an SFT folder; notes if they can be known by
+    their words only. `task` is theirs where the folder does not say."""
     verified_manifest(folder)
     unknown = 0
     for traces in read_traces(folder):
@@ -173,7 +173,7 @@ def _keys_of(folder: Path, task: str | None, notes: list[str]) -> Iterator[str]:
     if unknown:
         notes.append(
             f"{folder}: {unknown:,} traces do not say their task, gold answer or facts, so their "
-            "questions were left out by their words only"
+            "questions are known by their words only"
         )
 
 

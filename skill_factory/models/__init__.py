@@ -14,7 +14,26 @@ from typing import Any, NamedTuple, Protocol
 from skill_factory.errors import SkillFactoryError
 
 Messages = list[dict[str, str]]
-"""A conversation: {"role", "content"} each."""
+"""A conversation: {"role", "content"} each. If the last one is the assistant's, the model goes on
+with it instead of beginning an answer."""
+
+
+class Turn(NamedTuple):
+    """The messages before an answer, and the answer as far as it is `begun`; empty: not yet."""
+
+    before: Messages
+    begun: str
+
+
+def turn_of(messages: Messages) -> Turn:
+    """Where the answer to some messages begins.
+
+    >>> turn_of([{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "It is"}])
+    Turn(before=[{'role': 'user', 'content': '2 + 2?'}], begun='It is')
+    """
+    if messages[-1]["role"] != "assistant":
+        return Turn(messages, "")
+    return Turn(messages[:-1], messages[-1]["content"])
 
 
 class ModelError(SkillFactoryError):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skill_factory.models import Messages, ModelError, Sampling
+from skill_factory.models import Messages, ModelError, Sampling, turn_of
 
 INSTALL = "pip install 'skill-factory[local]'"
 
@@ -152,9 +152,10 @@ class Llama:
         return grammar
 
     def tokens(self, messages: Messages) -> list[int]:
-        """The tokens of a prompt, up to where the answer begins. Raises `ModelError`."""
+        """The tokens of a prompt, up to where the answer goes on. Raises `ModelError`."""
+        turn = turn_of(messages)
         try:
-            text = self._template(messages=messages).prompt.encode()
+            text = f"{self._template(messages=turn.before).prompt}{turn.begun}".encode()
         except _template_errors() as error:
             raise ModelError(
                 f"{self.name}: its chat template refuses the messages ({error})"

@@ -124,7 +124,7 @@ class _Said(NamedTuple):
 def read_answer(
     answer: Any, seconds: float, clean: Callable[[str], str] = _as_it_is
 ) -> list[Completion]:
-    """The answers in the body of a chat completion, in their order, up to the first that failed.
+    """The answers in the body of a completion, in their order, up to the first that failed.
 
     An answer without a text counts, as the empty one, if it was cut off or filtered before that
     began, or has some reasoning. Raises `Trouble` if there is none; `clean` takes secrets out of
@@ -161,7 +161,10 @@ def _place(choice: dict[str, Any]) -> int:
 
 def _read_choice(choice: dict[str, Any], clean: Callable[[str], str]) -> _Said:
     """One answer; raises `Trouble` if it is none."""
-    reason, message = _finish_reason(choice.get("finish_reason")), choice.get("message")
+    reason = _finish_reason(choice.get("finish_reason"))
+    message = choice.get("message")
+    if "text" in choice and message is None:  # the completion of a prompt, and no chat's
+        message = {"content": choice["text"]}
     error = told_error(choice)
     if error is not None or reason.lower() in _FAILED:
         code = error.get("code") if isinstance(error, dict) else None

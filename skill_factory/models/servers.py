@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import math
 import os
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +13,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import truststore
 
 from skill_factory.core.redaction import address_secrets, environment_secrets, redact
 from skill_factory.core.yaml_files import NO_TEXT
@@ -29,7 +26,9 @@ from skill_factory.models import (
     Sampling,
     TooLongError,
     Trouble,
+    turn_of,
 )
+from skill_factory.models.connections import error_words, payload, read_body, trusted
 from skill_factory.models.replies import (
     count_choices,
     decoded,
@@ -82,6 +81,7 @@ class OpenAIModel:
     in seconds, for a whole request. `identity` stands in the journal's keys for the server's
     address and the model's name: give the old one when the same model has moved. A reply has at
     most `largest` bytes, unpacked. `note` is called, once for each, with what is odd about answers.
+    With a `template`, which makes a prompt of messages, it is asked for completions of prompts.
 
     Proxies and certificates are those of the environment. Use it in one event loop only.
     """
@@ -96,8 +96,10 @@ class OpenAIModel:
         identity: str | None = None,
         largest: int = _LARGEST,
         note: Callable[[str], None] = lambda text: None,
+        template: Callable[[Messages], str] | None = None,
     ) -> None:
         self.model = model
+        self.template = template
         self.timeout = timeout
         self.note = note
         self._largest = largest
@@ -141,11 +143,21 @@ class OpenAIModel:
         return f"{self._url} {self.model}"
 
     def request(self, messages: Messages, sampling: Sampling, n: int) -> dict[str, Any]:
-        """The body of a request. Raises `ModelError` while the model's name is not known."""
+        """The body of a request. Raises `ModelError` while the model's name is not known.
+
+        How an answer is continued: vLLM (entrypoints/openai/chat_completion/protocol.py), SGLang
+        and llama.cpp's server take these two keys.
+        """
         if self.model is None:
             raise ModelError(f"{self._url}: which model? Give its name")
         many = {"n": n} if n > 1 else {}
-        return {"model": self.model, "messages": messages, **many, **sampling.settings}
+        if self.template:
+            asked: dict[str, Any] = {"prompt": self.template(messages)}
+        else:
+            asked = {"messages": messages}
+            if turn_of(messages).begun:
+                asked |= {"continue_final_message": True, "add_generation_prompt": False}
+        return {"model": self.model, **asked, **many, **sampling.settings}
 
     async def complete(self, messages: Messages, sampling: Sampling, n: int) -> list[Completion]:
         """As `Model` has it. From the first time on that the server gives fewer than `n` at once,
@@ -217,7 +229,8 @@ class OpenAIModel:
         """The server's answer, parsed, and the seconds it took."""
         start = time.monotonic()
         sent = json.dumps(body).encode()
-        data = await self._asked("POST", "/chat/completions", sent, min(self.timeout, limit))
+        path = "/completions" if self.template else "/chat/completions"
+        data = await self._asked("POST", path, sent, min(self.timeout, limit))
         answer = parse(data)
         error = told_error(answer)
         if error is not None and not answer.get("choices"):  # some send errors with status 200
@@ -231,11 +244,13 @@ class OpenAIModel:
         try:
             reply = await self._sent(method, f"{self._url}{path}{self._query}", body, seconds)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
-            raise Trouble(Kind.GONE, f"the connection failed: {self._line(_told(error))}") from None
+            raise Trouble(
+                Kind.GONE, f"the connection failed: {self._line(error_words(error))}"
+            ) from None
         except TimeoutError:
             raise Trouble(Kind.SLOW, f"no answer within {seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = f"the connection failed: {self._line(_told(error))}"
+            said = f"the connection failed: {self._line(error_words(error))}"
             raise Trouble(Kind.FAULTY, said) from None
         if reply.status >= 300:
             header = reply.headers.get("retry-after")
@@ -251,14 +266,14 @@ class OpenAIModel:
             async with self._session.request(
                 method,
                 url,
-                data=_payload(body),
+                data=payload(body),
                 headers=self._headers,
                 timeout=limits,
                 allow_redirects=False,
             ) as response:
                 there = response.headers.get("location")
                 if response.status not in _MOVED or not there:
-                    read = await _read(response, self._largest)
+                    read = await read_body(response, self._largest)
                     return _Reply(response.status, response.headers, read)
             url = self._followed(url, there)
         raise ModelError(f"{self._url} sends requests round in circles: give its real address")
@@ -283,7 +298,7 @@ class OpenAIModel:
         # Looked up once: aiohttp's `trust_env` does it for each request, and reads ~/.netrc too.
         proxies = {} if proxy_bypass(parts.netloc) else getproxies()
         secure = any(there.startswith("https") for there in (self._url, *proxies.values()))
-        trust = _trusted() if secure else True
+        trust = trusted() if secure else True
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=trust),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -341,22 +356,6 @@ class OpenAIModel:
             self.note(text)
 
 
-def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
-    """A body as aiohttp wants it: a large one in parts, so that other requests go on."""
-    return io.BytesIO(body) if body and len(body) > 1 << 20 else body
-
-
-async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
-    """The body of a response; raises `ClientPayloadError` for one that is cut or has no end."""
-    chunks, size = list[bytes](), 0
-    while chunk := await response.content.readany():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > largest:
-            raise aiohttp.ClientPayloadError(f"a reply of more than {largest:,} bytes")
-    return b"".join(chunks)
-
-
 def _names(listed: bytes) -> list[str]:
     """The models in a server's list; none, as not all servers have the list, if it is no such."""
     try:
@@ -368,23 +367,6 @@ def _names(listed: bytes) -> list[str]:
 
 def _filters(error: ModelError) -> bool:
     return isinstance(error, RefusedError) and error.reason is Refusal.CONTENT_FILTER
-
-
-def _trusted() -> ssl.SSLContext:
-    """The certificates that $SSL_CERT_FILE or $SSL_CERT_DIR name, else the system's, which Python
-    by itself does not find everywhere."""
-    if os.environ.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
-        return ssl.create_default_context()
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _told(error: Exception) -> str:
-    """What went wrong with a connection; aiohttp's own words show an address with its query."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"{error.status} {error.message}"
-    return str(error) or type(error).__name__
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,13 +16,13 @@ from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
-from skill_factory.errors import AskedBeforeError, InputError
+from skill_factory.errors import AskedBeforeError, InputError, OptionError
 from skill_factory.models import Completion, Identified, Model, Sampling
 from skill_factory.models.servers import START_IT, OpenAIModel
 from skill_factory.runs import summary
-from skill_factory.runs.context import Context
+from skill_factory.runs.context import AskingContext
 from skill_factory.runs.fingerprint import files_at
-from skill_factory.runs.folder import Stage, public_address
+from skill_factory.runs.folder import public_address
 from skill_factory.runs.model_choice import (
     Known,
     identity_of,
@@ -36,7 +36,6 @@ from skill_factory.runs.model_choice import (
     where,
 )
 from skill_factory.runs.stage import Made
-from skill_factory.stages.first_answers import FirstAnswers
 
 
 class Round(NamedTuple):
@@ -48,11 +47,21 @@ class Round(NamedTuple):
     total: int
 
 
-class Plan(Protocol):
-    """What a stage asks, and what it makes of the answers."""
+class Hearer(Protocol):
+    """Hears answers as they come."""
+
+    def add(self, ask: Ask, completions: list[Completion]) -> list[Completion]:
+        """Take in the answers to a prompt; gives them as the stage's table will have them."""
+        ...
+
+
+class Asking(Protocol):
+    """What is asked."""
 
     @property
-    def stage(self) -> Stage: ...
+    def stage(self) -> str:
+        """What this asking is called, for people."""
+        ...
 
     @property
     def sampling(self) -> Sampling:
@@ -60,7 +69,7 @@ class Plan(Protocol):
         ...
 
     @property
-    def first_answers(self) -> FirstAnswers:
+    def first_answers(self) -> Hearer:
         """What hears the first answers."""
         ...
 
@@ -85,6 +94,11 @@ class Plan(Protocol):
         """Whether `asks` may be more than will be asked."""
         ...
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each sample has a request to itself, so that its tokens are counted exactly."""
+        ...
+
     def asks(self) -> Iterator[Ask]:
         """All that may be asked."""
         ...
@@ -97,12 +111,16 @@ class Plan(Protocol):
         """Whether an answer is good; shown while the stage goes on."""
         ...
 
+
+class Plan(Asking, Protocol):
+    """What a stage asks, and what it makes of the answers."""
+
     def write(self, model: Identified, journal: Journal) -> Made:
         """Make the stage's table of what the journal has, and tell what came of it."""
         ...
 
 
-def model_settings(context: Context) -> list[Any]:
+def model_settings(context: AskingContext) -> list[Any]:
     """The settings of the model that a stage's table depends on."""
     config = context.config.model
     names = {"name", "local", "identity", "grammar"}
@@ -110,8 +128,18 @@ def model_settings(context: Context) -> list[Any]:
     return [config.model_dump(include=names), address, files_at(config.local)]
 
 
-def make(context: Context, plan: Plan) -> Made:
-    """Ask for what the journal lacks, and make the stage's table.
+def make(context: AskingContext, plan: Plan) -> Made:
+    """Ask for what the journal lacks, and make the stage's table. Raises as `ask`."""
+    model = ask(context, plan)
+    with Journal(context.folder.journal) as journal:
+        return plan.write(model, journal)
+
+
+def ask(
+    context: AskingContext, plan: Asking, before: Callable[[], None] = lambda: None
+) -> Identified:
+    """Ask for what the journal lacks; the model whose answers it has. `before` is called if
+    anything is to be asked, just before.
 
     Raises `AskedBeforeError` before anything is asked if answers that the journal has would be
     asked for anew, and `KeyboardInterrupt` after Ctrl-C.
@@ -120,14 +148,13 @@ def make(context: Context, plan: Plan) -> Made:
     about = _estimated(context, plan, model)
     if model and not about.samples:
         context.say(f"{plan.stage}: {summary.of_nothing_to_ask(about)}")
-    else:
-        _validate_anew(context, plan.stage, about, plan.at_most)
-        model = _ask(context, plan, about)
-    with Journal(context.folder.journal) as journal:
-        return plan.write(model, journal)
+        return model
+    _validate_anew(context, plan.stage, about, plan.at_most)
+    before()
+    return _ask(context, plan, about)
 
 
-def preview(context: Context, plan: Plan, shown: int) -> Estimate:
+def preview(context: AskingContext, plan: Asking, shown: int) -> Estimate:
     """Tell the first prompts of a stage, `shown` of them, whether a server answers, and what asking
     will take. Nobody is asked."""
     listed = list(itertools.islice(plan.asks(), shown))
@@ -144,7 +171,7 @@ def preview(context: Context, plan: Plan, shown: int) -> Estimate:
     return about
 
 
-def _tell_server(context: Context, stage: Stage) -> None:
+def _tell_server(context: AskingContext, stage: str) -> None:
     """Tell which model would be asked, and whether a server answers at its address; the only model
     that it has is taken to be the one."""
     config = context.config.model
@@ -164,20 +191,25 @@ def _tell_server(context: Context, stage: Stage) -> None:
         context.say(f"Note: it lists {', '.join(seen.lists[:8])}, not {config.name}")
 
 
-def _estimated(context: Context, plan: Plan, model: Identified | None) -> Estimate:
+def _estimated(context: AskingContext, plan: Asking, model: Identified | None) -> Estimate:
     """What asking will take; no samples to ask for if all of it is in the journal."""
     path, retry = context.folder.journal, context.config.model.retry_refused
     there = model is not None and path.is_file()
     with journal_to_read(path) if there else nullcontext() as journal:
         about = estimate(
-            plan.asks(), model, plan.sampling, journal, retry=retry, one_by_one=plan.at_most
+            plan.asks(),
+            model,
+            plan.sampling,
+            journal,
+            retry=retry,
+            one_by_one=plan.at_most or plan.one_by_one,
         )
         if model and journal and plan.at_most and _has_all(plan, model, journal, retry):
             return Estimate(had=about.had, refused=about.refused)
         return about
 
 
-def _has_all(plan: Plan, model: Identified, journal: Journal, retry: bool) -> bool:
+def _has_all(plan: Asking, model: Identified, journal: Journal, retry: bool) -> bool:
     """Whether the journal has all that is asked, round after round."""
     return not any(
         estimate(one.asks, model, plan.sampling, journal, retry=retry).samples
@@ -185,12 +217,14 @@ def _has_all(plan: Plan, model: Identified, journal: Journal, retry: bool) -> bo
     )
 
 
-def _estimate_line(context: Context, plan: Plan, about: Estimate) -> str:
+def _estimate_line(context: AskingContext, plan: Asking, about: Estimate) -> str:
     most = "at most " if plan.at_most else ""
     return f"{most}{summary.of_estimate(about, context.config.model)}"
 
 
-def _validate_anew(context: Context, stage: Stage, about: Estimate, at_most: bool = False) -> None:
+def _validate_anew(
+    context: AskingContext, stage: str, about: Estimate, at_most: bool = False
+) -> None:
     """Raise `AskedBeforeError` if what was answered before would be asked anew without leave; a
     `ModelError` if it is a model that is not there."""
     if about.anew and not context.config.model.ask_again:
@@ -199,7 +233,7 @@ def _validate_anew(context: Context, stage: Stage, about: Estimate, at_most: boo
         raise AskedBeforeError(f"{stage}: {said}")
 
 
-def _asked_before(context: Context, about: Estimate, at_most: bool) -> str:
+def _asked_before(context: AskingContext, about: Estimate, at_most: bool) -> str:
     known = (identity_of(context.folder, digest) for digest, _ in about.models.most_common())
     return summary.of_asked_before(about, next(filter(None, known), None), at_most)
 
@@ -207,7 +241,7 @@ def _asked_before(context: Context, about: Estimate, at_most: bool) -> str:
 # -- for real -------------------------------------------------------------------------------------
 
 
-def _ask(context: Context, plan: Plan, about: Estimate) -> Known:
+def _ask(context: AskingContext, plan: Asking, about: Estimate) -> Known:
     """Ask, and tell what has become of it; the model that was asked."""
     model = make_model(context.config.model)
     if isinstance(model, OpenAIModel):
@@ -233,13 +267,13 @@ def _ask(context: Context, plan: Plan, about: Estimate) -> Known:
     return Known(model.identity)
 
 
-def _tell_tally(context: Context, heading: str, tally: Tally) -> None:
+def _tell_tally(context: AskingContext, heading: str, tally: Tally) -> None:
     first, *rest = summary.of_tally(tally)
     for line in (f"{heading}: {first}", *rest):
         context.say(line)
 
 
-async def _collect(context: Context, plan: Plan, model: Model, journal: Journal) -> Tally:
+async def _collect(context: AskingContext, plan: Asking, model: Model, journal: Journal) -> Tally:
     """Ask round after round; what became of all of them. Raises `Interrupted` after Ctrl-C."""
     total = Tally()
     for asks in plan.rounds(model, journal):
@@ -252,7 +286,7 @@ async def _collect(context: Context, plan: Plan, model: Model, journal: Journal)
 
 
 async def _collect_round(
-    context: Context, plan: Plan, asked: Round, model: Model, journal: Journal
+    context: AskingContext, plan: Asking, asked: Round, model: Model, journal: Journal
 ) -> Tally:
     with Progress(asked.name, asked.total, plan.is_good, plan.called) as shown:
 
@@ -275,10 +309,11 @@ async def _collect_round(
             answered=answered,
             stopping=stopping,
             first_alone=plan.first_alone,
+            one_by_one=plan.one_by_one,
         )
 
 
-def _longest_first(plan: Plan) -> Iterator[Ask]:
+def _longest_first(plan: Asking) -> Iterator[Ask]:
     """All that is asked, with the longest prompt at the beginning."""
     first = longest(plan.asks())
     if first is None:
@@ -295,10 +330,12 @@ def _longest_first(plan: Plan) -> Iterator[Ask]:
 # -- by files -------------------------------------------------------------------------------------
 
 
-def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Written:
+def write_requests(context: AskingContext, plan: Asking, path: Path) -> batch_files.Written:
     """Write what is to be asked next as a file for a batch service: the first round of which the
     journal lacks something. Raises `AskedBeforeError`, as `make`."""
     model, retry = make_server(context.config.model), context.config.model.retry_refused
+    if model.template:
+        raise OptionError("--write-requests asks for chat completions: leave out --chat-template")
     with Journal(context.folder.journal) as journal:
         for number, one in enumerate(plan.rounds(model, journal)):
             about = estimate(one.asks, model, plan.sampling, journal, retry=retry)
@@ -313,22 +350,28 @@ def write_requests(context: Context, plan: Plan, path: Path) -> batch_files.Writ
     return batch_files.Written(had=about.had, refused=about.refused)
 
 
-def read_responses(context: Context, plan: Plan, path: Path) -> Made:
+def read_responses(context: AskingContext, plan: Plan, path: Path) -> Made:
     """Take a batch service's answers, and make the stage's table of what there is."""
-    require_journal(context)
+    take_responses(context, path)
     with Journal(context.folder.journal) as journal:
-        context.say(batch_files.read_responses(path, journal).summary())
         return plan.write(make_model(context.config.model), journal)
 
 
-def write_again(context: Context, plan: Plan, model: Identified) -> Made:
+def take_responses(context: AskingContext, path: Path) -> None:
+    """Take a batch service's answers into the journal, and tell what became of them."""
+    require_journal(context)
+    with Journal(context.folder.journal) as journal:
+        context.say(batch_files.read_responses(path, journal).summary())
+
+
+def write_again(context: AskingContext, plan: Plan, model: Identified) -> Made:
     """Make the stage's table anew of what the journal has."""
     require_journal(context)
     with Journal(context.folder.journal) as journal:
         return plan.write(model, journal)
 
 
-def require_journal(context: Context) -> None:
+def require_journal(context: AskingContext) -> None:
     """Raise `InputError` if the journal is not there."""
     if not context.folder.journal.is_file():
         raise InputError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from skill_factory.core.settings.checking import COMMAND_LINE, checked
-from skill_factory.core.settings.fields import SettingError
+from skill_factory.core.settings.fields import SettingError, Settings
 from skill_factory.core.settings.value_types import Origin
 from skill_factory.core.yaml_files import NO_TEXT, UNREADABLE, parse
 from skill_factory.errors import ConfigError, InputError, OptionError
@@ -18,6 +18,7 @@ from skill_factory.stages.create.settings import CreateConfig
 from skill_factory.stages.settings import RunConfig
 
 Lines = dict[tuple[str, ...], int]
+S = TypeVar("S", bound=Settings)
 
 
 def load_config(path: Path | None, flags: Mapping[str, Any]) -> CreateConfig:
@@ -53,17 +54,28 @@ def load_run(
     *,
     trusted: bool = True,
 ) -> RunConfig:
-    """The settings of all stages, as those of step 2 in `load_config`; `file` may also be what a
-    config file would hold, and its faults are `OptionError`s. `flags` are by the stage's key, and
-    None in them is null. Not `trusted`: the user does not name the file, and code that it names is
-    not loaded."""
+    """The settings of all stages, as `load_settings` has them."""
+    return load_settings(RunConfig, file, flags, trusted=trusted)
+
+
+def load_settings(
+    kind: type[S],
+    file: Path | Mapping[Any, Any] | None,
+    flags: Mapping[str, Mapping[str, Any]],
+    *,
+    trusted: bool = True,
+) -> S:
+    """A config of a `kind`, whose settings stand under keys, as those of step 2 in `load_config`;
+    `file` may also be what a config file would hold, and its faults are `OptionError`s. `flags`
+    are by key, and None in them is null. Not `trusted`: the user does not name the file, and code
+    that it names is not loaded."""
     if isinstance(file, Mapping):
         try:
-            settings = _settings_in(file, COMMAND_LINE)[0]
+            settings = _settings_in(kind, file, COMMAND_LINE)[0]
         except SettingError as error:
             raise OptionError(str(error)) from None
     else:
-        settings = _read(file, trusted)[0] if file else {}
+        settings = _read(kind, file, trusted)[0] if file else {}
     for stage, given in flags.items():
         _check_texts(given)
         if given:
@@ -71,14 +83,14 @@ def load_run(
             before = None if stage == "questions" and "source" in given else settings.get(stage)
             settings[stage] = (before or {}) | dict(given)
     try:
-        return checked(RunConfig, settings)
+        return checked(kind, settings)
     except SettingError as error:
         raise OptionError(str(SettingError(error.key[1:], error.problem))) from None
 
 
 def load_run_file(path: Path) -> RunConfig:
     """The settings in a config file; raises `ConfigError` as `load_config` does."""
-    return _read(path)[1]
+    return _read(RunConfig, path)[1]
 
 
 def _check_texts(flags: Mapping[str, Any]) -> None:
@@ -91,26 +103,28 @@ def _check_texts(flags: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is not UTF-8")
 
 
-def _read(path: Path, trusted: bool = True) -> tuple[dict[str, Any], RunConfig]:
+def _read(kind: type[S], path: Path, trusted: bool = True) -> tuple[dict[str, Any], S]:
     """What a config file says, checked, by its stages' keys; and the settings that it comes to."""
     content, lines = _parsed(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected settings under a key such as 'create:'")
     try:
-        return _settings_in(content, Origin(path.parent, trusted))
+        return _settings_in(kind, content, Origin(path.parent, trusted))
     except SettingError as error:
         key = error.key
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
         raise ConfigError(f"{path}: line {line}: {error}") from None
 
 
-def _settings_in(content: Mapping[Any, Any], origin: Origin) -> tuple[dict[str, Any], RunConfig]:
+def _settings_in(
+    kind: type[S], content: Mapping[Any, Any], origin: Origin
+) -> tuple[dict[str, Any], S]:
     """As `_read`, of a config's content; raises `SettingError`."""
     # A key with nothing under it, or all of that commented out, says nothing.
     content = {
         key: {} if value is None and key != "questions" else value for key, value in content.items()
     }
-    config = checked(RunConfig, content, origin=origin)
+    config = checked(kind, content, origin=origin)
     found = {
         stage: {name: getattr(getattr(config, stage), name) for name in said}
         for stage, said in content.items()

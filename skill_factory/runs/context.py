@@ -5,14 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.ledger import Account, account_table
-from skill_factory.runs.folder import RunFolder, Stage
+from skill_factory.runs.folder import JournalFolder, ModelSettings, RunFolder, Stage
 from skill_factory.stages.settings import RunConfig
 
 Say = Callable[[str], None]
 """Takes what there is to tell, in lines."""
+
+
+class AskingContext(Protocol):
+    """What asking needs: a folder with a journal, settings with a model's, and whom to tell."""
+
+    @property
+    def folder(self) -> JournalFolder: ...
+
+    @property
+    def config(self) -> ModelSettings: ...
+
+    @property
+    def say(self) -> Say: ...
+
+    def name_model(self, name: str) -> None:
+        """Take a name for the model's."""
+        ...
 
 
 @dataclass

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import yaml
 
 from skill_factory import __version__
+from skill_factory.core.settings.fields import Settings
 from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.whole_files import new_file, resolved
 from skill_factory.errors import InputError, SkillFactoryError
 from skill_factory.runs import lock
-from skill_factory.stages.settings import RunConfig
+from skill_factory.stages.settings import ModelConfig
 
 
 class Stage(StrEnum):
@@ -47,6 +49,15 @@ _FILES = {
 }
 
 
+class ModelSettings(Protocol):
+    """Settings, those of a model among them, by stage: a class of `Settings`."""
+
+    @property
+    def model(self) -> ModelConfig: ...
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Settings: ...
+
+
 @dataclass
 class Record:
     """What the manifest says of a stage: fingerprints of its settings and its input (`key`), of its
@@ -62,18 +73,74 @@ class Record:
     seconds: float = 0.0
 
 
-class RunFolder:
-    """A folder that is a run's, or will be. Raises `InputError` for one of another kind."""
+class JournalFolder:
+    """A folder with a journal in it, and the settings that it was asked with."""
 
     def __init__(self, path: Path) -> None:
         # Of x/.. where there is no x, the folder would be another before and after it is made.
         found = resolved(path)
         self.root = found if ".." in path.parts else path
-        self.records = _read_manifest(self.root)
-        self.configured_identity = _configured_identity(self.settings)
 
     def __str__(self) -> str:
         return str(self.root)
+
+    @property
+    def journal(self) -> Path:
+        """The journal's file."""
+        return self.root / "journal.sqlite"
+
+    @property
+    def settings(self) -> Path:
+        """The file with the settings."""
+        return self.root / "config.yaml"
+
+    @property
+    def has_records(self) -> bool:
+        """Whether something was made in it."""
+        raise NotImplementedError
+
+    def identities(self) -> Iterator[str]:
+        """The identities of the models that were asked before."""
+        raise NotImplementedError
+
+    def reread(self) -> None:
+        """Read what is there again, as another run may have ended a moment ago."""
+        raise NotImplementedError
+
+    @contextmanager
+    def locked(self, config: ModelSettings) -> Iterator[None]:
+        """Have the folder to oneself, and put the settings in it; raises `OutputError` if another
+        run has it. Settings that led to an error are not remembered, but for the first ones with
+        which a stage was made. What Arrow says of a damaged table becomes an `InputError`."""
+        with lock.locked(self.root):
+            self.reread()
+            before = self.settings.read_bytes() if self.settings.is_file() else None
+            self.keep(config)
+            try:
+                with one_line_for_damaged_tables():
+                    yield
+            except SkillFactoryError:
+                if before is not None:
+                    write_whole(self.settings, before)
+                elif not self.has_records:
+                    self.settings.unlink(missing_ok=True)
+                raise
+
+    def keep(self, config: ModelSettings) -> None:
+        """Put the settings in the folder."""
+        settings = _to_keep(config).model_dump()
+        settings = {stage: said for stage, said in settings.items() if said is not None}
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        write_whole(self.settings, text.encode())
+
+
+class RunFolder(JournalFolder):
+    """A folder that is a run's, or will be. Raises `InputError` for one of another kind."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.reread()
+        self.configured_identity = configured_identity(self.settings)
 
     def path(self, stage: Stage) -> Path:
         """The file that a stage makes."""
@@ -90,47 +157,26 @@ class RunFolder:
         return self.path(Stage.CREATE).parent
 
     @property
-    def journal(self) -> Path:
-        """The journal's file."""
-        return self.root / "journal.sqlite"
+    def has_records(self) -> bool:
+        return bool(self.records)
 
-    @property
-    def settings(self) -> Path:
-        """The file with the run's settings."""
-        return self.root / "config.yaml"
+    def identities(self) -> Iterator[str]:
+        for stage in (Stage.SAMPLE, Stage.REFLECT):
+            record = self.records.get(stage)
+            if record and record.identity:
+                yield record.identity
+        if self.configured_identity:
+            yield self.configured_identity
 
-    @contextmanager
-    def locked(self, config: RunConfig) -> Iterator[None]:
-        """Have the folder to oneself, and put the settings in it; raises `OutputError` if another
-        run has it. Settings that led to an error are not remembered, but for the first ones with
-        which a stage was made. What Arrow says of a damaged table becomes an `InputError`."""
-        with lock.locked(self.root):
-            self.records = _read_manifest(self.root)  # another run may have ended a moment ago
-            before = self.settings.read_bytes() if self.settings.is_file() else None
-            self.keep(config)
-            try:
-                with one_line_for_damaged_tables():
-                    yield
-            except SkillFactoryError:
-                if before is not None:
-                    _write(self.settings, before)
-                elif not self.records:
-                    self.settings.unlink(missing_ok=True)
-                raise
-
-    def keep(self, config: RunConfig) -> None:
-        """Put the settings in the folder."""
-        settings = _to_keep(config).model_dump()
-        settings = {stage: said for stage, said in settings.items() if said is not None}
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        _write(self.settings, text.encode())
+    def reread(self) -> None:
+        self.records = _read_manifest(self.root)
 
     def note(self, stage: Stage, record: Record) -> None:
         """Keep what became of a stage."""
         self.records[stage] = record
         records = {name: asdict(self.records[name]) for name in STAGES if name in self.records}
         manifest = {"skill_factory": __version__, "stages": records}
-        _write(self.root / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+        write_whole(self.root / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
 
 
 def public_address(url: str | None) -> str:
@@ -143,7 +189,7 @@ def public_address(url: str | None) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
 
 
-def _to_keep(config: RunConfig) -> RunConfig:
+def _to_keep(config: ModelSettings) -> Settings:
     """The settings without what may be secret in them, and without leave to ask anew: that is
     given each time."""
     changes: dict[str, object] = {"ask_again": False}
@@ -152,7 +198,8 @@ def _to_keep(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
     with new_file(path) as part:
         part.write_bytes(data)
 
@@ -172,8 +219,8 @@ def _read_manifest(folder: Path) -> dict[Stage, Record]:
         raise InputError(f"{folder}: is no run's folder; choose another one") from None
 
 
-def _configured_identity(settings: Path) -> str | None:
-    """The identity of the server's model that a run's settings name; None: they name none."""
+def configured_identity(settings: Path) -> str | None:
+    """The identity of the server's model that a file of settings names; None: it names none."""
     try:
         model = yaml.safe_load(settings.read_bytes())["model"]
         if identity := model.get("identity"):

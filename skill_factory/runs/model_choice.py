@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from skill_factory.asking.interrupts import run_async
 from skill_factory.asking.pace import Pace
 from skill_factory.asking.requests import digest
 from skill_factory.errors import OptionError
-from skill_factory.models import Identified, Model, ModelError, Trouble
+from skill_factory.models import Identified, Messages, Model, ModelError, Trouble
+from skill_factory.models.continuing import validate_continues
 from skill_factory.models.servers import OpenAIModel
-from skill_factory.runs.context import Context
-from skill_factory.runs.folder import RunFolder, Stage, public_address
+from skill_factory.runs.context import AskingContext
+from skill_factory.runs.folder import JournalFolder, public_address
 from skill_factory.stages.settings import ModelConfig
 
 LOCAL_REQUESTS = 32
@@ -47,7 +49,16 @@ def make_server(config: ModelConfig) -> OpenAIModel:
         api_key_env=config.api_key_env,
         timeout=config.timeout,
         identity=config.identity,
+        template=_template(config.chat_template) if config.chat_template else None,
     )
+
+
+@lru_cache(maxsize=1)
+def _template(name: str) -> Callable[[Messages], str]:
+    """A tokenizer's chat template; it takes a while to load."""
+    from skill_factory.models.chat_template import ChatTemplate
+
+    return ChatTemplate(name)
 
 
 def make_pace(config: ModelConfig, skip_too_long: bool) -> Pace:
@@ -78,7 +89,7 @@ def is_named(config: ModelConfig) -> bool:
     return bool(config.local or config.name or config.identity)
 
 
-def known_model(context: Context) -> Identified | None:
+def known_model(context: AskingContext) -> Identified | None:
     """The model, if its identity is known without asking; else what it was in this run before."""
     config = context.config.model
     if is_named(config):
@@ -87,24 +98,24 @@ def known_model(context: Context) -> Identified | None:
     return Known(f"{public_address(config.base_url)} {name}") if name else None
 
 
-def name_before(context: Context) -> str | None:
+def name_before(context: AskingContext) -> str | None:
     """The name of the model that was asked at this address before."""
     address = f"{public_address(context.config.model.base_url)} "
     names = [
         identity.removeprefix(address)
-        for identity in _identities(context.folder)
+        for identity in context.folder.identities()
         if identity.startswith(address)
     ]
     return names[0] if names else None
 
 
-def assume_name(context: Context) -> None:
+def assume_name(context: AskingContext) -> None:
     """Take the model to be the one that was asked before, where the settings leave open which."""
     if not is_named(context.config.model) and (name := name_before(context)):
         context.name_model(name)
 
 
-def find_name(context: Context) -> None:
+def find_name(context: AskingContext) -> None:
     """Ask the server which model it has, where the settings leave that open, and keep it. A server
     that does not answer is taken to have the model that it had before; if there was none, that is
     still open."""
@@ -120,11 +131,27 @@ def find_name(context: Context) -> None:
         keep_name(context, name)
 
 
-def keep_name(context: Context, name: str | None) -> None:
+def keep_name(context: AskingContext, name: str | None) -> None:
     """Take a name for the model's, and keep it in the run's folder."""
     if name and not context.config.model.identity:
         context.name_model(name)
         context.folder.keep(context.config)
+
+
+def require_continuing(context: AskingContext) -> None:
+    """Raise `ModelError` if the model does not go on with an answer that is begun."""
+    keep_name(context, run_async(_continuing_model(context.config.model)))
+
+
+async def _continuing_model(config: ModelConfig) -> str | None:
+    """The name of the model, once it is seen that it continues an answer."""
+    model = make_model(config)
+    try:
+        await model.preflight()
+        await validate_continues(model)
+        return model.model if isinstance(model, OpenAIModel) else None
+    finally:
+        await model.close()
 
 
 async def _only_model(config: ModelConfig) -> str | None:
@@ -140,19 +167,9 @@ async def _only_model(config: ModelConfig) -> str | None:
 # -- what it was ----------------------------------------------------------------------------------
 
 
-def identity_of(folder: RunFolder, digested: bytes) -> str | None:
-    """The identity that a run's journal knew a model by, given its digest; None: not known."""
-    return next((known for known in _identities(folder) if digest(known) == digested), None)
-
-
-def _identities(folder: RunFolder) -> Iterator[str]:
-    """The identities of the models that were asked before."""
-    for stage in (Stage.SAMPLE, Stage.REFLECT):
-        record = folder.records.get(stage)
-        if record and record.identity:
-            yield record.identity
-    if folder.configured_identity:
-        yield folder.configured_identity
+def identity_of(folder: JournalFolder, digested: bytes) -> str | None:
+    """The identity that a journal knew a model by, given its digest; None: not known."""
+    return next((known for known in folder.identities() if digest(known) == digested), None)
 
 
 # -- whether it is there --------------------------------------------------------------------------

@@ -76,6 +76,7 @@ class ReflectPlan:
     called = "true verdicts"
     first_alone = False
     skip_too_long = True
+    one_by_one = False
 
     def __init__(self, context: Context) -> None:
         self._context = context

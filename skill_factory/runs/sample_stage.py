@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,24 @@ class SampleStage:
 
     def validate_graders(self) -> None:
         """Raise `TaskError` if the questions cannot be graded."""
-        faults: dict[str, str | None] = {}
-        for row in attempting.read_rows(self._context.folder.input_of(self.stage), QUESTIONS):
-            name = self._context.config.grade.task or row["task_source"]
-            if name not in faults or faults[name]:
-                task, facts = task_of(name), json.loads(row["metadata"] or "{}")
-                faults[name] = task.fault(row["answer"], facts)
-                if not faults[name]:
-                    graded(task, "no answer", row["answer"], facts)  # its library is there
-        for name, fault in faults.items():
-            if fault:
-                raise TaskError(f"{name} can grade none of its questions: {fault}")
+        rows = attempting.read_rows(self._context.folder.input_of(self.stage), QUESTIONS)
+        validate_graders(rows, self._context.config.grade.task)
+
+
+def validate_graders(rows: Iterable[Mapping[str, Any]], named: str | None = None) -> None:
+    """Raise `TaskError` if a task can grade none of its questions; `named` None: it is each one's
+    own."""
+    faults: dict[str, str | None] = {}
+    for row in rows:
+        name = named or row["task_source"]
+        if name not in faults or faults[name]:
+            task, facts = task_of(name), json.loads(row["metadata"] or "{}")
+            faults[name] = task.fault(row["answer"], facts)
+            if not faults[name]:
+                graded(task, "no answer", row["answer"], facts)  # its library is there
+    for name, fault in faults.items():
+        if fault:
+            raise TaskError(f"{name} can grade none of its questions: {fault}")
 
 
 class SamplePlan:
@@ -88,6 +95,7 @@ class SamplePlan:
     """What does not fit the model's context is known before the rest is asked."""
     skip_too_long = False
     at_most = False
+    one_by_one = False
 
     def __init__(self, context: Context, questions: Path) -> None:
         self._context, self._questions = context, questions

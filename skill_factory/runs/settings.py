@@ -7,24 +7,20 @@ from collections.abc import Container
 from pathlib import Path
 
 from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.settings.value_types import is_address
 from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError
 from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.excluded import load_excluded
 from skill_factory.stages.create.phrases import load_phrases
 from skill_factory.stages.create.settings import HUB
-from skill_factory.stages.settings import ModelConfig, RunConfig, is_address
+from skill_factory.stages.settings import ModelConfig, RunConfig
 
 
 def resolve(config: RunConfig) -> RunConfig:
     """The settings with what else they would depend on: the environment, the current folder.
     Raises `OptionError` for an address in the environment that is none."""
-    model, sample, own = config.model, config.sample, _own_address()
-    if not model.local and model.base_url in (None, public_address(own)):
-        if not is_address(own):  # not shown: there may be a password in it
-            raise OptionError("$OPENAI_BASE_URL: is no address of a server: http://HOST:PORT/v1")
-        # A run's folder has the address without a password that may be in it.
-        model = model.model_copy(update={"base_url": own})
+    model, sample = resolve_model(config.model), config.sample
     if sample.prompts:
         prompts = str(Path(sample.prompts).expanduser().absolute())
         sample = sample.model_copy(update={"prompts": prompts})
@@ -34,6 +30,18 @@ def resolve(config: RunConfig) -> RunConfig:
             update={"exclude": str(Path(create.exclude).expanduser().absolute())}
         )
     return config.model_copy(update={"model": model, "sample": sample, "create": create})
+
+
+def resolve_model(model: ModelConfig) -> ModelConfig:
+    """A model's settings with the address that the environment names, where they name none. Raises
+    `OptionError` if that is none."""
+    own = _own_address()
+    if model.local or model.base_url not in (None, public_address(own)):
+        return model
+    if not is_address(own):  # not shown: there may be a password in it
+        raise OptionError("$OPENAI_BASE_URL: is no address of a server: http://HOST:PORT/v1")
+    # A run's folder has the address without a password that may be in it.
+    return model.model_copy(update={"base_url": own})
 
 
 def _own_address() -> str:

@@ -21,7 +21,7 @@ from skill_factory.core.ledger import Account
 from skill_factory.core.tables import ATTEMPTS, QUESTIONS
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import InputError, OptionError
-from skill_factory.models import Identified, Sampling
+from skill_factory.models import Completion, Identified, Sampling
 from skill_factory.models.thinking import HandledCompletion, Thinking, handle_thinking
 
 MISSING = "missing"
@@ -122,14 +122,9 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     rest = iter(asked)
     while chunk := list(islice(rest, _CHUNK)):
-        keys = [ask.key(model, sampling) for ask in chunk]
-        most = max(ask.count for ask in chunk)
-        there, refused = journal.read_all(dict.fromkeys(keys, most)), journal.refused(keys)
-        for key, ask in zip(keys, chunk, strict=True):
-            found = [sample for sample in there[key] if sample[0] < ask.count]
+        for ask, found, why in read_asks(chunk, model, sampling, journal):
             account.read += ask.count
             account.kept += len(found)
-            why = refused[key].reason if key in refused else MISSING
             account.lose(why, ask.count - len(found))
             for idx, completion in found:
                 yield (
@@ -137,6 +132,26 @@ def _rows(
                     | {Column.SAMPLE: idx}
                     | _response_columns(handle_thinking(completion, thinking))
                 )
+
+
+class Found(NamedTuple):
+    """The samples of an ask that a journal has, by their number, and why there are no others."""
+
+    ask: Ask
+    samples: list[tuple[int, Completion]]
+    why: str
+
+
+def read_asks(
+    asks: list[Ask], model: Identified, sampling: Sampling, journal: Journal
+) -> Iterator[Found]:
+    """What a journal has of some asks; they are looked up together."""
+    keys = [ask.key(model, sampling) for ask in asks]
+    most = max((ask.count for ask in asks), default=0)
+    there, refused = journal.read_all(dict.fromkeys(keys, most)), journal.refused(keys)
+    for key, ask in zip(keys, asks, strict=True):
+        found = [sample for sample in there[key] if sample[0] < ask.count]
+        yield Found(ask, found, refused[key].reason if key in refused else MISSING)
 
 
 def _response_columns(handled: HandledCompletion) -> dict[str, Any]:

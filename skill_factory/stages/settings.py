@@ -10,11 +10,11 @@ import re
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
 from skill_factory.core.settings.value_types import (
+    Address,
     Beside,
     Between,
     Commas,
@@ -196,21 +196,6 @@ def _check_source(source: str) -> None:
     )
 
 
-def is_address(url: str) -> bool:
-    """Whether this can be a server's address."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _address(url: str) -> str:
-    if not is_address(url):  # not shown: there may be a password in it
-        raise ValueError("is no address of a server: http://HOST:PORT/v1")
-    return url
-
-
 _OURS = {"messages", "model", "n", "seed", "stream"}
 
 
@@ -227,7 +212,7 @@ _MODEL = Section("Model")
 class ModelConfig(Settings):
     """The model that is asked: behind an OpenAI-compatible server, or in this process."""
 
-    base_url: Annotated[str, _address] | None = _MODEL(
+    base_url: Address | None = _MODEL(
         None,
         "The server.",
         unset="$OPENAI_BASE_URL, else http://localhost:8000/v1",
@@ -279,12 +264,21 @@ class ModelConfig(Settings):
     grammar: Literal["llama.cpp", "vllm"] = _MODEL(
         "llama.cpp", "How the server takes the grammar of a prompt."
     )
+    chat_template: str | None = _MODEL(
+        None,
+        "Ask for completions of prompts that this tokenizer's chat template makes.",
+        unset="ask for chat completions",
+        metavar="PATH|REPO",
+    )
+    """It has to be the model's own: the journal does not tell the two ways of asking apart."""
     prompt_price: Price | None = _MODEL(None, "Price of a million tokens of prompts.")
     completion_price: Price | None = _MODEL(None, "Price of a million tokens of answers.")
 
     def __post_init__(self) -> None:
         if self.local and (self.base_url or self.name):
             raise SettingError(("local",), "a model in this process has no base_url and no name")
+        if self.local and self.chat_template:
+            raise SettingError(("chat_template",), "a model in this process has its own")
 
 
 _DRAWN = Section("How answers are drawn (`none`: left to the server)")

@@ -1,5 +1,5 @@
-"""A model server on the loopback that speaks chat completions as OpenAI has them, and fails on
-demand.
+"""A model server on the loopback that speaks completions, of chats and of prompts, as OpenAI has
+them, continues an answer as vLLM does, and fails on demand.
 
     python tests/fakes/model_server.py        # prints its address, and serves until it is killed
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 _WORDS = ("so", "we", "try", "and", "see", "that", "it", "is", "not", "what", "was", "asked", "for")
+TOKEN = re.compile(r"<\|\w+\|>|\w+|\n|[^\w\s]")
+"""What counts as a token."""
 
 
 @dataclass
@@ -81,6 +84,13 @@ class Server:
     key: str | None = None
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
+    continues: Literal["honoured", "ignored", "rejected", "spoilt"] = "honoured"
+    """What it does with `continue_final_message`; spoilt: its chat template puts a thinking block
+    before the answer, as Qwen3's does."""
+    counts: bool = False
+    """Whether it counts tokens and heeds `max_tokens`; else all prompts and answers are as long."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies of what it answered, as they came."""
     calls_itself: str | None = None
     """The model's name in answers; None: as it was asked."""
     lists: bool = True
@@ -175,7 +185,7 @@ class Server:
         elif line == "GET /v1/models" and self.lists:
             data = [{"id": name, "object": "model", "owned_by": "us"} for name in self.models]
             _send(writer, 200, {"object": "list", "data": data})
-        elif line == "POST /v1/chat/completions":
+        elif line in ("POST /v1/chat/completions", "POST /v1/completions"):
             self.asked += 1
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
@@ -207,16 +217,61 @@ class Server:
             message = f"The model `{request['model']}` does not exist."
             _send(writer, 404, _error(message, "model_not_found"))
             return
+        sent = dict(request)
         n = request.pop("n", 1)
         if n > 1 and self.n == "rejected":
             _send(writer, 400, _error("n > 1 is not supported", "invalid_request_error"))
             return
-        asked = sum(len(message["content"]) for message in request["messages"])
+        if fault_of := self._fault_of_continuing(request):
+            _send(writer, 400, _error(fault_of, "BadRequestError"))
+            return
+        asked = len(request.get("prompt", "")) + sum(
+            len(message["content"]) for message in request.get("messages", [])
+        )
         if self.context is not None and asked > self.context:
             message = f"This model's maximum context length is {self.context} tokens."
             _send(writer, 400, _error(message, "context_length_exceeded"))
             return
+        self.requests.append(sent)
         self._give(writer, request, n if self.n == "honoured" else 1, what)
+
+    def _fault_of_continuing(self, request: dict[str, Any]) -> str | None:
+        """What vLLM says of flags that do not go together, and others of a last message that is the
+        assistant's; None: nothing is wrong."""
+        if request.get("continue_final_message") and request.get("add_generation_prompt", True):
+            return "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
+        last = request.get("messages", [{"role": "user"}])[-1]["role"]
+        if self.continues == "rejected" and last == "assistant":
+            return "Expected last role User or Tool (or Assistant with prefix True) for serving"
+        return None
+
+    def _prompt(self, request: dict[str, Any]) -> str:
+        """The prompt that a request comes to, as a ChatML template writes it."""
+        if "prompt" in request:
+            return str(request["prompt"])
+        turns = [
+            f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
+            for message in request["messages"]
+        ]
+        if request.get("continue_final_message") and self.continues in ("honoured", "spoilt"):
+            content = request["messages"][-1]["content"]
+            thinking = "<think>\n\n</think>\n\n" * (self.continues == "spoilt")
+            turns[-1] = f"<|im_start|>assistant\n{thinking}{content}"
+            return "".join(turns)
+        return "".join(turns) + "<|im_start|>assistant\n"
+
+    def _count(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Cut answers off at `max_tokens`, and count."""
+        most, total = request.get("max_tokens"), 0
+        for choice in answer["choices"]:
+            text = choice["message"]["content"]
+            tokens = list(TOKEN.finditer(text))
+            if most is not None and len(tokens) > most:
+                choice["message"]["content"] = text[: tokens[most].start()]
+                choice["finish_reason"] = "length"
+            total += min(len(tokens), most or len(tokens))
+        asked = len(TOKEN.findall(self._prompt(request)))
+        answer["usage"] = {"prompt_tokens": asked, "completion_tokens": total}
 
     def _give(
         self, writer: asyncio.StreamWriter, request: dict[str, Any], n: int, what: str | int | None
@@ -230,6 +285,12 @@ class Server:
                 idx = (request.get("seed") or 0) + choice["index"]
                 said = self.speak(request, idx)
                 choice["message"].update(said if isinstance(said, dict) else {"content": said})
+        if self.counts:
+            self._count(request, answer)
+        if "prompt" in request:
+            answer["object"] = "text_completion"
+            for choice in answer["choices"]:
+                choice["text"] = choice.pop("message")["content"]
         if what == "html":
             _raw(writer, 200, b"<html>Bad gateway</html>", {"content-type": "text/html"})
         elif what == "cut":
@@ -327,7 +388,7 @@ SPOILT: dict[Any, Spoil] = {
 FORMS: dict[str, Spoil] = {
     "length": _reason("length"),
     "model_length": _reason("model_length"),
-    "MAX_TOKENS": _reason("MAX_TOKENS"),
+    "MAXTOKENS": _reason("MAXTOKENS"),
     "length in an object": _reason({"type": "length", "length": 64}),
     "parts": _each(_in_parts),
     "reasoning": _each(_message(reasoning_content="I think.")),

@@ -15,7 +15,9 @@ _PUZZLE = re.compile(r"Make (\d+) from the numbers ([\d, ]+)\.")
 
 def speak(request: dict[str, Any], sample: int) -> str:
     """The answer to a request: two of three attempts are right, three of four verdicts true."""
-    text = request["messages"][-1]["content"]
+    text = next(m["content"] for m in reversed(request["messages"]) if m["role"] == "user")
+    if text == "Say a.":  # whether it goes on with an answer is looked at
+        return "one"
     draw = sha256(f"{sample} {text}".encode()).digest()[0]
     right, wrong = _answers(text)
     if "Attempt:" not in text:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.errors import PluginError, TaskError
@@ -133,6 +134,21 @@ def as_json(value: dict[Any, Any]) -> dict[str, Any]:
     return found
 
 
+def is_address(url: str) -> bool:
+    """Whether this can be a server's address."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _address(url: str) -> str:
+    if not is_address(url):  # not shown: there may be a password in it
+        raise ValueError("is no address of a server: http://HOST:PORT/v1")
+    return url
+
+
 def _task(name: str, origin: Origin) -> str:
     from skill_factory.tasks import TASKS, settled  # heavy, and --help does not need them
 
@@ -153,6 +169,27 @@ def _source(name: str, origin: Origin) -> str:
         raise ValueError(str(error).removeprefix("source ")) from None
 
 
+class NamedSource(NamedTuple):
+    """A source of questions, and the name of the set; None: it is named after the source."""
+
+    name: str | None
+    source: str
+
+
+def named_source(text: str) -> NamedSource:
+    """A source as it may be written: SOURCE, or NAME=SOURCE."""
+    name, sign, source = text.partition("=")
+    if not sign or not re.fullmatch(r"[\w.-]+", name) or Path(text).expanduser().exists():
+        return NamedSource(None, text)
+    return NamedSource(name, source)
+
+
+def _named_source(text: str, origin: Origin) -> str:
+    name, source = named_source(text)
+    found = _source(source, origin)
+    return found if name is None else f"{name}={found}"
+
+
 Word = Annotated[str, Matches(r"\S", "a word")]
 
 
@@ -165,6 +202,7 @@ def beside(name: Any, origin: Origin) -> Any:
 
 
 Texts = tuple[str, ...]
+Address = Annotated[str, _address]
 Names = Annotated[tuple[str, ...], Commas()]
 Count = Annotated[int, Between(1)]
 Few = Annotated[int, Between(1, 10_000)]
@@ -176,6 +214,8 @@ KnownTask = Annotated[str, FromOrigin(_task)]
 """The name of a task that there is; one of a user's own file, with its whole path."""
 SourceName = Annotated[str, FromOrigin(_source)]
 """The name of a question source; one of a user's own file, with its whole path."""
+SetName = Annotated[str, FromOrigin(_named_source)]
+"""A source of questions, perhaps with a name for the set: NAME=SOURCE."""
 Digits = Annotated[Range, Reads(_range)]
 Beside = Annotated[str, FromOrigin(beside)]
 """The path of a file, from the current folder, or else from that of the config file."""

@@ -1,0 +1,56 @@
+"""The commands that measure what training did: measure, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
+from skill_factory.cli.options_from_settings import options, read
+from skill_factory.core.terminal import echo
+from skill_factory.measure.settings import CompareSettings, MeasureSettings
+
+
+@click.command(cls=Command, context_settings=SETTINGS, params=options("measure", MeasureSettings))
+@click.argument("files", metavar="FILES...", type=PATH, nargs=-1, required=True)
+def measure(files: tuple[Path, ...], **given: Any) -> None:
+    """Measure responses that are there: accuracy, use of the skills, text, with 95 % intervals.
+
+    FILES are parquet or JSON with columns of your naming, dumps of verl, completions of TRL,
+    samples of lm-eval, logs of inspect_ai, answers of vllm run-batch, or folders of these. With
+    training steps in them, each step is measured.
+    """
+    with clear_errors():
+        settings = read(MeasureSettings, "measure", given)
+        from skill_factory.core import threads
+        from skill_factory.measure.files import measure_files
+
+        threads.save_memory()
+        echo(measure_files(files, settings).summary())
+
+
+@click.command(cls=Command, context_settings=SETTINGS, params=options("compare", CompareSettings))
+@click.argument("models", metavar="DIR|FILE...", type=PATH, nargs=-1, required=True)
+def compare(models: tuple[Path, ...], **given: Any) -> None:
+    """Compare models: a column each, with 95 % intervals and differences to the first.
+
+    Each is a folder that `measure` or `evaluate` made, or files that `measure` takes. Differences
+    are of the questions that both answered.
+    """
+    with clear_errors():
+        settings = read(CompareSettings, "compare", given)
+        from skill_factory.core import threads
+        from skill_factory.core.whole_files import new_file
+        from skill_factory.measure.compare import compare as compared
+        from skill_factory.measure.compare_layout import written
+
+        threads.save_memory()
+        found = compared(models, settings)
+        if settings.output is not None:
+            with new_file(settings.output) as part:
+                text = written(found, settings.output.suffix)
+                part.write_text(text + "\n", encoding="utf-8")
+        printed = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
+        echo(written(found, next((kind for kind, wanted in printed.items() if wanted), "")))

@@ -1,0 +1,1 @@
+"""Reading responses that others made: a module a format."""
