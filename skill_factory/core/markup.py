@@ -31,6 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from skill_factory.core.trace_tags import (
@@ -158,11 +159,27 @@ class ReflectionReading(NamedTuple):
     attempt: int | None
 
 
+class Broken(StrEnum):
+    """Which rule of a trace a problem is against."""
+
+    THINKING = "thinking"
+    """One thinking block, at the beginning."""
+    BLOCKS = "blocks"
+    """Blocks that are closed and in order, at least one attempt."""
+    ANSWER = "answer"
+    """One final answer, at the end."""
+    TAGS = "tags"
+    """No tag inside a text."""
+    LAYOUT = "layout"
+    """Line ends and phrases as `write` has them."""
+
+
 class Problem(NamedTuple):
-    """Something malformed, and the character where it was noticed."""
+    """Something malformed, the character where it was noticed, and the rule that it is against."""
 
     what: str
     at: int
+    rule: Broken
 
 
 class Reading(NamedTuple):
@@ -218,7 +235,9 @@ class _Reader:
         lead, restated, closing, answer = self._tail(after)
         for part in (*self.glue, lead, closing, answer):
             if part and (tag := _TAG.search(part.text)):
-                self._problem(f"{tag[0]} where no tag belongs", part.start + tag.start())
+                self._problem(
+                    f"{tag[0]} where no tag belongs", part.start + tag.start(), Broken.TAGS
+                )
         return Reading(
             tuple(self.attempts),
             tuple(self.reflections),
@@ -230,8 +249,8 @@ class _Reader:
             tuple(sorted(self.problems, key=lambda p: p.at)),
         )
 
-    def _problem(self, what: str, at: int) -> None:
-        self.problems.append(Problem(what, at))
+    def _problem(self, what: str, at: int, rule: Broken = Broken.LAYOUT) -> None:
+        self.problems.append(Problem(what, at, rule))
 
     def _part(self, start: int, end: int) -> Part:
         return Part(self.text[start:end], start, end)
@@ -250,15 +269,15 @@ class _Reader:
         if self.text.startswith(opening):
             start = len(opening)
         else:
-            self._problem("the text does not begin with <think>", 0)
+            self._problem("the text does not begin with <think>", 0, Broken.THINKING)
         if self.text.find(opening, start) >= 0:
-            self._problem("a second <think>", self.text.find(opening, start))
+            self._problem("a second <think>", self.text.find(opening, start), Broken.THINKING)
         end = self.text.rfind(closing)
         if end < start:
-            self._problem("no </think>", len(self.text))
+            self._problem("no </think>", len(self.text), Broken.THINKING)
             return start, len(self.text), len(self.text)
         if self.text.find(closing) != end:
-            self._problem("a second </think>", end)
+            self._problem("a second </think>", end, Broken.THINKING)
         return start, end, end + len(closing)
 
     def _blocks(self, start: int, end: int) -> None:
@@ -269,25 +288,25 @@ class _Reader:
             slash, name = match.groups()
             if slash:
                 if opened != name:
-                    self._problem(f"</{name}> closes nothing", match.start())
+                    self._problem(f"</{name}> closes nothing", match.start(), Broken.BLOCKS)
                     continue
                 self._block(name, cursor, match.start(), last)
                 opened, last, cursor = None, name, match.end()
                 continue
             if opened:
-                self._problem(f"<{opened}> is not closed", match.start())
+                self._problem(f"<{opened}> is not closed", match.start(), Broken.BLOCKS)
                 self._block(opened, cursor, match.start(), last)
                 last = opened
             else:
                 self._gap(cursor, match.start(), last, name)
             opened, cursor = name, match.end()
         if opened:
-            self._problem(f"<{opened}> is not closed", end)
+            self._problem(f"<{opened}> is not closed", end, Broken.BLOCKS)
             self._block(opened, cursor, end, last)
         elif self.text[cursor:end] != "\n":
             self._problem("text after the last block of the thinking", cursor)
         if not self.attempts:
-            self._problem("no attempt", start)
+            self._problem("no attempt", start, Broken.BLOCKS)
 
     def _gap(self, start: int, end: int, last: str | None, following: str) -> None:
         gap = self.text[start:end]
@@ -313,32 +332,32 @@ class _Reader:
             return
         about = len(self.attempts) - 1 if last == "sample" else None
         if about is None:
-            self._problem("a reflection without an attempt", start)
+            self._problem("a reflection without an attempt", start, Broken.BLOCKS)
         self.reflections.append(ReflectionReading(part, read_verdict(part.text, part.start), about))
 
     def _tags_inside(self, name: str, part: Part) -> None:
         foreign = "verdict" if name == "sample" else "answer"
         for tag in _TAG.finditer(part.text):
             if tag[2] == foreign:
-                self._problem(f"<{foreign}> inside <{name}>", part.start + tag.start())
+                self._problem(f"<{foreign}> inside <{name}>", part.start + tag.start(), Broken.TAGS)
         own = _ANSWER_TAG if name == "sample" else _VERDICT_TAG
         if not are_pairs(own.findall(part.text)):
-            self._problem(f"unpaired {own.pattern} inside <{name}>", part.start)
+            self._problem(f"unpaired {own.pattern} inside <{name}>", part.start, Broken.TAGS)
 
     def _tail(self, after: int) -> tuple[Part | None, Part | None, Part | None, Part | None]:
         """Lead, restated attempt, closing phrase, final answer."""
         opening, closing = ANSWER, END_ANSWER
         opened = self.text.rfind(opening, after)
         if opened < 0:
-            self._problem("no final <answer>", len(self.text))
+            self._problem("no final <answer>", len(self.text), Broken.ANSWER)
             return None, None, None, None
         start = opened + len(opening)
         end = self.text.find(closing, start)
         if end < 0:
-            self._problem("the final <answer> is not closed", len(self.text))
+            self._problem("the final <answer> is not closed", len(self.text), Broken.ANSWER)
             return None, None, None, None
         if end + len(closing) != len(self.text):
-            self._problem("text after the final answer", end + len(closing))
+            self._problem("text after the final answer", end + len(closing), Broken.ANSWER)
         answer = self._inner(start, end)
         middle, ahead = self.text[after:opened], MIDDLE.removeprefix(END_THINK)
         if len(middle) < 5 or not middle.startswith(ahead) or not middle.endswith("\n\n"):

@@ -14,15 +14,15 @@ from skill_factory.asking.requests import Ask
 from skill_factory.core.arrays import Mask, strings
 from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Reason
-from skill_factory.core.trace_tags import final_answer
-from skill_factory.models import Completion
-from skill_factory.models.thinking import Thinking, handle_thinking
-from skill_factory.stages.create.validate import (
+from skill_factory.core.sources.validate import (
     Codes,
     count_reasons,
     validate_attempts,
     validate_reflections,
 )
+from skill_factory.core.trace_tags import final_answer
+from skill_factory.models import Completion
+from skill_factory.models.thinking import Thinking, handle_thinking
 from skill_factory.stages.grade import Outcome
 
 ENOUGH = 50

@@ -19,11 +19,7 @@ from skill_factory.asking.requests import Ask
 from skill_factory.core.arrays import Ints, Mask, bounds, numbers, strings, view
 from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Account, Reason
-from skill_factory.core.tables import ANNOTATED, GRADED, with_schema
-from skill_factory.core.whole_files import new_file
-from skill_factory.models import Completion, Identified, Sampling
-from skill_factory.models.thinking import Thinking, handle_thinking
-from skill_factory.stages.create.validate import (
+from skill_factory.core.sources.validate import (
     KEPT,
     Codes,
     code_of,
@@ -32,6 +28,10 @@ from skill_factory.stages.create.validate import (
     validate_questions,
     validate_reflections,
 )
+from skill_factory.core.tables import ANNOTATED, GRADED, with_schema
+from skill_factory.core.whole_files import new_file
+from skill_factory.models import Completion, Identified, Sampling
+from skill_factory.models.thinking import Thinking, handle_thinking
 from skill_factory.stages.grade import Outcome
 from skill_factory.stages.sample import BATCH_ROWS, MISSING, grammar_body, short_digest
 

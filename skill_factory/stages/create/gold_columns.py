@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from skill_factory.core.arrays import Ints, Mask, given, numbers, strings, view
 from skill_factory.core.columns import Column, Columns
 from skill_factory.core.sources.batches import Batch
+from skill_factory.core.sources.validate import holds, not_unicode
 from skill_factory.errors import TaskError
-from skill_factory.stages.create.validate import holds, not_unicode
 from skill_factory.tasks import data_source_of, gold_of, kept_facts, own_facts, task_of
 from skill_factory.tasks.facts import FACT_GROUPS, facts_of
 from skill_factory.tasks.golds import NoGold

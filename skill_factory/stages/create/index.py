@@ -18,9 +18,7 @@ import pyarrow.compute as pc
 from skill_factory.core.arrays import Ints, Mask, bounds, digests, given, numbers, view
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger, Reason
-from skill_factory.core.sources.batches import Batch
-from skill_factory.core.tables import USABLE
-from skill_factory.stages.create.attempts import (
+from skill_factory.core.sources.attempts import (
     Attempts,
     attempt_ids,
     attempts_of,
@@ -28,8 +26,8 @@ from skill_factory.stages.create.attempts import (
     sum_of_digests,
     take,
 )
-from skill_factory.stages.create.gold_columns import RewardColumns, count_tasks, reward_columns
-from skill_factory.stages.create.validate import (
+from skill_factory.core.sources.batches import Batch
+from skill_factory.core.sources.validate import (
     KEPT,
     code_of,
     count_reasons,
@@ -37,6 +35,8 @@ from skill_factory.stages.create.validate import (
     validate_attempts,
     validate_reflections,
 )
+from skill_factory.core.tables import USABLE
+from skill_factory.stages.create.gold_columns import RewardColumns, count_tasks, reward_columns
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.sources.annotated_columns import list_depth
 from skill_factory.core.sources.batches import Batch
-from skill_factory.errors import InputError
-from skill_factory.stages.create.validate import (
+from skill_factory.core.sources.validate import (
     KEPT,
     count_reasons,
     first_reasons,
     question_faults,
     stripped,
 )
+from skill_factory.errors import InputError
 
 
 class Attempts(NamedTuple):
