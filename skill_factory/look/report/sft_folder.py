@@ -1,0 +1,258 @@
+"""What a report says of an SFT folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skill_factory.core.arrays import Ints, strings, view
+from skill_factory.core.columns import Column
+from skill_factory.errors import InputError
+from skill_factory.look.folders import SftFolder, Trace
+from skill_factory.look.report.contents import Account, Figure, Loss, Report, Step
+from skill_factory.look.report.options import Options
+from skill_factory.look.report.origins import origins_of
+from skill_factory.look.report.plan_counts import (
+    PLAN_COLUMNS,
+    TraceCounts,
+    count_phrases,
+    count_traces,
+)
+from skill_factory.look.report.question_sample import rank
+from skill_factory.look.report.read_input import InputRead, read_attempts
+from skill_factory.look.report.reasons import meaning_of
+from skill_factory.look.report.sample import Sample
+from skill_factory.look.report.sizes import histogram
+
+NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
+"""The numbers of a question in a sample; `AttemptCounts.questions` has them."""
+
+
+def of_sft(folder: SftFolder, options: Options) -> Report:
+    """What is to be said of an SFT folder."""
+    report = Report(folder.path.resolve().name, "SFT dataset", str(folder.path))
+    plan = pa.Table.from_batches(folder.plan_batches(PLAN_COLUMNS))
+    describe_manifest(report, folder.manifest)
+    found = count_traces(plan)
+    report.labels, report.patterns = found.labels, found.patterns
+    report.phrases = count_phrases(plan, folder.manifest.get("phrases", {}))
+    report.sizes = histogram(_characters(folder), "traces", "characters in a trace")
+    read = _read_input(folder, report, options)
+    if read:
+        add_attempts(report, read, set(pc.unique(plan[Column.QUESTION_ID]).to_pylist()))
+    _add_numbers(report, folder.manifest["ledger"], found, read)
+    _add_sample(report, folder, plan, read, options)
+    return report
+
+
+# -- how it was made -------------------------------------------------------------------------------
+
+
+def describe_manifest(report: Report, manifest: Mapping[str, Any]) -> None:
+    """What an SFT folder was made from, with which settings, and what became of everything."""
+    source, settings = manifest["input"], manifest["settings"]
+    report.settings = {f"create.{name}": value for name, value in settings.items()}
+    counts = manifest["counts"]
+    report.lead = (
+        f"{counts['traces']:,} traces over {counts['questions']:,} questions, "
+        "made of a model's own attempts and reflections."
+    )
+    commit = f" at {source['revision']}" if source.get("revision") else ""
+    facts = {
+        "Model": source.get("model") or "",
+        "Input": f"{PurePath(source['name']).name}{commit}, {source['rows']:,} rows",
+        "Formats": ", ".join(settings["formats"]),
+        "Longest trace": f"{settings['attempts']} attempts",
+        "Seed": str(settings["seed"]),
+        "Made with": f"SkillFactory {manifest['versions']['skill_factory']}",
+        "Input digest": str(source["digest"]),
+        "Output digest": str(manifest["output"]["digest"]),
+    }
+    report.facts = {name: value for name, value in facts.items() if value}
+    report.accounts = accounts_of(manifest["ledger"])
+
+
+def accounts_of(ledger: Mapping[str, Mapping[str, Any]]) -> list[Account]:
+    """The accounts of a manifest, the largest losses first."""
+    return [
+        Account(name, one["read"], one["kept"], _losses(one["losses"]))
+        for name, one in ledger.items()
+    ]
+
+
+def _losses(losses: Mapping[str, int]) -> list[Loss]:
+    ordered = sorted(losses.items(), key=lambda item: (-item[1], item[0]))
+    return [Loss(reason, count, meaning_of(reason)) for reason, count in ordered]
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+
+def _characters(folder: SftFolder) -> Ints:
+    sizes = [view(pc.utf8_length(batch.text)) for batch in folder.chats.batches()]
+    return np.concatenate(sizes).astype(np.int64) if sizes else np.zeros(0, np.int64)
+
+
+def _read_input(folder: SftFolder, report: Report, options: Options) -> InputRead | None:
+    """The input; None, and a note, if it is not there any more."""
+    try:
+        source, columns, _ = folder.input()
+        return read_attempts(source.batches(columns), columns, options)
+    except InputError as error:
+        report.notes.append(
+            f"What depends on the input is left out: pass rates, prompt variants, verdicts, and "
+            f"attempts that no trace has. {error}."
+        )
+        return None
+
+
+def add_attempts(report: Report, read: InputRead, used: set[str]) -> None:
+    """What is to be said of the attempts; `used` are the questions that are in a trace."""
+    counts = read.counts
+    report.variants = counts.by_variant()
+    report.confusion = counts.verdicts()
+    report.pass_rates = counts.pass_rates(used)
+    right, decided, true, judged = (
+        sum(sums)
+        for sums in zip(
+            *((v.right, v.right + v.wrong, v.true, v.reflections) for v in report.variants),
+            strict=True,
+        )
+    )
+    report.numbers |= {"Right attempts": _share(right, decided), "True verdicts": _share(true, judged)}
+    for name, _, _, f1 in report.confusion.classes:
+        report.numbers[f"F1 of {name}"] = f1
+
+
+def _add_numbers(
+    report: Report, ledger: Mapping[str, Any], found: TraceCounts, read: InputRead | None
+) -> None:
+    traces, questions = ledger["traces"], ledger["questions"]
+    attempts = found.right + found.wrong
+    report.figures = [
+        Figure("traces", f"{traces['kept']:,}", f"of {traces['read']:,} planned"),
+        Figure("questions", f"{questions['kept']:,}", f"of {questions['read']:,} asked"),
+        Figure("attempts a trace", f"{attempts / max(1, found.traces):.2f}", "on average"),
+        Figure(
+            "end at the first attempt",
+            f"{_share(sum(p.count for p in found.patterns if len(p.letters) == 1), found.traces):.0%}",
+            "of the traces",
+        ),
+    ]
+    report.numbers |= {
+        "Traces": traces["kept"],
+        "Questions in traces": _share(questions["kept"], questions["read"]),
+        "Attempts a trace": attempts / max(1, found.traces),
+        "Right attempts in traces": _share(found.right, attempts),
+        "Traces that begin right": _share(found.first_right, found.traces),
+    }
+    report.funnel = _funnel(ledger, read)
+
+
+def _share(part: int, of: int) -> float:
+    return part / of if of else 0.0
+
+
+def _funnel(ledger: Mapping[str, Any], read: InputRead | None) -> list[Step]:
+    """From questions over attempts and reflections to traces."""
+    asked, tried = ledger["questions"], ledger["attempts"]
+    judged, made = ledger["reflections"], ledger["traces"]
+    steps = [
+        Step("Questions", asked["read"], asked["read"], "asked"),
+        Step("Attempts", tried["read"], tried["read"], f"{_a(tried['read'], asked['read'])} a question"),
+    ]
+    if read:
+        right = sum(variant.right for variant in read.counts.by_variant())
+        steps.append(Step("Right attempts", right, tried["read"], "of the attempts"))
+    return [
+        *steps,
+        Step("Valid attempts", _valid(tried, "duplicate"), tried["read"], "have a true reflection"),
+        Step("Reflections", judged["read"], judged["read"], f"{_a(judged['read'], tried['read'])} an attempt"),
+        Step("Valid reflections", _valid(judged), judged["read"], "judge truly, of a valid attempt"),
+        Step("Attempts in traces", tried["kept"], tried["read"], "of the attempts"),
+        Step("Questions in traces", asked["kept"], asked["read"], "of the questions"),
+        Step("Traces", made["kept"], made["read"], "of those that the formats ask for"),
+    ]  # fmt: skip
+
+
+def _valid(account: Mapping[str, Any], *more: str) -> int:
+    """How many were valid, whether a trace drew them or not."""
+    later = ("not_drawn", "question_set_aside", *more)
+    return int(account["kept"] + sum(account["losses"].get(name, 0) for name in later))
+
+
+def _a(many: int, of: int) -> str:
+    return f"{many / of:.1f}" if of else "0"
+
+
+# -- the sample ------------------------------------------------------------------------------------
+
+
+def _add_sample(
+    report: Report, folder: SftFolder, plan: pa.Table, read: InputRead | None, options: Options
+) -> None:
+    """Questions of the sample with their attempts and traces, in the order of their ranks."""
+    ids, sample = plan[Column.QUESTION_ID], Sample(options.room)
+    rows = read.rows if read else []
+    by_question = {key: list(some) for key, some in groupby(rows, lambda row: row["question_id"])}
+    order = list(by_question) or _ranked(ids, options)
+    numbers = np.flatnonzero(view(pc.is_in(ids, strings(order)))).tolist()
+    traces: dict[str, list[Trace]] = {}
+    for trace in folder.read(numbers):
+        traces.setdefault(trace.plan[Column.QUESTION_ID] if trace.plan else "", []).append(trace)
+    for key in order:
+        if sample.full:
+            break
+        _add_question(sample, key, by_question.get(key, []), traces.get(key, []), folder, read)
+    asked = folder.manifest["ledger"]["questions"]["read"]
+    report.sample = sample.value | {
+        "of": {"traces": plan.num_rows, "questions": asked if read else len(set(ids.to_pylist()))},
+        "seed": options.seed,
+    }
+    _note_sample(report, sample, plan.num_rows)
+
+
+def _ranked(ids: pa.ChunkedArray, options: Options) -> list[str]:
+    """Questions in the order of their ranks: so many as may have room with five traces each."""
+    names = pc.unique(ids).to_pylist()
+    first = np.array([int(name[:16], 16) for name in names], np.uint64)
+    order = np.argsort(rank(first, options.seed))
+    return [names[at] for at in order[: options.room // _LEAST]]
+
+
+_LEAST = 500
+"""Bytes that a question takes at least."""
+
+
+def _add_question(
+    sample: Sample,
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+    traces: Sequence[Trace],
+    folder: SftFolder,
+    read: InputRead | None,
+) -> None:
+    text = rows[0]["question"] if rows else traces[0].question if traces else ""
+    counts = read.counts.questions[key] if read else []
+    place = sample.question(key, text, dict(zip(NUMBERS, map(int, counts), strict=False)))
+    if place is None:
+        return
+    variants = {(row["row"], row["response"]): row["variant"] for row in rows}
+    for trace in traces:
+        used = [variants.get((step[Column.ROW], step[Column.RESPONSE])) for step in trace.steps]
+        sample.trace(place, trace, used, origins_of(trace, used, folder.phrases))
+    for row in rows:
+        sample.attempt(place, row, f"row {row['row']:,}, response {row['response']}")
+
+
+def _note_sample(report: Report, sample: Sample, traces: int) -> None:
+    if sample.too_long:
+        report.notes.append(
+            f"{sample.too_long:,} texts of the sample are too long to be on a page, and are left out."
+        )
