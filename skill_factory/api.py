@@ -7,7 +7,7 @@ Paths are `str` or `Path`. Settings are keywords, named as in a config file. Eve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from skill_factory.checks.findings import Report
     from skill_factory.core.sources.batches import Source
-    from skill_factory.handoff.check import Report
     from skill_factory.handoff.hub import Pushed
     from skill_factory.runs.folder import Stage
 
@@ -168,40 +168,20 @@ def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is for a path or a dataset on the Hub, not rows in memory")
 
 
-def check(
-    folder: PathLike,
-    *,
-    task: str | None = None,
-    rewards: bool = True,
-    tokenizer: PathLike | None = None,
-    cutoff_len: int | None = None,
-    checks: str | Iterable[str] = (),
-) -> Report:
-    """Look for faults in an SFT folder: `skill-factory check`. The report's `faults` are empty for
-    a sound one. `checks` name your own, one or several. Raises `InputError` for what is no SFT
-    folder."""
+def check(data: PathLike, **settings: Any) -> Report:
+    """Look for faults in an SFT folder, or in a dataset of chats: `skill-factory check`. The
+    report's `errors` are empty for a sound one. Settings are the command's options: `task`,
+    `rewards`, `tokenizer`, `cutoff_len`, `checks` (your own, one or several), `against`, `ignore`.
+    Raises `InputError` for what holds no traces."""
+    from skill_factory.checks.check import check, checks_of
+    from skill_factory.checks.settings import CheckSettings
     from skill_factory.core.settings.checking import checked
-    from skill_factory.core.token_counts import TokenCounter
-    from skill_factory.handoff import check as checking
-    from skill_factory.handoff.settings import CheckSettings
 
-    given = {
-        "task": task,
-        "rewards": rewards,
-        "tokenizer": str(tokenizer) if tokenizer else None,
-        "cutoff_len": cutoff_len,
-        "checks": [checks] if isinstance(checks, str) else list(checks),
-    }
+    for name in ("strict", "json", "verbose"):
+        if name in settings:
+            raise OptionError(f"{name}: is for the command; see the report's errors and warnings")
     with _disk():
-        settings = checked(CheckSettings, given)
-        return checking.check(
-            Path(folder),
-            task=settings.task,
-            rewards=settings.rewards,
-            counter=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
-            cutoff_len=settings.cutoff_len,
-            checks=settings.checks,
-        )
+        return check(data, checks_of(checked(CheckSettings, _texts(settings))))
 
 
 def push(

@@ -12,6 +12,7 @@
     ├── TaskError               a task that is not known, or whose grader is not installed
     ├── PluginError             a task, format, source or check from outside (`plugins`)
     ├── HubError                a repository that could not be pushed to; carries how to go on
+    ├── FaultError              a trace that was made has a fault (`checks`)
     ├── OutputError             a place that cannot be written
     └── NothingMadeError        all rows were set aside: 0 traces; carries the reasons
 
@@ -66,6 +67,10 @@ class PluginError(SkillFactoryError):
 
 class HubError(SkillFactoryError):
     """A push that failed; what was to be pushed is still where it was."""
+
+
+class FaultError(SkillFactoryError):
+    """A trace that was made, and is not kept, has a fault."""
 
 
 class OutputError(SkillFactoryError):

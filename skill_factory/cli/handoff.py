@@ -1,4 +1,4 @@
-"""The commands that hand a dataset on: push, export, check."""
+"""The commands that hand a dataset on: push, export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from skill_factory.cli.common import PATH, SETTINGS, Command, Group, clear_error
 from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo
 from skill_factory.handoff.settings import (
-    CheckSettings,
     LlamaFactorySettings,
     PushSettings,
     VerlSettings,
@@ -121,32 +120,3 @@ def export_verl(**given: Any) -> None:
             overwrite=settings.overwrite,
         )
     echo(done.summary())
-
-
-@click.command(cls=Command, context_settings=SETTINGS, params=options("check", CheckSettings))
-@_FOLDER
-@click.pass_context
-def check(context: click.Context, /, folder: Path, **given: Any) -> None:
-    """Look at every trace of an SFT folder; exit code 1 if any has a fault.
-
-    The files are whole; no trainer drops a row; each trace can be read back; each earns the reward
-    1.0, and 0.0 when its final answer is made wrong, taken away, or moved before the thinking's
-    end; none is longer than --cutoff-len.
-    """
-    with clear_errors():
-        settings = read(CheckSettings, "check", given)
-        from skill_factory.core import token_counts as tokens
-        from skill_factory.handoff import check as checks
-
-        report = checks.check(
-            folder,
-            task=settings.task,
-            rewards=settings.rewards,
-            counter=tokens.TokenCounter(settings.tokenizer) if settings.tokenizer else None,
-            cutoff_len=settings.cutoff_len,
-            checks=settings.checks,
-        )
-    echo(report.summary(report.traces if settings.verbose else 10))
-    if report.faults:
-        context.exit(1)
-    echo("No fault found.")

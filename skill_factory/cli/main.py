@@ -16,10 +16,10 @@ _VERBS = {
     "grade": ("stages:grade", "Grade attempts, without asking the model."),
     "reflect": ("stages:reflect", "Ask a model for reflections on its attempts."),
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
-    "check": ("handoff:check", "Look for faults in an SFT dataset."),
+    "check": ("check:check", "Look for faults in traces."),
     "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),
-    "list": ("listing:list_parts", "Show the tasks, formats, sources or prompt variants."),
+    "list": ("listing:list_parts", "Show the tasks, formats, sources, prompt variants or checks."),
 }
 """The verbs: where each is, in this folder, and what it does."""
 

@@ -39,6 +39,9 @@ turns them into real special tokens even in the middle of a text (measured with 
 
 ANSWER_TAG = r"</?answer>"
 VERDICT_TAG = r"</?verdict>"
+SEVERAL_VERDICTS = f"(?s){VERDICT_TAG}.*{VERDICT_TAG}.*{VERDICT_TAG}"
+"""More tags of verdicts than one pair has."""
+
 SPACE_RE2 = r"\s\v\x1c-\x1f\x{85}\pZ"
 """The inside of an RE2 character class for what Python calls white space; RE2's own ``\\s`` is
 ASCII only."""

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from skill_factory.checks.check import Checks, check
+from skill_factory.checks.codes import C
+from skill_factory.checks.findings import Report
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import new_file, resolved, verified_manifest
 from skill_factory.errors import InputError, OutputError
-from skill_factory.handoff.check import Report, check
 from skill_factory.stages.create.card import CONFIG, llama_factory_entry
 
 SPARE_TOKENS = 32
@@ -103,8 +105,9 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
     """What a trainer would make of the traces; raises `InputError` if it would lose any of them."""
     most = max(cutoff_len - SPARE_TOKENS, 1)
     counter = TokenCounter(tokenizer) if tokenizer else None
-    report = check(folder, rewards=False, counter=counter, cutoff_len=most)
-    if report.faults:
+    checks = Checks(rewards=False, counter=counter, cutoff_len=most, wording=False)
+    report = check(folder, checks)
+    if report.errors:
         raise InputError(
             f"{folder}: LLaMA-Factory would not learn these traces whole: {_counted(report)}. "
             f"Nothing was written. For those that are too long, raise --cutoff-len ({cutoff_len} "
@@ -113,8 +116,9 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
             "names them"
         )
     if counter is None:
-        report.notes.append(
-            f"lengths were not checked against cutoff_len {cutoff_len}; name a --tokenizer"
+        report.tell(
+            C.TOKENS,
+            f"lengths were not checked against cutoff_len {cutoff_len}; name a --tokenizer",
         )
         return report
     end = next((_ENDS[start] for start in _ENDS if template.startswith(start)), None)
@@ -128,7 +132,7 @@ def _replay(folder: Path, tokenizer: str | None, cutoff_len: int, template: str)
 
 def _counted(report: Report) -> str:
     """The faults in one line: how many traces have each."""
-    return "; ".join(f"{fault}: {len(ids):,}" for fault, ids in report.faults.items())
+    return "; ".join(f"{found.code.about}: {found.count:,}" for found in report.errors)
 
 
 def _elsewhere(there: Any, entry: dict[str, Any]) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
-from skill_factory.core.settings.value_types import Count, KnownTask, Names
+from skill_factory.core.settings.fields import Section, Settings, same_as
+from skill_factory.core.settings.value_types import Count, KnownTask
 from skill_factory.stages.settings import QuestionsConfig
 
 _PUSH = Section("Pushing")
@@ -24,30 +24,6 @@ class PushSettings(Settings):
         None, "What the commit says.", unset="the number of traces", metavar="TEXT"
     )
     create_pr: bool = _PUSH(False, "Open a pull request instead.")
-
-
-_CHECKS = Section("What is looked at")
-
-
-class CheckSettings(Settings):
-    """What is looked at in an SFT folder."""
-
-    task: KnownTask | None = _CHECKS(
-        None, "Task of all questions.", unset="what the folder says", metavar="NAME"
-    )
-    checks: Names = _CHECKS((), "Checks of your own, file.py:NAME.", metavar="NAME", flag="--check")
-    rewards: bool = _CHECKS(True, "Replay rewards.")
-    tokenizer: str | None = _CHECKS(
-        None, "Look at lengths and special tokens.", metavar="PATH|REPO"
-    )
-    cutoff_len: Count | None = _CHECKS(None, "Find traces of more tokens; with --tokenizer.")
-    verbose: bool = _CHECKS(
-        False, "Name every trace that has a fault.", unset="ten of each", short="-v"
-    )
-
-    def __post_init__(self) -> None:
-        if self.cutoff_len and not self.tokenizer:
-            raise SettingError(("cutoff_len",), "counts tokens; name a tokenizer")
 
 
 _ENTRY, _CONFIG = Section("The entry"), Section("The training config")

@@ -16,12 +16,12 @@ from xxhash import xxh3_64_intdigest
 
 import skill_factory.rewards
 from skill_factory import __version__
+from skill_factory.checks.traces import read_traces
 from skill_factory.core.ledger import Account, account_table
 from skill_factory.core.sources.find_source import read_questions
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import new_folder, resolved, verified_manifest
 from skill_factory.errors import InputError, OptionError
-from skill_factory.handoff.check import read_traces
 from skill_factory.stages.questions.datasets import Loss as Loss
 from skill_factory.stages.questions.datasets import Question, read_rows
 from skill_factory.stages.questions.datasets import QuestionColumns as QuestionColumns

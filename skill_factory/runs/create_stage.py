@@ -27,7 +27,7 @@ class CreateStage:
     def settings(self) -> Any:
         """As `StageOfRun` has it: the phrases belong to it, and code of the user's own."""
         config = self._context.config.create
-        named = config.model_dump(exclude={"workers", "overwrite", "private", "push"})
+        named = config.model_dump(exclude={"workers", "check", "overwrite", "private", "push"})
         phrases = config.phrases and file_digest(Path(config.phrases))
         return [named, phrases, *code_of(config.task, *config.formats)]
 

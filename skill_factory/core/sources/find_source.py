@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,36 @@ def read_questions(name: str, config: str | None, split: str | None, revision: s
     if not rows.count:
         raise InputError(f"{name}: the dataset has no rows")
     return rows
+
+
+def read_some(
+    name: str, config: str | None, split: str | None, rows: int
+) -> Iterator[list[dict[str, Any]]]:
+    """All of a dataset with all its columns, so many rows at a time; `name` and the others as
+    `find_source` takes them. Raises `InputError` as that does."""
+    found = find_source(name, config, split, None)
+    if isinstance(found, LoadedSource):
+        for table in found.dataset.with_format("arrow").iter(rows):
+            yield table.to_pylist()
+        return
+    assert isinstance(found, FileSource)
+    for path in found.files:
+        yield from _rows_of_file(path, rows)
+
+
+def _rows_of_file(path: Path, rows: int) -> Iterator[list[dict[str, Any]]]:
+    kind = kind_of(path)
+    if kind == "parquet":
+        try:
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+                for batch in file.iter_batches(rows):
+                    yield batch.to_pylist()
+        except (*DAMAGED, OSError) as error:
+            raise InputError(f"{path}: cannot be read: {first_line(error)}") from None
+        return
+    objects = read_csv_objects(path) if kind in CSV_KINDS else read_objects(path)
+    while some := list(islice(objects, rows)):
+        yield some
 
 
 def _rows_of(source: str, found: pa.Table | list[dict[str, Any]]) -> Rows:

@@ -84,7 +84,7 @@ def validate_reflections(
 ) -> Codes:
     """Why reflections cannot be used. `orphaned`: their attempt cannot be, `truth`: it is correct,
     `without`: texts that must not be in one, in any case."""
-    several = holds(texts, f"(?s){tags.VERDICT_TAG}.*{tags.VERDICT_TAG}.*{tags.VERDICT_TAG}")
+    several = holds(texts, tags.SEVERAL_VERDICTS)
     right = holds(texts, tags.verdict_re2(tags.Verdict.CORRECT))
     wrong = holds(texts, tags.verdict_re2(tags.Verdict.INCORRECT))
     filtered = np.zeros(len(texts), bool)

@@ -105,7 +105,14 @@ def _create(
     shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
     counter = TokenCounter(config.tokenizer) if config.tokenizer else None
     job = WeaveJob(
-        spill, shards, settings, workers, LAYOUTS[config.layout], counter, config.max_tokens or 0
+        spill,
+        shards,
+        settings,
+        workers,
+        LAYOUTS[config.layout],
+        counter,
+        config.max_tokens or 0,
+        config.check,
     )
     if config.subsample:
         last = _last_id(job, config.subsample, made)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 from xxhash import xxh3_128
 
+from skill_factory.checks.structure import refuse_faults
 from skill_factory.core.arrays import offsets
 from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Ledger
@@ -38,6 +39,7 @@ class WeaveJob:
     """What is to be done: neighbouring parts of the spill make one of the `shards`.
 
     `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
+    `checked`: an error in a trace ends it all.
     """
 
     spill: Spill
@@ -47,6 +49,7 @@ class WeaveJob:
     schema: pa.Schema
     counter: TokenCounter | None
     max_tokens: int
+    checked: bool
 
     def plan(self, pools: Pools) -> tuple[Plan, Ledger]:
         """The plan of some pools, without the traces that are too long."""
@@ -107,6 +110,8 @@ def _do_shard(job: WeaveJob, out: Path | None, number: int) -> Shard:
                 continue
             plans.write_table(plan_table(planned, pools))
             for batch in weave(planned, pools, job.settings.phrases):
+                if job.checked:
+                    refuse_faults(batch)
                 traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
                 shard.digests += _digests(batch)
                 shard.sample = shard.sample or _sample(batch)

@@ -1,0 +1,164 @@
+"""Structure: turns, blocks, tags and chat tokens; of single traces, and of woven batches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skill_factory.checks.codes import C
+from skill_factory.checks.findings import Hit, excerpt
+from skill_factory.checks.traces import Read, Trace
+from skill_factory.core import trace_tags as tags
+from skill_factory.core.arrays import Mask, strings, view
+from skill_factory.core.columns import Column
+from skill_factory.core.markup import Broken, Part, Problem
+from skill_factory.core.sources.validate import holds
+from skill_factory.errors import FaultError
+
+_CODES = {
+    Broken.THINKING: C.THINKING,
+    Broken.BLOCKS: C.BLOCKS,
+    Broken.ANSWER: C.FINAL_ANSWER,
+    Broken.TAGS: C.TAG_INSIDE,
+    Broken.LAYOUT: C.LAYOUT,
+}
+_CHAT_TOKEN = re.compile("|".join(tags.CHAT_TOKENS))
+
+
+def has_chat_token(traces: list[Trace]) -> list[bool]:
+    """Which traces hold a chat token in a text."""
+    texts = [text or "" for trace in traces for _, text in trace.turns]
+    found = holds(strings(texts), *tags.CHAT_TOKENS)
+    ends = np.cumsum([0, *(len(trace.turns) for trace in traces)])
+    return [bool(found[a:b].any()) for a, b in pairwise(ends.tolist())]
+
+
+def hits(read: Read, chat_token: bool) -> Iterator[Hit]:
+    """What is wrong with a trace's turns, blocks and answer.
+
+    Turns are such that LLaMA-Factory 0.9.5 drops no row, trains on something, and does not stop
+    (measured). A chat may begin with a system turn where there is no plan.
+    """
+    trace = read.trace
+    roles = [role for role, _ in trace.turns]
+    if trace.origin is None and roles[:1] == ["system"]:
+        del roles[0]
+    if roles != ["user", "assistant"]:
+        yield Hit(C.TURNS, "turns", ", ".join(map(str, roles)) or "none")
+    elif not all(text and text.strip() for _, text in trace.turns):
+        yield Hit(C.EMPTY_TURN, "turns", "")
+    if chat_token:
+        yield from _chat_tokens(trace)
+    if roles != ["user", "assistant"]:
+        return
+    for problem in read.parts.problems:
+        yield Hit(_CODES[problem.rule], f"character {problem.at}", _shown(problem, trace.text))
+    yield from _second_answer(read)
+    yield from _other_answer(read)
+    for number, reflection in enumerate(read.parts.reflections, 1):
+        if reflection.verdict is None:
+            yield Hit(C.NO_VERDICT, f"reflection {number}", reflection.part.text[-200:])
+
+
+def _chat_tokens(trace: Trace) -> Iterator[Hit]:
+    for role, text in trace.turns:
+        if token := _CHAT_TOKEN.search(text or ""):
+            yield Hit(C.CHAT_TOKEN, f"{role} turn", _around(text or "", token.start()))
+
+
+def _shown(problem: Problem, text: str) -> str:
+    return f"{problem.what}: {excerpt(_around(text, problem.at), 60)}"
+
+
+def _around(text: str, at: int) -> str:
+    return text[max(0, at - 20) : at + 60]
+
+
+def _second_answer(read: Read) -> Iterator[Hit]:
+    """An answer after the thinking besides the final one, but for an attempt that is given
+    again."""
+    again = read.parts.restated
+    if again and tags.ANSWER in again.text and not _is_attempt(again, read):
+        yield Hit(C.FINAL_ANSWER, "after the thinking", again.text)
+
+
+def _is_attempt(part: Part, read: Read) -> bool:
+    return any(part.text == attempt.text for attempt in read.parts.attempts)
+
+
+def _other_answer(read: Read) -> Iterator[Hit]:
+    """Whether the final answer is the one of its attempt: that of the plan, else the one that is
+    given again, else the last. An answer that stands in the attempt's own is taken for it, as
+    datasets shorten them (`x = 5` to `5`)."""
+    parts, origin = read.parts, read.trace.origin
+    if parts.answer is None or not parts.attempts:
+        return
+    source = parts.attempts[-1]
+    if origin is not None and origin.answer_of < len(parts.attempts):
+        source = parts.attempts[origin.answer_of]
+    elif parts.restated is not None and _is_attempt(parts.restated, read):
+        source = parts.restated
+    own, final = tags.final_answer(source.text), parts.answer.text.strip()
+    if own is not None and not _within(final, own) and not _within(own, final):
+        yield Hit(C.OTHER_ANSWER, "final answer", f"{final} after an attempt that says {own}")
+
+
+def _within(one: str, other: str) -> bool:
+    """Whether a text stands in another, not as a part of a longer word or number."""
+    short, long = ("".join(text.split()) for text in (one, other))
+    return bool(re.search(rf"(?<![\w.]){re.escape(short)}(?![\w]|\.\d)", long)) or short == long
+
+
+# -- what was just woven --------------------------------------------------------------------------
+
+_READ_BACK = 1
+"""So many traces of each label and batch are read back."""
+
+
+def refuse_faults(batch: pa.RecordBatch) -> None:
+    """Raise `FaultError` for a woven batch (`tables.SFT`) in which a trace has an error.
+
+    All traces are looked at, column by column: empty turns, chat tokens, tags that are not there as
+    often as they must be. One of each label is read back.
+    """
+    texts = batch.column(0).values.field("content")
+    wrong = {C.EMPTY_TURN: ~holds(texts, f"[^{tags.SPACE_RE2}]")}
+    wrong[C.CHAT_TOKEN] = holds(texts, *tags.CHAT_TOKENS)
+    for code, mask in wrong.items():
+        if mask.any():
+            _refuse(batch, int(mask.argmax()) // 2, code, "")
+    answers = texts.take(pa.array(range(1, len(texts), 2)))
+    for code, mask in _miscounted(answers):
+        if mask.any():
+            _refuse(batch, int(mask.argmax()), code, "")
+    labels = batch.column(Column.LABEL).to_pylist()
+    for label in sorted(set(labels)):
+        at = labels.index(label)
+        text = answers[at].as_py()
+        found = Read(Trace("", "", [("user", "-"), ("assistant", text)], None, None, None, {}))
+        for hit in hits(found, chat_token=False):
+            if hit.code.severity == "error":
+                _refuse(batch, at, hit.code, f": {hit.text}")
+
+
+def _miscounted(texts: pa.Array) -> Iterator[tuple[object, Mask]]:
+    def count(tag: str) -> np.ndarray:
+        return view(pc.count_substring(texts, tag))
+
+    yield C.THINKING, (count(tags.THINK) != 1) | (count(tags.END_THINK) != 1)
+    samples = count(tags.SAMPLE)
+    yield C.BLOCKS, (samples == 0) | (samples != count(tags.END_SAMPLE))
+    yield C.BLOCKS, count(tags.REFLECT) != count(tags.END_REFLECT)
+    yield C.FINAL_ANSWER, ~holds(texts, rf"{tags.END_ANSWER}\z")
+
+
+def _refuse(batch: pa.RecordBatch, at: int, code: object, more: str) -> None:
+    raise FaultError(
+        f"trace {batch.column(Column.TRACE_ID)[at]}: {code}: {code.about}{more}. {code.advice}; "
+        "or --no-check"
+    )
