@@ -22,6 +22,8 @@ class Reason(StrEnum):
     QUESTION_HOLDS_CHAT_TOKEN = "question_holds_chat_token"
     NO_RESPONSE = "no_response"
     LISTS_DIFFER_IN_LENGTH = "lists_differ_in_length"
+    # rows and their attempts, questions, traces
+    EXCLUDED = "excluded"
     # attempts; blank, not Unicode and holding markup are reasons for reflections too
     PROMPT_VARIANT_NOT_CHOSEN = "prompt_variant_not_chosen"
     UNDECIDED = "undecided"

@@ -14,6 +14,7 @@ from skill_factory.runs.fingerprint import code_of
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made
 from skill_factory.stages.create import pipeline
+from skill_factory.stages.create.excluded import load_excluded
 
 
 class CreateStage:
@@ -25,11 +26,15 @@ class CreateStage:
         self._context = context
 
     def settings(self) -> Any:
-        """As `StageOfRun` has it: the phrases belong to it, and code of the user's own."""
+        """As `StageOfRun` has it: the phrases belong to it, what is left out, and code of the
+        user's own."""
         config = self._context.config.create
-        named = config.model_dump(exclude={"workers", "check", "overwrite", "private", "push"})
+        left_out = {"workers", "check", "overwrite", "private", "push", "exclude"}
+        named = config.model_dump(exclude=left_out)
+        excluded = load_excluded(config.exclude).entries
         phrases = config.phrases and file_digest(Path(config.phrases))
-        return [named, phrases, *code_of(config.task, *config.formats)]
+        taken_out = [sorted(set(excluded))] if excluded else []
+        return [named, phrases, *code_of(config.task, *config.formats), *taken_out]
 
     def make(self) -> Made:
         """As `StageOfRun` has it."""

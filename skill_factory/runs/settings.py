@@ -10,6 +10,7 @@ from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError
 from skill_factory.runs.folder import public_address
+from skill_factory.stages.create.excluded import load_excluded
 from skill_factory.stages.create.phrases import load_phrases
 from skill_factory.stages.create.settings import HUB
 from skill_factory.stages.settings import ModelConfig, RunConfig, is_address
@@ -27,7 +28,12 @@ def resolve(config: RunConfig) -> RunConfig:
     if sample.prompts:
         prompts = str(Path(sample.prompts).expanduser().absolute())
         sample = sample.model_copy(update={"prompts": prompts})
-    return config.model_copy(update={"model": model, "sample": sample})
+    create = config.create
+    if isinstance(create.exclude, str):
+        create = create.model_copy(
+            update={"exclude": str(Path(create.exclude).expanduser().absolute())}
+        )
+    return config.model_copy(update={"model": model, "sample": sample, "create": create})
 
 
 def _own_address() -> str:
@@ -77,6 +83,7 @@ def validate_create(run: RunConfig, folder: Path) -> None:
                 f"create.{name}: has no place in a run: the input is its own annotated.parquet"
             )
     load_phrases(Path(config.phrases) if config.phrases else None)
+    load_excluded(config.exclude)
     there = run.sample.prompt_variants
     if config.prompt_variants and not set(config.prompt_variants) & set(there):
         raise OptionError(

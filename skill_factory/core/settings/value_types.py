@@ -156,12 +156,12 @@ def _source(name: str, origin: Origin) -> str:
 Word = Annotated[str, Matches(r"\S", "a word")]
 
 
-def _found_beside(name: str, origin: Origin) -> str:
-    """The path of a file that may lie beside the config file."""
-    if origin.folder is None or Path(name).expanduser().exists():
+def beside(name: Any, origin: Origin) -> Any:
+    """The path of a file that may lie beside the config file; anything else as it is."""
+    if not isinstance(name, str) or origin.folder is None or Path(name).expanduser().exists():
         return name
-    beside = origin.folder / name
-    return str(beside) if beside.exists() else name
+    found = origin.folder / name
+    return str(found) if found.exists() else name
 
 
 Texts = tuple[str, ...]
@@ -177,5 +177,5 @@ KnownTask = Annotated[str, FromOrigin(_task)]
 SourceName = Annotated[str, FromOrigin(_source)]
 """The name of a question source; one of a user's own file, with its whole path."""
 Digits = Annotated[Range, Reads(_range)]
-Beside = Annotated[str, FromOrigin(_found_beside)]
+Beside = Annotated[str, FromOrigin(beside)]
 """The path of a file, from the current folder, or else from that of the config file."""

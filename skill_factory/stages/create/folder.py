@@ -47,12 +47,15 @@ def describe(
     made: CreateResult,
     input_digest: str,
     digest: str,
+    excluded: tuple[str, ...],
 ) -> None:
     """Write the card, the LLaMA-Factory entry and, last, the manifest.
 
-    `input_digest` names the content of the input, `digest` that of the traces.
+    `input_digest` names the content of the input, `digest` that of the traces; `excluded` are the
+    entries of what was left out.
     """
     manifest = _manifest(config, source, phrases, made, input_digest)
+    manifest["settings"]["exclude"] = list(excluded) or None
     manifest["output"] = {"digest": digest}
     table = made.ledger.table()
     _write(folder / "README.md", card.dataset_card(manifest, made.sample or "", table))

@@ -7,7 +7,7 @@ reason against it, or KEPT.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from skill_factory.core.sources.attempts import (
 from skill_factory.core.sources.batches import Batch
 from skill_factory.core.sources.validate import (
     KEPT,
+    Codes,
     code_of,
     count_reasons,
     not_unicode,
@@ -43,11 +44,12 @@ from skill_factory.stages.create.gold_columns import RewardColumns, count_tasks,
 class Choice:
     """What of the input may be used. `variants` None: all prompt variants. `without`: reflections
     that contain one of these texts, in any case, are dropped. `task`: what task all questions are;
-    None: what the input says."""
+    None: what the input says. `excluded`: rows that are left out, sorted."""
 
     variants: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     task: str | None = None
+    excluded: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Indexed(NamedTuple):
@@ -55,9 +57,11 @@ class Indexed(NamedTuple):
 
     `usable` has the schema `USABLE` and is sorted by the first half of `question_id`. `digest` sums
     the 128-bit digests of all attempts: added up over all batches it names the content of the
-    input, whatever the order of its rows. `asked` has 64 bits of the digest of each question that
-    has an attempt, each once; `variants` counts the attempts of each prompt variant, and `tasks`
-    the valid ones of each task (None: the input does not say it, or not the gold answer).
+    input, whatever the order of its rows. Rows that are excluded are lost in the ledger, but else
+    are as the others: a subsample is drawn as if they were there. `asked` has 64 bits of the digest
+    of each question that has an attempt, each once; `variants` counts the attempts of each prompt
+    variant, and `tasks` the valid ones of each task (None: the input does not say it, or not the
+    gold answer).
     """
 
     usable: pa.RecordBatch
@@ -88,13 +92,13 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     valid = reflections == KEPT
     counts = np.bincount(found.owner[valid], minlength=len(attempts))
     attempts[(attempts == KEPT) & (counts == 0)] = code_of(Reason.NO_VALID_REFLECTION)
+    kept = np.flatnonzero(attempts == KEPT)
+    _exclude(found, choice.excluded, attempts, reflections, ledger)
     ledger.attempts.read = len(attempts)
     count_reasons(attempts, ledger.attempts.losses)
     ledger.reflections.read = len(reflections)
     count_reasons(reflections, ledger.reflections.losses)
-    usable = _usable(
-        found, wanted, source.row, ids, np.flatnonzero(attempts == KEPT), valid, counts
-    )
+    usable = _usable(found, wanted, source.row, ids, kept, valid, counts)
     return Indexed(
         usable,
         ledger,
@@ -103,6 +107,20 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
         _variants(found.variant),
         count_tasks(usable),
     )
+
+
+def _exclude(
+    found: Attempts, rows: Ints, attempts: Codes, reflections: Codes, ledger: Ledger
+) -> None:
+    """Count the attempts of excluded rows as lost, and those rows."""
+    if not len(rows) or not len(attempts):
+        return
+    excluded = np.isin(found.row, rows)
+    attempts[excluded] = code_of(Reason.EXCLUDED)
+    reflections[excluded[found.owner]] = code_of(Reason.ATTEMPT_SET_ASIDE)
+    lost = len(np.unique(found.row[excluded]))
+    ledger.rows.kept -= lost
+    ledger.rows.lose(Reason.EXCLUDED, lost)
 
 
 def _usable(

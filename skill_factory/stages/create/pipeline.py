@@ -24,6 +24,7 @@ from skill_factory.core.threads import MOST_USEFUL, default_workers, in_order
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import new_folder, resolved
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
+from skill_factory.stages.create.excluded import Excluded, load_excluded
 from skill_factory.stages.create.folder import describe, join_files
 from skill_factory.stages.create.formats import format_of
 from skill_factory.stages.create.index import Choice, Indexed, index
@@ -41,14 +42,17 @@ PART_BYTES = 16 << 20
 MAX_PARTS = 4096
 
 
-def create(config: CreateConfig, source: Source | None = None) -> CreateResult:
+def create(
+    config: CreateConfig, source: Source | None = None, phrases: PhraseBank | None = None
+) -> CreateResult:
     """Run step 2. `config` names an input, unless a `source` is given, and, unless it is a dry run,
-    a local folder as output.
+    a local folder as output. `phrases` stand in the place of those that `config` names.
 
     Raises `SkillFactoryError`s. Whatever stops a run, even its death, the output folder is then not
     there, or as it was.
     """
-    phrases = load_phrases(Path(config.phrases) if config.phrases else None)
+    phrases = phrases or load_phrases(Path(config.phrases) if config.phrases else None)
+    excluded = load_excluded(config.exclude)
     if config.task is None:  # the input may name any task that is installed
         load_installed()
     source = source or find_source(
@@ -59,12 +63,12 @@ def create(config: CreateConfig, source: Source | None = None) -> CreateResult:
             _explained(tempfile.gettempdir()),
             tempfile.TemporaryDirectory(prefix="skill-factory-") as work,
         ):
-            return _create(config, phrases, source, Path(work), None)
+            return _create(config, phrases, excluded, source, Path(work), None)
     target = Path(config.folder)
     if config.input_dataset:
         _refuse_inside(target, config.input_dataset)
     with _explained(target), new_folder(target, config.overwrite) as folder:
-        return _create(config, phrases, source, folder.parent, folder)
+        return _create(config, phrases, excluded, source, folder.parent, folder)
 
 
 def _refuse_inside(target: Path, source: str) -> None:
@@ -86,11 +90,16 @@ def _explained(target: Path | str) -> Iterator[None]:
 
 
 def _create(
-    config: CreateConfig, phrases: PhraseBank, source: Source, work: Path, folder: Path | None
+    config: CreateConfig,
+    phrases: PhraseBank,
+    excluded: Excluded,
+    source: Source,
+    work: Path,
+    folder: Path | None,
 ) -> CreateResult:
     """Step 2 with room to work in; `folder` None: nothing is woven."""
     workers = config.workers or default_workers()
-    found, spill = _index(config, source, work, workers)
+    found, spill = _index(config, excluded, source, work, workers)
     made = CreateResult(found.ledger, notes=_notes(config, found, source))
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
@@ -116,23 +125,28 @@ def _create(
     )
     if config.subsample:
         last = _last_id(job, config.subsample, made)
-        job = replace(job, settings=replace(settings, last_id=last))
-    content, full = xxh3_128(), []
+        settings = replace(settings, last_id=last)
+    # Only now: the subsample is drawn from all traces, so that it does not change for others.
+    job = replace(job, settings=replace(settings, excluded=excluded))
+    content, full, left_out = xxh3_128(), list[int](), list[str]()
     for number, shard in each_shard("weave", job, work if folder else None):
         made.ledger.add(shard.ledger)
         made.labels.update(shard.labels)
         made.sample = made.sample or shard.sample
         content.update(shard.digests)
         full += [number] if shard.ledger.traces.kept else []
+        left_out += shard.excluded
     questions = made.ledger.questions
-    questions.lose(Reason.NO_VALID_ATTEMPT, found.questions - questions.read)
-    questions.read = found.questions
+    questions.lose(Reason.NO_VALID_ATTEMPT, len(found.asked) - questions.read)
+    questions.read = len(found.asked)
+    made.notes += excluded.unmatched(found.ledger.rows.read, found.asked, left_out)
     made.ledger.check()
     if not made.ledger.traces.kept:
         raise NothingMadeError("0 traces; the table says why", made.summary())
     if folder:
         join_files(work, full, folder)
-        describe(folder, config, source, phrases, made, f"{found.digest:032x}", content.hexdigest())
+        digests = f"{found.digest:032x}", content.hexdigest()
+        describe(folder, config, source, phrases, made, *digests, excluded.entries)
     return made
 
 
@@ -141,22 +155,24 @@ def _create(
 
 @dataclass
 class _InputSummary:
-    """What the input held: its ledger and digest, how many questions, which prompt variants and
-    tasks."""
+    """What the input held: its ledger and digest, halves of the digests of its questions, sorted,
+    which prompt variants and tasks."""
 
     ledger: Ledger = field(default_factory=Ledger)
     digest: int = 0
-    questions: int = 0
+    asked: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     variants: Counter[str | None] = field(default_factory=Counter)
     tasks: Counter[str | None] = field(default_factory=Counter)
 
 
 def _index(
-    config: CreateConfig, source: Source, work: Path, workers: int
+    config: CreateConfig, excluded: Excluded, source: Source, work: Path, workers: int
 ) -> tuple[_InputSummary, Spill]:
     """Read the input once; what can be used is then in the spill, and all else in the ledger."""
-    choice = Choice(config.prompt_variants, config.drop_reflections_containing, config.task)
-    out, asked = _InputSummary(), np.array([], np.uint64)
+    choice = Choice(
+        config.prompt_variants, config.drop_reflections_containing, config.task, excluded.rows
+    )
+    out = _InputSummary()
     more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
     with bar, Spill(work / "spill.arrow", _parts(source.size())) as spill:
@@ -173,10 +189,10 @@ def _index(
             out.variants.update(found.variants)
             out.tasks.update(found.tasks)
             more.append(found.asked)
-            if sum(map(len, more)) > len(asked):  # so each is sorted only a few times
-                asked, more = np.unique(np.concatenate([asked, *more])), []
+            if sum(map(len, more)) > len(out.asked):  # so each is sorted only a few times
+                out.asked, more = np.unique(np.concatenate([out.asked, *more])), []
             bar.update(batch.table.num_rows)
-    out.questions = len(np.unique(np.concatenate([asked, *more])))
+    out.asked = np.unique(np.concatenate([out.asked, *more]))
     needed = _parts(spill.text_bytes)
     return out, spill if spill.parts * 4 >= needed else _cut_finer(spill, needed)
 

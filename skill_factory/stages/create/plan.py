@@ -17,6 +17,7 @@ from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.tables import PLAN
 from skill_factory.stages.create.draws import Draws
+from skill_factory.stages.create.excluded import Excluded
 from skill_factory.stages.create.formats import Lengths, Pool, Recipe, Unfillable, format_of
 from skill_factory.stages.create.phrases import Kind, PhraseBank
 from skill_factory.stages.create.pools import Pools, questions
@@ -29,6 +30,7 @@ class PlanSettings:
     `repeats`: how often each format goes over a question. `unique_variants`: the attempts of a
     trace all come from different prompt variants. `last_id`: traces with a larger id are not in the
     subsample; None: all are. `too_long`: ids of traces that have more tokens than they may.
+    `excluded`: questions and traces that are left out.
     """
 
     formats: tuple[str, ...]
@@ -39,9 +41,12 @@ class PlanSettings:
     phrases: PhraseBank
     last_id: str | None = None
     too_long: frozenset[str] = frozenset()
+    excluded: Excluded = field(default_factory=Excluded)
 
-    def dropped(self, trace_id: str) -> Reason | None:
+    def dropped(self, trace_id: str, question_id: bytes) -> Reason | None:
         """Why a trace that can be made is not; None: it is."""
+        if question_id in self.excluded.questions or trace_id in self.excluded.traces:
+            return Reason.EXCLUDED
         if trace_id in self.too_long:
             return Reason.TOO_MANY_TOKENS
         if self.last_id is not None and trace_id > self.last_id:
@@ -55,7 +60,7 @@ class Plan:
 
     `attempts` are rows of the pools' attempts; `reflections` count within an attempt's valid ones
     (-1: not shown); `glue` are phrase ids. These three have one item a step, `steps` of them a
-    trace.
+    trace. `excluded` are the ids of traces that could be made and are left out.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -71,6 +76,7 @@ class Plan:
     attempts: list[int] = field(default_factory=list)
     reflections: list[int] = field(default_factory=list)
     glue: list[int] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
 
     def append(self, slot: _Slot, trace: _PlannedTrace) -> None:
         """Add a trace."""
@@ -110,8 +116,8 @@ def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Ledger]:
             incorrect=[i for i, row in enumerate(rows) if not correct[row]],
             variants=[variants[row] for row in rows] if variants else None,
         )
-        before, lacks = len(out.ids), []
-        for slot in _slots(pool, ids[rows[0]], settings):
+        before, lacks, question_id = len(out.ids), [], ids[rows[0]]
+        for slot in _slots(pool, question_id, settings):
             ledger.traces.read += 1
             if isinstance(slot.recipe, Unfillable):
                 lacks.append(slot.recipe.reason)
@@ -119,14 +125,18 @@ def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Ledger]:
                 continue
             # Drawn even if it is then dropped: the next slot's draws must not depend on that.
             trace = planned_trace(slot.recipe, rows, slot.draws)
-            if (dropped := settings.dropped(slot.id)) is not None:
+            if (dropped := settings.dropped(slot.id, question_id)) is not None:
                 lacks.append(dropped)
                 ledger.traces.lose(dropped)
+                out.excluded += [slot.id] if dropped is Reason.EXCLUDED else []
                 continue
             out.append(slot, trace)
         ledger.questions.read += 1
         if len(out.ids) > before:
             ledger.questions.kept += 1
+        elif question_id in settings.excluded.questions:
+            ledger.questions.lose(Reason.EXCLUDED)
+            set_aside += rows
         else:
             # What took traces that could be made comes last: without it there would have been one.
             ledger.questions.lose(max(lacks, key=_TAKEN_AWAY.__getitem__))
@@ -136,7 +146,9 @@ def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Ledger]:
     return out, ledger
 
 
-_TAKEN_AWAY = defaultdict(int, {Reason.TOO_MANY_TOKENS: 1, Reason.NOT_IN_SUBSAMPLE: 2})
+_TAKEN_AWAY = defaultdict(
+    int, {Reason.TOO_MANY_TOKENS: 1, Reason.NOT_IN_SUBSAMPLE: 2, Reason.EXCLUDED: 3}
+)
 
 
 class _Slot(NamedTuple):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skill_factory.core.arrays import Ints, view
+from skill_factory.core.arrays import Ints, numbers, view
 from skill_factory.core.columns import Column
 from skill_factory.core.tables import USABLE
 
@@ -88,6 +88,9 @@ def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
     return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
 
 
+_NO_ROWS: Ints = np.zeros(0, np.int64)
+
+
 class Pools(NamedTuple):
     """The pools of the questions in one part of a spill: their valid attempts, and whose they are.
 
@@ -102,9 +105,13 @@ class Pools(NamedTuple):
     duplicates: Ints
 
 
-def read_pools(spill: Spill, part: int) -> Pools:
-    """The pools in one part of a spill."""
-    attempts = pa.Table.from_batches(spill.batches(part), USABLE)
+def read_pools(spill: Spill, part: int, excluded: Ints = _NO_ROWS) -> Pools:
+    """The pools in one part of a spill, without the attempts of the input's rows that are
+    `excluded`."""
+    batches = spill.batches(part)
+    if len(excluded):
+        batches = (_without(batch, excluded) for batch in batches)
+    attempts = pa.Table.from_batches((batch for batch in batches if batch.num_rows), USABLE)
     if not attempts.num_rows:
         nothing = np.zeros(0, np.int64)
         return Pools(attempts, nothing, np.zeros(1, np.int64), nothing)
@@ -120,6 +127,11 @@ def read_pools(spill: Spill, part: int) -> Pools:
     question = question[order]
     starts = np.flatnonzero((question[1:] != question[:-1]).any(axis=1)) + 1
     return Pools(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
+
+
+def _without(batch: pa.RecordBatch, rows: Ints) -> pa.RecordBatch:
+    kept = ~np.isin(view(batch.column(Column.ROW)), rows)
+    return batch if kept.all() else batch.take(numbers(np.flatnonzero(kept)))
 
 
 def questions(pools: Pools) -> Iterator[list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from skill_factory.core.columns import Columns
 from skill_factory.core.did_you_mean import did_you_mean
@@ -18,8 +18,10 @@ from skill_factory.core.settings.value_types import (
     Names,
     NotEmpty,
     Origin,
+    Reads,
     Texts,
     Workers,
+    beside,
 )
 from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError, PluginError
@@ -51,6 +53,19 @@ def _format(name: str, origin: Origin) -> str:
 
 FormatNames = Annotated[tuple[Annotated[str, FromOrigin(_format)], ...], Commas()]
 """Names of formats; one of a user's own file, with its whole path."""
+
+
+def _exclude(value: Any) -> Any:
+    """The path of a file, or entries as such a file has them."""
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected the path of a file, or a list of its lines")
+    return value
+
+
+Excludes = Annotated[Any, Reads(_exclude), FromOrigin(beside)]
+"""The path of a file of what to leave out, or the lines of one."""
 
 
 def without_scheme(name: str) -> str:
@@ -136,6 +151,12 @@ class CreateConfig(Settings):
         None,
         "YAML file with other phrases.",
         unset="the built-in ones",
+        metavar="FILE",
+    )
+    exclude: Excludes | None = _TRACES(
+        None,
+        "File of rows, questions and traces to leave out.",
+        unset="nothing",
         metavar="FILE",
     )
     seed: int = _TRACES(0, "Another seed is another dataset.")

@@ -71,7 +71,7 @@ class Shard:
     """What became of one shard.
 
     `ids` has its traces' ids, 32 bytes each, if nothing is woven; else `sample` is the text of one
-    trace, and `digests` has 16 bytes for each.
+    trace, and `digests` has 16 bytes for each. `excluded` are the ids of traces that are left out.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -79,6 +79,7 @@ class Shard:
     ids: bytes = b""
     sample: str | None = None
     digests: bytes = b""
+    excluded: list[str] = field(default_factory=list)
 
 
 def each_shard(name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
@@ -100,10 +101,11 @@ def _do_shard(job: WeaveJob, out: Path | None, number: int) -> Shard:
             )
         first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
         for part in range(first, last):
-            pools = read_pools(job.spill, part)
+            pools = read_pools(job.spill, part, job.settings.excluded.rows)
             planned, ledger = job.plan(pools)
             shard.ledger.add(ledger)
             shard.labels.update(planned.labels)
+            shard.excluded += planned.excluded
             if not out:
                 shard.ids += "".join(planned.ids).encode()
             if not out or not planned.ids:
