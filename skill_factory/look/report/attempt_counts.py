@@ -12,11 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skill_factory.core import trace_tags as tags
+from skill_factory.checks.audit import Confusion, verdicts_of
 from skill_factory.core.arrays import Ints, given, view
-from skill_factory.look.report.contents import Bin, Confusion, Histogram, Variant
+from skill_factory.look.report.contents import Bin, Histogram, Variant
 from skill_factory.core.sources.attempts import Attempts
-from skill_factory.core.sources.validate import holds
 
 K = TypeVar("K")
 _QUESTION_NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
@@ -27,15 +26,14 @@ class AttemptCounts:
     """Sums over all attempts of a dataset.
 
     `variants` has for each prompt variant: attempts, right, wrong, undecided ones, reflections on
-    decided ones, true ones, characters. `confusion` counts by truth (wrong, right) and by what is
-    said (Correct, Incorrect, no verdict). `questions` has for each id (hex) its right, wrong and
+    decided ones, true ones, characters. `confusion` counts their verdicts. `questions` has for each id (hex) its right, wrong and
     undecided attempts, reflections on decided ones, and the true ones of these.
     """
 
     variants: dict[str | None, Ints] = field(
         default_factory=lambda: defaultdict(lambda: np.zeros(7, np.int64))
     )
-    confusion: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+    confusion: Confusion = field(default_factory=Confusion)
     questions: dict[str, Ints] = field(
         default_factory=lambda: defaultdict(lambda: np.zeros(len(_QUESTION_NUMBERS), np.int64))
     )
@@ -43,12 +41,11 @@ class AttemptCounts:
     def add(self, found: Attempts) -> None:
         """Count the attempts of a batch."""
         decided, right = given(found.correct), view(found.correct)
-        says = verdicts(found.reflections)
-        judged = decided[found.owner]
+        says, judged = verdicts_of(found.reflections), decided[found.owner]
         truth = right[found.owner].astype(np.int64)
-        true = judged & (says != 2) & ((says == 0) == (truth == 1))
+        true = judged & (says == truth)
         places = (truth * 3 + says)[judged]
-        self.confusion += np.bincount(places, minlength=6).reshape(2, 3)
+        self.confusion.cells += np.bincount(places, minlength=6).reshape(2, 3)
         size = len(found.text)
         columns = np.column_stack(
             [
@@ -68,7 +65,7 @@ class AttemptCounts:
 
     def merge(self, other: AttemptCounts) -> None:
         """Add what was counted elsewhere."""
-        self.confusion += other.confusion
+        self.confusion.cells += other.confusion.cells
         for name, row in other.variants.items():
             self.variants[name] = self.variants[name] + row
         for key, numbers_of in other.questions.items():
@@ -79,11 +76,6 @@ class AttemptCounts:
         rows = [Variant(name, *map(int, row)) for name, row in self.variants.items()]
         return sorted(rows, key=lambda row: (-row.attempts, row.name or ""))
 
-    def verdicts(self) -> Confusion:
-        """Truth against verdict."""
-        wrong, right = (tuple(map(int, row)) for row in self.confusion)
-        return Confusion(right, wrong)  # type: ignore[arg-type]
-
     def pass_rates(self, used: set[str]) -> Histogram:
         """Questions by the share of right ones among their decided attempts; apart those `used` in
         a trace."""
@@ -92,7 +84,7 @@ class AttemptCounts:
             if right + wrong:
                 at = 10 if not wrong else 10 * int(right) // int(right + wrong)
                 counts[at, 0 if name in used else 1] += 1
-        names = [*(f"{10 * at}–{10 * at + 9} %" for at in range(10)), "100 %"]
+        names = [*(f"{10 * at}–{10 * at + 9}%" for at in range(10)), "100%"]
         bins = [Bin(name, tuple(map(int, row))) for name, row in zip(names, counts, strict=True)]
         return Histogram("questions", "share of right attempts", ("in traces", "not used"), bins)
 
@@ -106,15 +98,6 @@ def _sum(
     np.add.at(sums, which, columns)
     for name, row in zip(named, sums, strict=True):
         into[name] = into[name] + row
-
-
-def verdicts(reflections: pa.Array) -> npt.NDArray[np.int64]:
-    """What reflections say: 0 Correct, 1 Incorrect, 2 nothing or more than one thing."""
-    several = holds(reflections, f"(?s){tags.VERDICT_TAG}.*{tags.VERDICT_TAG}.*{tags.VERDICT_TAG}")
-    says = np.full(len(reflections), 2, np.int64)
-    says[holds(reflections, tags.verdict_re2(tags.Verdict.INCORRECT)) & ~several] = 1
-    says[holds(reflections, tags.verdict_re2(tags.Verdict.CORRECT)) & ~several] = 0
-    return says
 
 
 def _distinct_ids(ids: npt.NDArray[np.uint8]) -> tuple[list[bytes], Ints]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from skill_factory.checks.audit import Confusion
+
 
 class Figure(NamedTuple):
     """A number at the top of a page, and what it counts."""
@@ -96,27 +98,6 @@ class Variant(NamedTuple):
         return self.true / self.reflections if self.reflections else 0.0
 
 
-class Confusion(NamedTuple):
-    """Reflections on decided attempts, by the attempt's truth and then by what they say: Correct,
-    Incorrect, no verdict."""
-
-    right: tuple[int, int, int]
-    wrong: tuple[int, int, int]
-
-    @property
-    def classes(self) -> Sequence[tuple[str, float, float, float]]:
-        """Precision, recall and F1 of each verdict; what says nothing is a miss."""
-        rows = (("Correct", 0, self.right, self.wrong), ("Incorrect", 1, self.wrong, self.right))
-        return [(name, *_scores(mine[at], mine, other[at])) for name, at, mine, other in rows]
-
-
-def _scores(hits: int, mine: Sequence[int], false: int) -> tuple[float, float, float]:
-    precision = hits / (hits + false) if hits + false else 0.0
-    recall = hits / sum(mine) if sum(mine) else 0.0
-    both = precision + recall
-    return precision, recall, 2 * precision * recall / both if both else 0.0
-
-
 class LabelRow(NamedTuple):
     """Traces under a label, and how many of them have each number of attempts (ascending)."""
 
@@ -141,7 +122,8 @@ class Pattern(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What a check has found: `severity` is error, warning or note."""
+    """What a check has found: `severity` is error, warning or note; `count` 0: it is about the
+    dataset as a whole."""
 
     code: str
     severity: str

@@ -102,10 +102,11 @@ def _count(number: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share for people: 12 %, 0.4 %."""
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+    """A share for people: 12%, 0.4%."""
+    return f"{share:.1%}" if 0 < share < 0.1 else f"{share:.0%}"
 
 
 def _words(name: str) -> str:
-    """A reason's name as words."""
-    return name.replace("_", " ")
+    """A reason's name as words; the format before it stays."""
+    before, colon, reason = name.rpartition(": ")
+    return f"{before}{colon}{reason.replace('_', ' ')}"

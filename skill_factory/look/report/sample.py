@@ -4,7 +4,7 @@ attempts. A text that stands in several places is there once."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from skill_factory.core.trace_tags import read_verdict
@@ -28,6 +28,11 @@ def as_json(value: Any) -> str:
     for sign in _SIGNS:
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text.encode("utf-8", "replace").decode()
+
+
+def letters_of(spans: Iterable[Span]) -> str:
+    """The truth of a trace's attempts in their order, as `contents.Pattern` has it."""
+    return "".join(_TRUTH[span.correct] for span in spans if span.kind is Kind.ATTEMPT)
 
 
 class Sample:
@@ -107,12 +112,11 @@ class Sample:
         """Add a trace; `origins` says of each span where it comes from, empty: not known."""
         spans = trace.spans()
         said = [*origins, *[""] * (len(spans) - len(origins))]
-        letters = [_TRUTH[span.correct] for span in spans if span.kind is Kind.ATTEMPT]
         value = {
             "id": trace.id,
             "label": trace.label or "",
             "q": question,
-            "pattern": "".join(letters),
+            "pattern": letters_of(spans),
             "variants": list(dict.fromkeys(variant for variant in variants if variant)),
         }
         pieces = [span.text for span in spans]

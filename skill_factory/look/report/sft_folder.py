@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from skill_factory.core.arrays import Ints, strings, view
 from skill_factory.core.columns import Column
+from skill_factory.core.trace_tags import Verdict
 from skill_factory.errors import InputError
 from skill_factory.look.folders import SftFolder, Trace
 from skill_factory.look.report.contents import Account, Figure, Loss, Report, Step
@@ -29,6 +30,8 @@ from skill_factory.look.report.read_input import InputRead, read_attempts
 from skill_factory.look.report.reasons import meaning_of
 from skill_factory.look.report.sample import Sample
 from skill_factory.look.report.sizes import histogram
+from skill_factory.look.report.soundness import soundness_of
+from skill_factory.stages.create.phrases import PhraseBank
 
 NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
 """The numbers of a question in a sample; `AttemptCounts.questions` has them."""
@@ -46,8 +49,10 @@ def of_sft(folder: SftFolder, options: Options) -> Report:
     read = _read_input(folder, report, options)
     if read:
         add_attempts(report, read, set(pc.unique(plan[Column.QUESTION_ID]).to_pylist()))
+    if options.check:
+        report.soundness = soundness_of(folder.path)
     _add_numbers(report, folder.manifest["ledger"], found, read)
-    _add_sample(report, folder, plan, read, options)
+    add_sample(report, folder, plan, read, options)
     return report
 
 
@@ -116,7 +121,7 @@ def add_attempts(report: Report, read: InputRead, used: set[str]) -> None:
     """What is to be said of the attempts; `used` are the questions that are in a trace."""
     counts = read.counts
     report.variants = counts.by_variant()
-    report.confusion = counts.verdicts()
+    report.confusion = counts.confusion
     report.pass_rates = counts.pass_rates(used)
     right, decided, true, judged = (
         sum(sums)
@@ -126,8 +131,9 @@ def add_attempts(report: Report, read: InputRead, used: set[str]) -> None:
         )
     )
     report.numbers |= {"Right attempts": _share(right, decided), "True verdicts": _share(true, judged)}
-    for name, _, _, f1 in report.confusion.classes:
-        report.numbers[f"F1 of {name}"] = f1
+    for verdict in Verdict:
+        f1 = counts.confusion.f1(verdict is Verdict.CORRECT)
+        report.numbers |= {} if f1 is None else {f"F1 of {verdict}": f1}
 
 
 def _add_numbers(
@@ -194,28 +200,46 @@ def _a(many: int, of: int) -> str:
 # -- the sample ------------------------------------------------------------------------------------
 
 
-def _add_sample(
-    report: Report, folder: SftFolder, plan: pa.Table, read: InputRead | None, options: Options
+def add_sample(
+    report: Report,
+    folder: SftFolder | None,
+    plan: pa.Table | None,
+    read: InputRead | None,
+    options: Options,
 ) -> None:
-    """Questions of the sample with their attempts and traces, in the order of their ranks."""
-    ids, sample = plan[Column.QUESTION_ID], Sample(options.room)
-    rows = read.rows if read else []
+    """Add the questions of the sample with their attempts and traces, in the order of their ranks.
+    `folder` and `plan` None: there are no traces yet."""
+    sample, rows = Sample(options.room), read.rows if read else []
     by_question = {key: list(some) for key, some in groupby(rows, lambda row: row["question_id"])}
+    ids = plan[Column.QUESTION_ID] if plan else pa.chunked_array([], pa.string())
     order = list(by_question) or _ranked(ids, options)
-    numbers = np.flatnonzero(view(pc.is_in(ids, strings(order)))).tolist()
-    traces: dict[str, list[Trace]] = {}
-    for trace in folder.read(numbers):
-        traces.setdefault(trace.plan[Column.QUESTION_ID] if trace.plan else "", []).append(trace)
+    traces = _traces_of(folder, ids, order) if folder else {}
+    bank = folder.phrases if folder else None
     for key in order:
         if sample.full:
             break
-        _add_question(sample, key, by_question.get(key, []), traces.get(key, []), folder, read)
-    asked = folder.manifest["ledger"]["questions"]["read"]
+        _add_question(sample, key, by_question.get(key, []), traces.get(key, []), bank, read)
+    asked = len(read.counts.questions) if read else len(pc.unique(ids))
     report.sample = sample.value | {
-        "of": {"traces": plan.num_rows, "questions": asked if read else len(set(ids.to_pylist()))},
+        "of": {"traces": len(ids), "questions": asked},
         "seed": options.seed,
     }
-    _note_sample(report, sample, plan.num_rows)
+    if sample.too_long:
+        report.notes.append(
+            f"{sample.too_long:,} texts of the sample are too long for a page, and are left out."
+        )
+
+
+def _traces_of(
+    folder: SftFolder, ids: pa.ChunkedArray, questions: Sequence[str]
+) -> dict[str, list[Trace]]:
+    """The traces of some questions."""
+    numbers = np.flatnonzero(view(pc.is_in(ids, strings(questions)))).tolist()
+    traces: dict[str, list[Trace]] = {}
+    for trace in folder.read(numbers):
+        assert trace.plan is not None
+        traces.setdefault(trace.plan[Column.QUESTION_ID], []).append(trace)
+    return traces
 
 
 def _ranked(ids: pa.ChunkedArray, options: Options) -> list[str]:
@@ -235,7 +259,7 @@ def _add_question(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     traces: Sequence[Trace],
-    folder: SftFolder,
+    bank: PhraseBank | None,
     read: InputRead | None,
 ) -> None:
     text = rows[0]["question"] if rows else traces[0].question if traces else ""
@@ -246,13 +270,6 @@ def _add_question(
     variants = {(row["row"], row["response"]): row["variant"] for row in rows}
     for trace in traces:
         used = [variants.get((step[Column.ROW], step[Column.RESPONSE])) for step in trace.steps]
-        sample.trace(place, trace, used, origins_of(trace, used, folder.phrases))
+        sample.trace(place, trace, used, origins_of(trace, used, bank))
     for row in rows:
         sample.attempt(place, row, f"row {row['row']:,}, response {row['response']}")
-
-
-def _note_sample(report: Report, sample: Sample, traces: int) -> None:
-    if sample.too_long:
-        report.notes.append(
-            f"{sample.too_long:,} texts of the sample are too long to be on a page, and are left out."
-        )

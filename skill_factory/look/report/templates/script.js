@@ -311,7 +311,7 @@
   const MANY = 50;
   const questions = sides.flatMap((side) => side.questions.map((question) => ({ ...question, side })));
   const share = (part, of) => (of ? part / of : -1);
-  const percent = (part) => (part < 0 ? "–" : Math.round(100 * part) + " %");
+  const percent = (part) => (part < 0 ? "–" : Math.round(100 * part) + "%");
   const plain = (value) => (value < 0 ? "–" : value.toLocaleString("en"));
   const has = questions.some((question) => question.right !== undefined);
   const COLUMNS = [
