@@ -329,7 +329,7 @@ def _in_memory(data: Any) -> Source | None:
     import datasets
     import pyarrow as pa
 
-    from skill_factory.core.sources.batches import no_origin
+    from skill_factory.core.sources.batches import IN_MEMORY, no_origin
     from skill_factory.core.sources.hf_datasets import LoadedSource
 
     if type(data).__module__.partition(".")[0] == "pandas":
@@ -341,7 +341,7 @@ def _in_memory(data: Any) -> Source | None:
             f"data: {type(data).__name__}; expected a path, a datasets.Dataset, a pandas DataFrame "
             "or a pyarrow Table"
         )
-    return LoadedSource("rows in memory", no_origin(), data)
+    return LoadedSource(IN_MEMORY, no_origin(), data)
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TextIO, cast
+from enum import Enum
+from itertools import chain
+from typing import Any, NamedTuple, NoReturn, TextIO, cast
 
 import click
 
@@ -49,6 +52,92 @@ def one_line(text: object) -> str:
 def echo(text: str = "", err: bool = False) -> None:
     """Print a text, visibly, and a newline: on the standard output, or with `err` beside it."""
     click.echo(visible(text), err=err)
+
+
+# -- our own colours ------------------------------------------------------------------------------
+
+
+class Style(Enum):
+    """How a stretch of a line looks: the parameters of the one kind of order that is ever given to
+    a terminal, "select graphic rendition"."""
+
+    PLAIN = ""
+    BOLD = "1"
+    GREY = "90"
+    GREEN = "32"
+    RED = "31"
+    CYAN = "36"
+    MAGENTA = "35"
+    YELLOW = "33"
+    MARKED = "7"
+
+
+class Piece(NamedTuple):
+    """A stretch of a line; its text is shown, never obeyed, and what would end the line is spelt
+    out."""
+
+    text: str
+    style: Style = Style.PLAIN
+
+
+Line = Sequence[Piece]
+
+
+class _Ours(str):
+    """Lines made of `Piece`s: made visible already, and with no order in them but our styles."""
+
+
+def echo_lines(lines: Iterable[Line], color: bool | None = None) -> None:
+    """Print lines; on a terminal through the user's pager (PAGER) if they fill more than a screen.
+
+    `color` None: on a terminal, unless the environment has NO_COLOR or says that it is dumb.
+    """
+    on_terminal = sys.stdout.isatty()
+    colored = on_terminal and _wants_color() if color is None else color
+    secrets = environment_secrets()
+    ready = (_Ours(_styled(line, colored, secrets) + "\n") for line in lines)
+    if not (on_terminal and sys.stdin.isatty()):
+        for text in ready:
+            sys.stdout.write(text)
+        return
+    start, left = [], shutil.get_terminal_size()[1] - 1
+    for text in ready:
+        start.append(text)
+        left -= 1 + len(text) // width_of_terminal()
+        if left < 0:
+            # Of None click makes what the pager can show.
+            click.echo_via_pager(chain(start, ready), color=(color or None) if colored else False)
+            return
+    for text in start:
+        sys.stdout.write(text)
+
+
+def width_of_terminal() -> int:
+    """Columns of the terminal, or what COLUMNS says."""
+    return max(20, shutil.get_terminal_size().columns)
+
+
+def prints_to_terminal() -> bool:
+    """Whether what is printed goes to a terminal."""
+    return sys.stdout.isatty()
+
+
+def _wants_color() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _styled(line: Line, colored: bool, secrets: list[str]) -> str:
+    return "".join(_piece(redact(text, secrets), style, colored) for text, style in line)
+
+
+def _piece(text: str, style: Style, colored: bool) -> str:
+    shown = visible(text).replace("\n", "\\x0a")
+    if not colored or style is Style.PLAIN or not shown:
+        return shown
+    return f"\x1b[{style.value}m{shown}\x1b[0m"
+
+
+# -- the guard ------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -105,7 +194,7 @@ class _Visible:
         self.encoding = "utf-8" if self._codec.lower() in ("ascii", "us-ascii") else self._codec
 
     def write(self, text: str) -> int:
-        shown = redact(self._shown(text), self._secrets)
+        shown = text if isinstance(text, _Ours) else redact(self._shown(text), self._secrets)
         if not shown:
             return 0  # click asks with an empty text whether this is a stream for text
         try:

@@ -89,14 +89,13 @@ class ChatFiles:
     def _relative(self, file: Path) -> str:
         return str(file.relative_to(self.path))
 
-    def sample(self, n: int, seed: int = 0, among: Sequence[int] | None = None) -> list[int]:
-        """The numbers of `n` traces (of these, if given), drawn by their ids and the seed alone, in
-        order; all of them if there are fewer."""
-        kept = None if among is None else np.asarray(among, np.int64)
+    def sample(self, n: int, seed: int = 0, among: Ints | None = None) -> list[int]:
+        """The numbers of `n` traces, in order, drawn by their ids and the seed alone; all of them
+        if there are fewer. `among`: sorted numbers to draw from; None: all."""
         drawn: list[tuple[int, int]] = []
-        for batch in self.chats.batches(texts=False, only=kept):
+        for batch in self.chats.batches(texts=False, only=among):
             ids = self.ids_of(batch)
-            places = range(len(batch)) if kept is None else _within(kept, batch)
+            places = range(len(batch)) if among is None else _within(among, batch)
             found = [
                 (xxh3_64_intdigest(ids[place].encode(), seed % (1 << 64)), batch.number + place)
                 for place in places
@@ -227,7 +226,7 @@ class SftFolder(ChatFiles):
         name, revision = str(said["name"]), said.get("revision")
         run = run_of(self.path)
         if not revision:
-            name = str(self._input_path(name))
+            name = str(self.input_path(name))
         source = find_source(name, said.get("config"), said.get("split"), revision)
         if (rows := source.count()) is not None and rows != said["rows"]:
             raise InputError(
@@ -237,7 +236,7 @@ class SftFolder(ChatFiles):
         beside = run is not None and Path(name).parent.resolve() == run.path.resolve()
         return SftInput(source, CreateConfig(**names).columns, run if beside else None)
 
-    def _input_path(self, name: str) -> Path:
+    def input_path(self, name: str) -> Path:
         """Where the file is: as it was named, or beside the folder, as in a run that was moved."""
         beside = self.path.resolve().parent / Path(name).name
         for path in (Path(name).expanduser(), beside):

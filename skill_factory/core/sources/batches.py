@@ -72,6 +72,10 @@ class Source(Protocol):
         """
 
 
+IN_MEMORY = "rows in memory"
+"""The `Source.name` of what is no file."""
+
+
 def no_origin() -> dict[str, str | None]:
     """The `Source.origin` of what `datasets` did not load."""
     return dict.fromkeys(("config", "split", "revision"))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 PAGE_BYTES = 5_000_000
 """The most that a page has."""
 
-_ROOM = 4_400_000
+ROOM = 4_400_000
+"""Bytes for the samples of a page; the rest is what is drawn, at most half a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -16,5 +17,5 @@ class Options:
     are looked for."""
 
     seed: int = 0
-    room: int = _ROOM
+    room: int = ROOM
     check: bool = True

@@ -22,6 +22,9 @@ from skill_factory.look.report.contents import Report
 from skill_factory.look.report.differences import differences
 from skill_factory.look.report.sample import as_json
 
+SIGNATURE = 'name="generator" content="SkillFactory'
+"""Stands at the beginning of every page."""
+
 _LONGEST = 2_000
 """Characters of an example that are shown."""
 

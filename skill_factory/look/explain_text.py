@@ -1,0 +1,148 @@
+"""What `verify` and `diff` print, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from skill_factory.core.terminal import one_line
+from skill_factory.look.diff import Change, Mix, SftDiff, TraceDiff
+from skill_factory.look.diff_runs import TOP, Moved, RunDiff, Score
+from skill_factory.look.verify import Verification
+
+_WIDEST = 60
+"""Characters that are shown of a value, a question or a name."""
+
+_IDS = 3
+"""Trace ids that are shown of a kind; JSON has more."""
+
+
+def as_json(found: Any, **more: Any) -> str:
+    """A dataclass or named tuple, and what is in it, as JSON; `more` stands beside its fields."""
+    return json.dumps(plain(found) | more, indent=2, ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: fields and items by their names."""
+    if is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if hasattr(value, "_asdict"):
+        return {name: plain(one) for name, one in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def short(value: Any) -> str:
+    """A value on one line, not too long."""
+    line = one_line("none" if value is None else value)
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 3]}..."
+
+
+# -- verify ---------------------------------------------------------------------------------------
+
+
+def of_verification(found: Verification) -> str:
+    """Whether a folder is what it should be, and each finding."""
+    lines = [f"{finding.cause}: {finding.text}" for finding in found.findings]
+    if found.traces:
+        lines += _of_traces(found.traces, "in the folder", "made again")
+    if found.same:
+        return "\n".join([*lines, f"{found.folder}: the same was made again"])
+    why = "it was made again, and is not the same" if found.rebuilt else "it cannot be made again"
+    return "\n".join([*lines, f"{found.folder}: {why}"])
+
+
+# -- diff -----------------------------------------------------------------------------------------
+
+
+def of_sft_diff(found: SftDiff) -> str:
+    """What differs between two SFT folders."""
+    lines = [*_of_changes(found.made), *_of_traces(found.traces, "in the first", "in the second")]
+    if found.differ:
+        lines += ["", *_of_mix(*found.mix)]
+    return "\n".join(lines) if found.differ else "The two SFT folders are the same."
+
+
+def of_run_diff(found: RunDiff) -> str:
+    """What differs between two runs."""
+    if not found.differ:
+        return "The two runs are the same."
+    lines = [*_of_changes(found.settings), *_of_scores(found)]
+    if any(found.only):
+        lines.append(f"questions in one run only: {found.only[0]:,} and {found.only[1]:,}")
+    for name, moved in (("prompt variant", found.variants), ("question", found.questions)):
+        if moved:
+            lines += ["", f"{name + 's that differ: ' + format(len(moved), ','):42}{_HEAD}"]
+            lines += map(_of_moved, moved[:TOP])
+    if found.sft:
+        lines += ["", "SFT folders", of_sft_diff(found.sft)]
+    return "\n".join(lines)
+
+
+def _of_changes(changes: Iterable[Change]) -> Iterator[str]:
+    for name, before, after in changes:
+        yield f"{name}: {short(before)} -> {short(after)}"
+
+
+def _of_traces(found: TraceDiff, first: str, second: str) -> Iterator[str]:
+    counts = (("removed", found.removed, f"only {first}"), ("added", found.added, f"only {second}"))
+    yield f"traces that are the same: {found.same:,}"
+    for name, count, where in counts:
+        if count:
+            yield f"traces {where}: {count:,}{_named(found.ids[name], count)}"
+    if found.changed:
+        of = "" if found.examined == found.changed else f" (of the first {found.examined:,})"
+        spans = ", ".join(f"{kind} {count:,}" for kind, count in found.spans.most_common())
+        ids = _named(found.ids["changed"], found.changed)
+        yield f"traces with another text: {found.changed:,}{ids}"
+        yield f"  what differs in them{of}: {spans}"
+
+
+def _named(ids: list[str], count: int) -> str:
+    return f": {', '.join(ids[:_IDS])}{', ...' if count > _IDS else ''}"
+
+
+_HEAD = f"{'before':>12}{'after':>12}"
+
+
+def _of_mix(before: Mix, after: Mix) -> Iterator[str]:
+    yield f"{'':42}{_HEAD}"
+    yield _row("traces", before.traces, after.traces)
+    for label in sorted(before.labels | after.labels):
+        yield _row(f"  label {label}", before.labels[label], after.labels[label])
+    for number in sorted(before.attempts | after.attempts):
+        name = f"  of {number} attempt{'s' * (number != 1)}"
+        yield _row(name, before.attempts[number], after.attempts[number])
+    yield _row("right attempts", before.right, after.right)
+    yield _row("wrong attempts", before.wrong, after.wrong)
+    yield _row("mean length in characters", round(before.characters), round(after.characters))
+
+
+def _row(name: str, before: int, after: int) -> str:
+    return f"{short(name):42}{before:12,}{after:12,}"
+
+
+def _of_scores(found: RunDiff) -> Iterator[str]:
+    yield f"{'':42}{_HEAD}"
+    before, after = (score or Score() for score in found.total)
+    yield _row("attempts", before.attempts, after.attempts)
+    yield f"{'accuracy':42}{_share(before.accuracy)}{_share(after.accuracy)}"
+    yield f"{'true verdicts':42}{_share(before.truth)}{_share(after.truth)}"
+
+
+def _of_moved(one: Moved) -> str:
+    parts = [
+        f"{short(one.name)[:40]:42}{_share(one.before.accuracy)}{_share(one.after.accuracy)}",
+        f"   verdicts{_share(one.before.truth)}{_share(one.after.truth)}",
+    ]
+    return "".join(parts if one.before.truth != one.after.truth else parts[:1])
+
+
+def _share(value: float | None) -> str:
+    return f"{'-' if value is None else format(100 * value, '.1f') + ' %':>12}"
