@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from skill_factory.core import trace_tags as tags
-from skill_factory.core.arrays import Ints, given, view
+from skill_factory.core.arrays import Ints, given, numbers, strings, view
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger
 from skill_factory.core.sources.attempts import attempt_ids, attempts_of, sum_of_digests
@@ -201,10 +201,10 @@ def _cells(right: npt.NDArray[np.bool_], verdicts: Ints) -> Ints:
 
 
 def _tasks(batch: Batch, columns: Columns, rows: Ints, task: str | None) -> pa.Array:
-    """The task of each attempt, null where nothing says it."""
+    """The task of each attempt, null or empty where nothing says it."""
     if task is not None or columns.task not in batch.table.schema.names:
-        return pa.array([task], pa.string()).take(pa.array(np.zeros(len(rows), np.int64).tolist()))
-    return batch.table.column(columns.task).take(pa.array(rows.tolist(), pa.int64()))
+        return strings([task or ""]).take(numbers(np.zeros(len(rows), np.int64)))
+    return batch.table.column(columns.task).take(numbers(rows))
 
 
 _Counts = tuple[npt.NDArray[np.uint64], Ints, Ints]
@@ -242,16 +242,8 @@ def audit_input(folder: Path, manifest: dict[str, Any]) -> Audit | str:
     if isinstance(source, str):
         return source
     settings = manifest["settings"]
-    columns = Columns(
-        *(
-            settings[f"{role}_column"]
-            for role in ("question", "variant", "response", "correctness", "extracted_answer")
-        ),
-        settings["reflection_column"],
-        settings["answer_column"],
-        settings["task_column"],
-        settings["facts_column"],
-    )
+    roles = {name.removesuffix("_column"): settings[name] for name in settings if "_column" in name}
+    columns = Columns(gold=roles.pop("answer"), **roles)
     try:
         found = audit(source.batches(columns), columns, settings["task"])
     except InputError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skill_factory.checks.traces import Read, question_ids
+from skill_factory.checks.traces import Read, Trace, question_ids
 from skill_factory.core.trace_tags import Verdict
 
 
@@ -41,7 +41,10 @@ class Balance:
             origin = read.trace.origin
             if origin is not None and None not in read.truths:
                 self.wrong_before[read.truths[: origin.answer_of].count(False)] += 1
-        ids = question_ids([read.trace for read in reads if read.trace.origin])
+
+    def add_questions(self, traces: Sequence[Trace]) -> None:
+        """Count the questions of traces, of whatever structure."""
+        ids = question_ids([trace for trace in traces if trace.origin])
         self.questions = np.union1d(self.questions, ids)
 
     @property

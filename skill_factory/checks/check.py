@@ -114,6 +114,7 @@ class _Looks:
                 if not _put(report, read.trace, hits):
                     kept.append(read)
             self.balance.add(sound)
+            self.balance.add_questions(traces)
             sound = kept
         self._add_sound([read.trace for read in sound], report)
 

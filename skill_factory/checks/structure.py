@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skill_factory.checks.codes import C
-from skill_factory.checks.findings import Hit, excerpt
+from skill_factory.checks.findings import Code, Hit, Severity, excerpt
 from skill_factory.checks.traces import Read, Trace
 from skill_factory.core import trace_tags as tags
-from skill_factory.core.arrays import Mask, strings, view
+from skill_factory.core.arrays import Ints, Mask, numbers, strings, view
 from skill_factory.core.columns import Column
 from skill_factory.core.markup import Broken, Part, Problem
 from skill_factory.core.sources.validate import holds
@@ -30,7 +30,7 @@ _CODES = {
 _CHAT_TOKEN = re.compile("|".join(tags.CHAT_TOKENS))
 
 
-def has_chat_token(traces: list[Trace]) -> list[bool]:
+def has_chat_token(traces: Sequence[Trace]) -> list[bool]:
     """Which traces hold a chat token in a text."""
     texts = [text or "" for trace in traces for _, text in trace.turns]
     found = holds(strings(texts), *tags.CHAT_TOKENS)
@@ -132,7 +132,7 @@ def refuse_faults(batch: pa.RecordBatch) -> None:
     for code, mask in wrong.items():
         if mask.any():
             _refuse(batch, int(mask.argmax()) // 2, code, "")
-    answers = texts.take(pa.array(range(1, len(texts), 2)))
+    answers = texts.take(numbers(np.arange(1, len(texts), 2)))
     for code, mask in _miscounted(answers):
         if mask.any():
             _refuse(batch, int(mask.argmax()), code, "")
@@ -142,12 +142,12 @@ def refuse_faults(batch: pa.RecordBatch) -> None:
         text = answers[at].as_py()
         found = Read(Trace("", "", [("user", "-"), ("assistant", text)], None, None, None, {}))
         for hit in hits(found, chat_token=False):
-            if hit.code.severity == "error":
+            if hit.code.severity is Severity.ERROR:
                 _refuse(batch, at, hit.code, f": {hit.text}")
 
 
-def _miscounted(texts: pa.Array) -> Iterator[tuple[object, Mask]]:
-    def count(tag: str) -> np.ndarray:
+def _miscounted(texts: pa.Array) -> Iterator[tuple[Code, Mask]]:
+    def count(tag: str) -> Ints:
         return view(pc.count_substring(texts, tag))
 
     yield C.THINKING, (count(tags.THINK) != 1) | (count(tags.END_THINK) != 1)
@@ -157,7 +157,7 @@ def _miscounted(texts: pa.Array) -> Iterator[tuple[object, Mask]]:
     yield C.FINAL_ANSWER, ~holds(texts, rf"{tags.END_ANSWER}\z")
 
 
-def _refuse(batch: pa.RecordBatch, at: int, code: object, more: str) -> None:
+def _refuse(batch: pa.RecordBatch, at: int, code: Code, more: str) -> None:
     raise FaultError(
         f"trace {batch.column(Column.TRACE_ID)[at]}: {code}: {code.about}{more}. {code.advice}; "
         "or --no-check"

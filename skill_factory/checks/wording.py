@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from skill_factory.checks.codes import C
-from skill_factory.checks.findings import Hit, Report
+from skill_factory.checks.findings import Code, Hit, Report
 from skill_factory.checks.traces import Read
 from skill_factory.checks.words import conclusion, first, say, says
 from skill_factory.core.trace_tags import Verdict
@@ -37,7 +37,8 @@ class Wording:
     kind; None: they are not known."""
 
     def __init__(self, phrases: Mapping[str, Sequence[str]] | None) -> None:
-        self._kinds = phrases and {text: kind for kind in phrases for text in phrases[kind]}
+        listed = (phrases or {}).items()
+        self._kinds = {text: kind for kind, texts in listed for text in texts}
         self._phrases = Counter[str]()
         self._traces = 0
         self._texts = set[int]()
@@ -86,7 +87,7 @@ class Wording:
         if len(self._phrases) > _MOST_PHRASES:  # texts of their own; those seen once are let go
             self._phrases = Counter({t: n for t, n in self._phrases.items() if n > 1})
 
-    def _misfit(self, phrase: str, verdict: Verdict) -> object:
+    def _misfit(self, phrase: str, verdict: Verdict) -> Code | None:
         """The code of a phrase that does not fit the verdict before it; None: it fits."""
         if self._kinds:
             wanted = _FITS.get(self._kinds.get(phrase, ""))
@@ -96,7 +97,7 @@ class Wording:
 
     def _run_together(self, phrase: str) -> bool:
         """Whether it is two phrases without a space, or two that are known."""
-        known = self._kinds or {}
+        known = self._kinds
         if phrase in known or _is_fused(phrase):
             return _is_fused(phrase)
         return any(phrase.startswith(one) and phrase[len(one) :].strip() in known for one in known)
@@ -186,13 +187,13 @@ def _contradictions(reads: Sequence[Read]) -> Iterator[tuple[int, Hit]]:
     placed = []
     for at, read in enumerate(reads):
         for number, reflection in enumerate(read.parts.reflections, 1):
-            if (verdict := reflection.verdict) is not None:
-                end = verdict.start - reflection.part.start
+            if (found := reflection.verdict) is not None:
+                end = found.start - reflection.part.start
                 body = reflection.part.text[max(0, end - _TAIL) : end].rpartition("<verdict>")[0]
-                placed.append((at, number, verdict.verdict, body))
+                placed.append((at, number, found.verdict, body))
     bodies = [body for *_, body in placed]
-    found = say("says_wrong", bodies) | say("says_right", bodies)
-    for at, number, verdict, body in (placed[i] for i in found.nonzero()[0]):
+    either = say("says_wrong", bodies) | say("says_right", bodies)
+    for at, number, verdict, body in (placed[i] for i in either.nonzero()[0]):
         concluded = conclusion(body)
         if concluded is not None and concluded[0] is not verdict:
             text = f"{concluded[1]} ... {verdict}"
@@ -224,7 +225,8 @@ _WORKED_OUT = re.compile(r"(?:=|\b(?:equals?|equal to|gives|makes|get))[ $({*\n]
 def _stated(gold: str, text: str) -> str:
     """Where a text states an answer as the right one without working it out; empty: nowhere."""
     places = [
-        match.start() for match in re.finditer(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d| ?[-+*/=^])", text)
+        match.start()
+        for match in re.finditer(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d| ?[-+*/=^])", text)
     ]
     if any(_WORKED_OUT.search(text, max(0, at - 20), at) for at in places):
         return ""

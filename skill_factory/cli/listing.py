@@ -1,4 +1,4 @@
-"""The list command: which tasks, formats, sources and prompt variants there are."""
+"""The list command: which tasks, formats, sources, prompt variants and checks there are."""
 
 from __future__ import annotations
 
@@ -50,22 +50,36 @@ def _begins(text: str) -> str:
     return words if len(words) < 70 else words[:70].rsplit(" ", 1)[0] + " ..."
 
 
+def checks() -> dict[str, str]:
+    """How grave what each code stands for is, what it is, and what to do; installed checks too."""
+    from skill_factory.checks.codes import CODES
+    from skill_factory.checks.own import installed_checks
+
+    found = {
+        str(code): f"{code.severity.value}: {code.about}; {code.advice}" for code in CODES.values()
+    }
+    return found | installed_checks()
+
+
 _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "tasks": tasks,
     "formats": formats,
     "sources": sources,
+    "checks": checks,
 }
 
 
 @click.command(cls=Command, context_settings=SETTINGS)
-@click.argument("kind", metavar="tasks|formats|sources|variants")
+@click.argument("kind", metavar="tasks|formats|sources|variants|checks")
 @other_option("--prompts", metavar="FILE", type=PATH, help="Prompt variants of this file, too.")
 def list_parts(kind: str, prompts: Path | None) -> None:
-    """Show the tasks, formats, sources or prompt variants that there are, a line each."""
+    """Show the tasks, formats, sources, prompt variants or checks that there are, a line each."""
     with clear_errors():
         if kind not in (*_KINDS, "variants"):
             hint = did_you_mean(kind, [*_KINDS, "variants"])
-            raise OptionError(f"{kind}: there are tasks, formats, sources and variants{hint}")
+            raise OptionError(
+                f"{kind}: there are tasks, formats, sources, variants and checks{hint}"
+            )
         if prompts and kind != "variants":
             raise OptionError("--prompts is for `list variants`")
         found = variants(prompts) if kind == "variants" else _KINDS[kind]()

@@ -9,6 +9,7 @@ from pathlib import Path
 from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.ledger import Account, account_table
 from skill_factory.runs.folder import RunFolder, Stage
+from skill_factory.runs.watcher import Watcher
 from skill_factory.stages.settings import RunConfig
 
 Say = Callable[[str], None]
@@ -23,6 +24,7 @@ class Context:
     config: RunConfig
     bank: PromptBank
     say: Say
+    watcher: Watcher
 
     @property
     def hints(self) -> frozenset[str]:

@@ -17,12 +17,12 @@ from conftest import REAL, attempts, read_manifest, write_rows
 from model_server import Server, serve
 from tutor import speak
 
+from skill_factory.checks.settings import CheckSettings
 from skill_factory.cli.main import main
 from skill_factory.cli.make_reference import commands
 from skill_factory.cli.options_from_settings import SettingOption
 from skill_factory.core.settings.fields import Settings, declared
 from skill_factory.handoff.settings import (
-    CheckSettings,
     LlamaFactorySettings,
     PushSettings,
     VerlSettings,

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT, Make, Outcome, attempt, read_traces, write_rows
 
+from skill_factory.checks.check import check
 from skill_factory.cli.questions import questions
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.errors import ColumnError, InputError, OptionError
-from skill_factory.handoff.check import check
 from skill_factory.stages.questions.making import QuestionsResult, make_questions
 from skill_factory.stages.settings import USES, QuestionsConfig
 from skill_factory.tasks import task_of
@@ -388,7 +388,7 @@ def test_facts_reach_the_plan_and_rewards_are_replayed_on_them(
     asked = {json.dumps(json.loads(row["extra_info"]), sort_keys=True) for row in plan}
     assert len(asked) == 3
     assert all(json.loads(said) for said in asked)
-    assert not check(folder).faults
+    assert not check(folder).errors
 
 
 # -- the command ----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 from conftest import ROOT
 from trainers import ours, trainer, user_folder
 
-from skill_factory.handoff.check import mutants, read_traces
+from skill_factory.checks.rewards import mutants
+from skill_factory.checks.traces import read_traces
 from skill_factory.tasks import task_of
 
 HERE = Path(__file__).parent

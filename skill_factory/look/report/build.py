@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import OutputError
-from skill_factory.look.folders import RunView, SftFolder, open_folder
+from skill_factory.look.folders import ChatFiles, RunView, SftFolder, open_folder
 from skill_factory.look.report.chat_files import of_chats
 from skill_factory.look.report.contents import Report
 from skill_factory.look.report.options import ROOM, Options
@@ -16,6 +17,7 @@ from skill_factory.look.report.page import SIGNATURE, report_page
 from skill_factory.look.report.run_folder import of_run
 from skill_factory.look.report.settings import ReportSettings
 from skill_factory.look.report.sft_folder import of_sft
+from skill_factory.look.report.soundness import soundness_of
 
 
 class Written(NamedTuple):
@@ -51,6 +53,15 @@ def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
 def report_on(path: Path, options: Options) -> Report:
     """What is to be said of a path; raises `InputError` for one that holds nothing to look at."""
     found = open_folder(path)
+    dataset = found.sft if isinstance(found, RunView) else found
+    with ThreadPoolExecutor(1) as beside:  # Python's work; the rest is nearly all Arrow's
+        sound = beside.submit(soundness_of, dataset.path) if options.check and dataset else None
+        report = _report_on(found, options)
+        report.soundness = sound.result() if sound else None
+    return report
+
+
+def _report_on(found: SftFolder | RunView | ChatFiles, options: Options) -> Report:
     if isinstance(found, RunView):
         return of_run(found, options)
     return of_sft(found, options) if isinstance(found, SftFolder) else of_chats(found, options)

@@ -15,7 +15,6 @@ from skill_factory.look.report.contents import Figure, LabelRow, Pattern, Report
 from skill_factory.look.report.options import Options
 from skill_factory.look.report.sample import Sample, letters_of
 from skill_factory.look.report.sizes import histogram
-from skill_factory.look.report.soundness import soundness_of
 from skill_factory.look.spans import Kind, Span
 
 MOST = 20_000
@@ -38,8 +37,6 @@ def of_chats(files: ChatFiles, options: Options) -> Report:
     if len(drawn) < total:
         report.notes.append(f"The numbers are of {len(drawn):,} drawn traces of {total:,}.")
     numbers.tell(report, total)
-    if options.check:
-        report.soundness = soundness_of(files.path)
     report.sample = _sample(kept.traces(), options, total)
     return report
 

@@ -30,7 +30,6 @@ from skill_factory.look.report.read_input import InputRead, read_attempts
 from skill_factory.look.report.reasons import meaning_of
 from skill_factory.look.report.sample import Sample
 from skill_factory.look.report.sizes import histogram
-from skill_factory.look.report.soundness import soundness_of
 from skill_factory.stages.create.phrases import PhraseBank
 
 NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
@@ -49,8 +48,6 @@ def of_sft(folder: SftFolder, options: Options) -> Report:
     read = _read_input(folder, report, options)
     if read:
         add_attempts(report, read, set(pc.unique(plan[Column.QUESTION_ID]).to_pylist()))
-    if options.check:
-        report.soundness = soundness_of(folder.path)
     _add_numbers(report, folder.manifest["ledger"], found, read)
     add_sample(report, folder, plan, read, options)
     return report

@@ -198,6 +198,7 @@ class CreateConfig(Settings):
     workers: Workers | None = _RUNNING(
         None, "Threads; the result is the same.", unset="cores, at most 4"
     )
+    check: bool = _RUNNING(True, "Refuse to make traces with a fault of structure.")
     overwrite: bool = _OUTPUT(
         False, "Replace the output folder, once the new one is whole.", in_run=False
     )

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import REAL, Outcome, Row, attempt, run, write_rows, write_tokenizer
 
+from skill_factory.checks.rewards import mutants
 from skill_factory.core.trace_tags import final_answer
-from skill_factory.handoff.check import mutants
 from skill_factory.rewards import compute_score
 from skill_factory.stages.create.formats import FORMATS
 
