@@ -43,11 +43,12 @@ class Account(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A step of the funnel; `of` is the count that its share is taken of."""
+    """A step of the funnel; `of` is the count that its share is taken of. None: it is all there is
+    of its kind."""
 
     name: str
     count: int
-    of: int
+    of: int | None
     note: str = ""
 
     @property

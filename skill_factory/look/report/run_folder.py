@@ -90,10 +90,10 @@ def _unfinished(run: RunView, options: Options) -> Report:
     true = sum(variant.true for variant in report.variants)
     questions = len(read.counts.questions)
     report.funnel = [
-        Step("Questions", questions, questions, "asked"),
-        Step("Attempts", attempts, attempts),
+        Step("Questions", questions, None, "asked"),
+        Step("Attempts", attempts, None),
         Step("Right attempts", right, attempts, "of the attempts"),
-        Step("Reflections", judged, judged),
+        Step("Reflections", judged, None),
         Step("True reflections", true, judged, "of the reflections"),
     ]
     report.figures = [

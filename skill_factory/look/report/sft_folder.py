@@ -85,6 +85,7 @@ def accounts_of(ledger: Mapping[str, Mapping[str, Any]]) -> list[Account]:
     return [
         Account(name, one["read"], one["kept"], _losses(one["losses"]))
         for name, one in ledger.items()
+        if "kept" in one  # a stage's record may say other things besides
     ]
 
 
@@ -167,20 +168,20 @@ def _funnel(ledger: Mapping[str, Any], read: InputRead | None) -> list[Step]:
     asked, tried = ledger["questions"], ledger["attempts"]
     judged, made = ledger["reflections"], ledger["traces"]
     steps = [
-        Step("Questions", asked["read"], asked["read"], "asked"),
-        Step("Attempts", tried["read"], tried["read"], f"{_a(tried['read'], asked['read'])} a question"),
+        Step("Questions", asked["read"], None, "asked"),
+        Step("Attempts", tried["read"], None, f"{_a(tried['read'], asked['read'])} a question"),
     ]
     if read:
         right = sum(variant.right for variant in read.counts.by_variant())
         steps.append(Step("Right attempts", right, tried["read"], "of the attempts"))
     return [
         *steps,
-        Step("Valid attempts", _valid(tried, "duplicate"), tried["read"], "have a true reflection"),
-        Step("Reflections", judged["read"], judged["read"], f"{_a(judged['read'], tried['read'])} an attempt"),
-        Step("Valid reflections", _valid(judged), judged["read"], "judge truly, of a valid attempt"),
-        Step("Attempts in traces", tried["kept"], tried["read"], "of the attempts"),
-        Step("Questions in traces", asked["kept"], asked["read"], "of the questions"),
-        Step("Traces", made["kept"], made["read"], "of those that the formats ask for"),
+        Step("Valid attempts", _valid(tried, "duplicate"), tried["read"], "with a true reflection"),
+        Step("Reflections", judged["read"], None, f"{_a(judged['read'], tried['read'])} an attempt"),
+        Step("Valid reflections", _valid(judged), judged["read"], "that judge truly"),
+        Step("Traces", made["kept"], None, "made"),
+        Step("Questions in them", asked["kept"], asked["read"], "of the questions"),
+        Step("Attempts in them", tried["kept"], tried["read"], "of the attempts"),
     ]  # fmt: skip
 
 
