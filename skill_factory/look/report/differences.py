@@ -27,7 +27,7 @@ class NumberPair(NamedTuple):
 
 
 class ValuePair(NamedTuple):
-    """A setting, or another fact, that is not the same in both; None: one does not say it."""
+    """A setting, or another fact, that both say and that is not the same; None: null."""
 
     name: str
     before: str | None
@@ -59,13 +59,13 @@ def differences(before: Report, after: Report) -> Differences:
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ValuePair]:
     return [
         ValuePair(name, _shown(before, name), _shown(after, name))
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
+        for name in before
+        if name in after and before[name] != after[name]
     ]
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str | None:
-    value = values.get(name)
+    value = values[name]
     if value is None:
         return None
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
