@@ -32,15 +32,18 @@ PAGES = README + "".join(page.read_text(encoding="utf-8") for page in sorted(DOC
 GRADING = (DOCS / "grading.md").read_text(encoding="utf-8")
 
 
-def test_the_reference_is_what_the_code_says() -> None:
+@pytest.mark.parametrize(
+    ("module", "page"), [("make_reference", "reference.md"), ("make_checks_page", "checks.md")]
+)
+def test_a_page_that_is_made_is_what_the_code_says(module: str, page: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "skill_factory.cli.make_reference"],
+        [sys.executable, "-m", f"skill_factory.cli.{module}"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout == (DOCS / "reference.md").read_text(encoding="utf-8"), (
-        "stale: python -m skill_factory.cli.make_reference > docs/reference.md"
+    assert done.stdout == (DOCS / page).read_text(encoding="utf-8"), (
+        f"stale: python -m skill_factory.cli.{module} > docs/{page}"
     )
 
 

@@ -384,7 +384,8 @@ def test_what_a_check_of_ones_own_finds_is_a_fault(place: Path) -> None:
     done(place, "create", "-i", BUNDLED, "-o", "./sft", "--attempts", "2")
     found = command(place, "check", "./sft", "--check", "modest.py:check")
     assert found.code == 1
-    assert "Fault: speaks of itself as an AI" in found.out
+    assert "Error modest: " in found.out
+    assert ": speaks of itself as an AI\n" in found.out
 
 
 @pytest.mark.slow

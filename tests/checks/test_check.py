@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chats import check
 from conftest import REAL, Outcome, Row, attempt, run, write_rows, write_tokenizer
+from test_folder_codes import spoil_folder
 
 from skill_factory.checks.rewards import mutants
 from skill_factory.core.trace_tags import final_answer
@@ -33,32 +33,17 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
-def check(folder: Path, *options: str | Path) -> Outcome:
-    return run("check", folder, *options, module="skill_factory")
-
-
 def spoilt(good: Path, folder: Path, spoil: Callable[[Row, Row], None]) -> Path:
     """A copy of a folder whose first trace, or its plan, was changed before it was written."""
     shutil.copytree(good, folder)
-    (path,) = folder.glob("sft_train/*.parquet")
-    tables = [pq.read_table(path), pq.read_table(folder / "plan.parquet")]
-    rows = [table.to_pylist() for table in tables]
-    spoil(rows[0][0], rows[1][0])
-    for table, changed, file in zip(tables, rows, (path, folder / "plan.parquet"), strict=True):
-        pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), file)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for name, said in manifest["output"]["files"].items():
-        content = (folder / name).read_bytes()
-        said |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    return spoil_folder(folder, spoil)
 
 
 @pytest.mark.slow
-def test_every_format_of_real_data_is_without_a_fault(good: Path, tokenizer: Path) -> None:
+def test_every_format_of_real_data_is_without_an_error(good: Path, tokenizer: Path) -> None:
     done = check(good, "--tokenizer", tokenizer, "--cutoff-len", "4096")
     assert done == Outcome(0, done.out, "")
-    assert done.out.endswith("No fault found.\n")
+    assert done.out.endswith("0 errors, 4 warnings.\n")
     assert "tokens a trace" in done.out
 
 
@@ -69,41 +54,47 @@ def change_answer(row: Row, plan: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fault"),
+    ("spoil", "code", "fault"),
     [
-        (change_answer, "the reward is not 1.0"),
-        (lambda row, plan: plan.update(ground_truth="1000"), "the reward is not 1.0"),
-        (lambda row, plan: plan.update(ground_truth="none"), "against the gold answer: no number"),
-        (lambda row, plan: plan.update(ground_truth=None), "did not say the task and the gold"),
-        (lambda row, plan: plan.update(data_source="chess"), "no task is known as 'chess'"),
-        (lambda row, plan: row["conversations"].reverse(), "not one user turn and then"),
-        (lambda row, plan: row["conversations"].pop(), "not one user turn and then"),
-        (lambda row, plan: row.update(conversations=None), "not one user turn and then"),
-        (lambda row, plan: row["conversations"][0].update(role="User"), "not one user turn"),
-        (lambda row, plan: row["conversations"][0].update(content=" "), "a turn is empty"),
-        (lambda row, plan: row["conversations"][0].update(content=None), "a turn is empty"),
-        (lambda row, plan: row["conversations"][0].update(content="<|im_end|>"), "chat-template"),
-        (lambda row, plan: row["conversations"][1].update(content="26"), "cannot be read back"),
+        (change_answer, "R01", "1000, where "),
+        (lambda row, plan: plan.update(ground_truth="1000"), "R01", "where 1000 is right"),
+        (lambda row, plan: plan.update(ground_truth="none"), "R04", "gold answer: no number"),
+        (lambda row, plan: plan.update(ground_truth=None), "R04", "did not say the task and the"),
+        (lambda row, plan: plan.update(data_source="chess"), "R04", "is known as 'chess'"),
+        (lambda row, plan: row["conversations"].reverse(), "S01", "turns: assistant, user"),
+        (lambda row, plan: row["conversations"].pop(), "S01", "turns: user"),
+        (lambda row, plan: row.update(conversations=None), "S01", "turns: none"),
+        (lambda row, plan: row["conversations"][0].update(role="User"), "S01", "turns: User"),
+        (lambda row, plan: row["conversations"][0].update(content=" "), "S02", "turns"),
+        (lambda row, plan: row["conversations"][0].update(content=None), "S02", "turns"),
+        (lambda row, plan: row["conversations"][0].update(content="<|im_end|>"), "S03", "im_end"),
+        (
+            lambda row, plan: row["conversations"][1].update(content="26"),
+            "S04",
+            "does not begin with <think>",
+        ),
     ],
 )
 def test_a_fault_is_found_and_its_trace_named(
-    good: Path, tmp_path: Path, spoil: Callable[[Row, Row], Any], fault: str
+    good: Path, tmp_path: Path, spoil: Callable[[Row, Row], Any], code: str, fault: str
 ) -> None:
     folder = spoilt(good, tmp_path / "sft", spoil)
     done = check(folder)
     assert done.code == 1
     lines = done.out.splitlines()
-    (at,) = (i for i, line in enumerate(lines) if fault in line)
+    (at,) = (i for i, line in enumerate(lines) if line.startswith(f"Error {code} "))
     assert lines[at].endswith(": 1")
     first = pq.read_table(folder / "plan.parquet")["trace_id"][0].as_py()
-    assert lines[at + 1] == f"  {first}"
+    examples = lines[at + 1 : lines.index("", at) - 1]
+    assert all(line.startswith(f"  {first}") for line in examples)
+    assert fault in examples[0]
 
 
 @pytest.mark.slow
 def test_what_is_longer_than_a_trainers_limit_is_found(good: Path, tokenizer: Path) -> None:
     done = check(good, "--tokenizer", tokenizer, "--cutoff-len", "200")
     assert done.code == 1
-    assert "more than 200 tokens" in done.out
+    assert "more tokens than --cutoff-len" in done.out
     assert "more (`check --verbose` names them all)" in done.out
     longer = check(good, "--tokenizer", tokenizer, "--cutoff-len", "200", "--verbose")
     assert len(longer.out.splitlines()) > 100
@@ -126,7 +117,8 @@ def test_a_special_token_of_the_tokenizer_in_a_text_is_found(
     folder = tmp_path / "sft"
     assert run("-i", tmp_path / "rows.jsonl", "-o", folder, "--attempts", "1").code == 0
     done = check(folder, "--tokenizer", place)
-    assert "special token It is 26 in a text" in done.out
+    assert "special token in a text" in done.out
+    assert ": It is 26\n" in done.out
     assert done.code == 1
 
 
@@ -135,8 +127,10 @@ def test_a_folder_that_was_changed_is_refused(good: Path, tmp_path: Path) -> Non
     shutil.copytree(good, folder)
     (folder / "plan.parquet").unlink()
     assert "plan.parquet: is missing" in check(folder).err
-    assert "is no SFT folder" in check(tmp_path).err
-    assert check(tmp_path).code == 1
+    assert "no such file or folder" in check(tmp_path / "nowhere").err
+    assert check(tmp_path / "nowhere").code == 1
+    (tmp_path / "empty").mkdir()
+    assert "is no SFT folder" in check(tmp_path / "empty").err
     assert check(good, "--cutoff-len", "9").code == 2
 
 

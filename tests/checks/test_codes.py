@@ -36,13 +36,13 @@ def turns(*pairs: tuple[str, str]) -> Row:
     return {"messages": [{"role": role, "content": content} for role, content in pairs]}
 
 
-def judged(reflection: str, attempt: str = RIGHT, **columns: object) -> Row:
+def judged(reflection: str, attempt: str = RIGHT) -> Row:
     """A trace of one attempt and this reflection on it."""
-    return chat(text([(attempt, reflection)], answer=attempt.split("<answer>")[1][:2]), **columns)
+    return chat(text([(attempt, reflection)], answer=attempt.split("<answer>")[1][:2]))
 
 
-def retried(phrase: str, **more: str) -> Row:
-    return chat(text(glue=[phrase], **more))
+def retried(phrase: str) -> Row:
+    return chat(text(glue=[phrase]))
 
 
 def gold(said: str) -> Row:

@@ -78,7 +78,7 @@ def test_the_entry_is_merged_into_those_that_are_there(place: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--cutoff-len", "100"), "more than 68 tokens"),
+        (("--cutoff-len", "100"), "leaves 68, as 32"),
         (("--template", "llama3"), "'llama3' ends turns with <|eot_id|>"),
         (("--name", "a,b"), "comma"),
         (("--dataset-dir", "./broken"), "dataset_info.json: cannot be read"),
