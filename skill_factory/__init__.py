@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.3.0"
 
 if TYPE_CHECKING:
-    from skill_factory.api import SFT, Run, check, create, grade, push, questions, run
+    from skill_factory.api import (
+        SFT,
+        Run,
+        check,
+        create,
+        diff,
+        explain,
+        grade,
+        push,
+        questions,
+        run,
+        verify,
+    )
     from skill_factory.errors import SkillFactoryError
 
 __all__ = [
@@ -25,10 +37,13 @@ __all__ = [
     "__version__",
     "check",
     "create",
+    "diff",
+    "explain",
     "grade",
     "push",
     "questions",
     "run",
+    "verify",
 ]
 
 

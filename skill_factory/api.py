@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from skill_factory.checks.findings import Report
     from skill_factory.core.sources.batches import Source
     from skill_factory.handoff.hub import Pushed
+    from skill_factory.look.diff import SftDiff
+    from skill_factory.look.diff_runs import RunDiff
+    from skill_factory.look.explain import Explanation
+    from skill_factory.look.verify import Verification
     from skill_factory.runs.folder import Stage
 
 PathLike = str | Path
@@ -206,6 +210,52 @@ def push(
             message=message,
             create_pr=create_pr,
         )
+
+
+def explain(folder: PathLike, trace: str) -> Explanation:
+    """Where every word of a trace is from: `skill-factory explain`. `trace` is a trace_id, or how
+    one begins. Raises `InputError` for what is no SFT folder or run, and a trace that is not
+    there."""
+    from skill_factory.look import explain as explaining
+    from skill_factory.look.diff import sft_of
+
+    with _disk():
+        return explaining.explain(sft_of(Path(folder)), trace)
+
+
+def verify(
+    folder: PathLike,
+    *,
+    input: PathLike | None = None,
+    formats: Iterable[str] = (),
+    task: str | None = None,
+    tokenizer: PathLike | None = None,
+    workers: int | None = None,
+) -> Verification:
+    """Make an SFT folder again and compare: `skill-factory verify`; what came of it is `same`, or
+    its `findings` say why not. Raises `InputError` for what is no SFT folder or run."""
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.look import verify as verifying
+    from skill_factory.look.explain_settings import VerifySettings
+
+    given = {
+        "input": str(input) if input else None,
+        "formats": list(formats),
+        "task": task,
+        "tokenizer": str(tokenizer) if tokenizer else None,
+        "workers": workers,
+    }
+    with _disk():
+        return verifying.verify(Path(folder), checked(VerifySettings, given))
+
+
+def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:
+    """What differs between two SFT folders, or two runs: `skill-factory diff`. `differ` is False
+    if nothing does. Raises `InputError` for what is neither."""
+    from skill_factory.look.diff_runs import diff as compare
+
+    with _disk():
+        return compare(Path(before), Path(after))
 
 
 def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:

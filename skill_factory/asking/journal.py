@@ -182,6 +182,17 @@ class Journal:
                         found[key].append((idx, sample.completion))
         return found
 
+    def answered_at(self, keys: Sequence[bytes]) -> dict[tuple[bytes, int], float]:
+        """When samples of keys were answered, by key and index: seconds since 1970, UTC."""
+        found: dict[tuple[bytes, int], float] = {}
+        with self._reading():
+            self._commit()
+            for part in _parts(keys):
+                query = f"SELECT key, idx, at FROM samples WHERE key IN ({_marks(part)})"
+                for key, idx, at in self._database.execute(query, part):
+                    found[key, idx] = at
+        return found
+
     def last_asked(self, names: Sequence[Name]) -> dict[Name, Asked]:
         """What was last asked under names; those never asked are left out."""
         by_text = {json.dumps(name): name for name in names}

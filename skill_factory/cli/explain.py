@@ -3,16 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
-from skill_factory.core.terminal import echo
-from skill_factory.look.explain_settings import DiffSettings, VerifySettings
+from skill_factory.core.terminal import echo, echo_lines
+from skill_factory.errors import OptionError
+from skill_factory.look.explain_settings import DiffSettings, ExplainSettings, VerifySettings
+
+if TYPE_CHECKING:
+    from skill_factory.look.folders import SftFolder
 
 _FOLDER = click.argument("folder", metavar="DIR", type=PATH)
+
+
+@click.command(cls=Command, context_settings=SETTINGS, params=options("explain", ExplainSettings))
+@_FOLDER
+@click.argument("trace", required=False)
+@click.pass_context
+def explain(context: click.Context, /, folder: Path, trace: str | None, **given: Any) -> None:
+    """Tell where every word of the trace TRACE is from: of a phrase, or of a row of the input, and
+    for a run's traces what the model was asked. Exit code 1 if a source says something else.
+
+    TRACE is a trace_id, or how one begins. DIR may be a run's folder.
+    """
+    with clear_errors():
+        settings = read(ExplainSettings, "explain", given)
+        if (trace is None) == (settings.source is None):
+            raise OptionError("name a trace, or a row with --source")
+        from skill_factory.look import explain_text
+        from skill_factory.look.diff import sft_of
+
+        sft = sft_of(folder)
+        if settings.source is not None:
+            _tell_uses(sft, settings.source, settings.as_json)
+            return
+        from skill_factory.look import explain as explaining
+
+        found = explaining.explain(sft, trace or "")
+        if settings.as_json:
+            echo(explain_text.explanation_json(found))
+        else:
+            echo_lines(explain_text.explanation_lines(found))
+    if found.holds is False:
+        context.exit(1)
+
+
+def _tell_uses(folder: SftFolder, source: str, as_json: bool) -> None:
+    """Tell which traces use a row."""
+    from skill_factory.look import explain_text, origins
+
+    row = origins.row_of(folder, source)
+    uses = origins.uses_of(folder, row)
+    if as_json:
+        echo(explain_text.as_json({"row": row, "traces": uses}))
+    else:
+        echo(explain_text.of_uses(uses, row))
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("verify", VerifySettings))
@@ -52,20 +100,12 @@ def diff(context: click.Context, /, before: Path, after: Path, **given: Any) -> 
     """
     with clear_errors():
         settings = read(DiffSettings, "diff", given)
-        from skill_factory.look import diff as comparing
-        from skill_factory.look import explain_text
-        from skill_factory.look.diff_runs import diff_runs
-        from skill_factory.look.folders import RunView, open_folder
+        from skill_factory.look import diff_runs, explain_text
 
-        old, new = open_folder(before), open_folder(after)
-        if isinstance(old, RunView) and isinstance(new, RunView):
-            runs = diff_runs(old, new)
-            differ, text = runs.differ, explain_text.of_run_diff(runs)
-            found: Any = runs
+        found = diff_runs.diff(before, after)
+        if settings.as_json:
+            echo(explain_text.as_json(found, differ=found.differ))
         else:
-            sft = comparing.diff_sft(comparing.sft_of(before), comparing.sft_of(after))
-            differ, text = sft.differ, explain_text.of_sft_diff(sft)
-            found = sft
-        echo(explain_text.as_json(found, differ=differ) if settings.as_json else text)
-    if differ:
+            echo(explain_text.of_diff(found))
+    if found.differ:
         context.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,8 @@ from skill_factory.core.sources.chats import one_line_for_damaged
 from skill_factory.core.sources.validate import holds
 from skill_factory.core.yaml_files import UNREADABLE, parse
 from skill_factory.errors import InputError
-from skill_factory.look.diff import Change, SftDiff, changes_in, diff_sft
-from skill_factory.look.folders import RunView
+from skill_factory.look.diff import Change, SftDiff, changes_in, diff_sft, sft_of
+from skill_factory.look.folders import RunView, open_folder
 from skill_factory.runs.folder import Stage
 from skill_factory.stages.grade import Outcome
 
@@ -92,6 +93,15 @@ class RunDiff:
             or any(self.only)
             or (self.sft and self.sft.differ)
         )
+
+
+def diff(before: Path, after: Path) -> SftDiff | RunDiff:
+    """Compare what two paths name: two runs, or else two SFT folders, which may lie in runs. Raises
+    `InputError` for what is neither."""
+    old, new = open_folder(before), open_folder(after)
+    if isinstance(old, RunView) and isinstance(new, RunView):
+        return diff_runs(old, new)
+    return diff_sft(sft_of(before), sft_of(after))
 
 
 def diff_runs(before: RunView, after: RunView) -> RunDiff:

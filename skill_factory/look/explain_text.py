@@ -1,16 +1,22 @@
-"""What `verify` and `diff` print, for people and as JSON."""
+"""What `explain`, `verify` and `diff` print, for people and as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from skill_factory.core.terminal import one_line
+from skill_factory.core.terminal import Line, Piece, Style, one_line
 from skill_factory.look.diff import Change, Mix, SftDiff, TraceDiff
 from skill_factory.look.diff_runs import TOP, Moved, RunDiff, Score
+from skill_factory.look.explain import Explanation
+from skill_factory.look.origins import Phrase, SourceText, Use
+from skill_factory.look.requests import Request
+from skill_factory.look.show import style_of
+from skill_factory.look.spans import Kind, Span
 from skill_factory.look.verify import Verification
 
 _WIDEST = 60
@@ -44,6 +50,120 @@ def short(value: Any) -> str:
     return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 3]}..."
 
 
+# -- explain --------------------------------------------------------------------------------------
+
+_INDENT = Piece("    ")
+
+
+def explanation_lines(found: Explanation) -> Iterator[Line]:
+    """A trace with the origin of all its text, for a terminal."""
+    trace = found.trace
+    yield [Piece(f"trace {trace.id}", Style.BOLD), Piece(f"  {trace.label}", Style.GREY)]
+    for problem in found.problems:
+        yield [Piece(f"Note: {problem}")]
+    yield from _heading("question", Style.BOLD, found.question, found.question_holds)
+    yield from _texts(trace.question)
+    for origin, request in found.spans:
+        span = origin.span
+        if span.kind is Kind.TAG:
+            yield [Piece(" ".join(span.text.split()), Style.GREY)]
+            continue
+        yield from _heading(_name(span), style_of(span), origin.source, origin.holds)
+        yield from _request_lines(request) if request else ()
+        yield from _texts(span.text)
+    yield [Piece(_VERDICTS[found.holds])]
+
+
+def _name(span: Span) -> str:
+    """What a span is, and of an answer which attempt gave it."""
+    if span.kind is Kind.OTHER:
+        return "text of no known origin"
+    if span.kind is Kind.ANSWER and span.step is not None:
+        return f"{span.name} of attempt {span.step + 1}"
+    return span.name
+
+
+def explanation_json(found: Explanation) -> str:
+    """The same as JSON: each span with its source, whether that holds, and its request."""
+    trace = found.trace
+    spans = [
+        plain(origin.span)
+        | {"name": _name(origin.span), "source": plain(origin.source), "holds": origin.holds}
+        | {"request": plain(request)}
+        for origin, request in found.spans
+    ]
+    question = {"text": trace.question, "source": plain(found.question),
+                "holds": found.question_holds}  # fmt: skip
+    said = {"trace_id": trace.id, "label": trace.label, "question": question, "spans": spans}
+    return as_json(said | {"text": trace.text, "problems": found.problems, "holds": found.holds})
+
+
+_VERDICTS = {
+    True: "All of it is what its sources say; the spans join to the trace.",
+    False: "Not all of it is what its sources say.",
+    None: "Some of its sources are gone.",
+}
+
+
+def _heading(
+    name: str, style: Style, source: Phrase | SourceText | None, holds: bool | None
+) -> Iterator[Line]:
+    yield [Piece(name, style)]
+    if isinstance(source, Phrase):
+        yield _about(f"{source.kind} phrase {source.number} (id {source.id})")
+    elif isinstance(source, SourceText):
+        yield _about(of_source(source))
+    if holds is False and source is not None:
+        yield [Piece(f"  its source says something else: {short(source.text)}", Style.RED)]
+
+
+def of_source(source: SourceText) -> str:
+    """Where a text of the input is, in words."""
+    there = source.file is None or source.row == source.file_row
+    file = "" if there else f", row {source.file_row} of {source.file}"
+    parts = [f"row {source.row} of {source.dataset}{file}", f"column {source.column}"]
+    parts += [] if source.response is None else [f"response {source.response}"]
+    parts += [] if source.reflection is None else [f"reflection {source.reflection}"]
+    parts += ["which is not there any more" if source.digest is None else f"XXH3 {source.digest}"]
+    return ", ".join(parts)
+
+
+def _request_lines(request: Request) -> Iterator[Line]:
+    variant = f" as {request.variant}" if request.variant else ""
+    at = "" if request.at is None else f", answered {_time(request.at)}"
+    yield _about(f"{request.stage}{variant}, sample {request.sample} of {request.model}{at}")
+    yield _about(f"request {request.key}, {json.dumps(request.sampling, ensure_ascii=False)}")
+    if request.holds is False:
+        yield [Piece("  the journal has another answer to it", Style.RED)]
+    for message in request.messages:
+        yield _about(f"{message['role']}:")
+        for line in message["content"].split("\n"):
+            yield [_INDENT, _INDENT, Piece(line, Style.GREY)]
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds").replace("+00:00", " UTC")
+
+
+def _about(text: str) -> Line:
+    return [Piece(f"  {text}", Style.GREY)]
+
+
+def _texts(text: str) -> Iterator[Line]:
+    """A text, indented: no line of it looks like one of ours."""
+    for line in text.split("\n"):
+        yield [_INDENT, Piece(line)]
+
+
+def of_uses(uses: Iterable[Use], row: int) -> str:
+    """Which traces use a row."""
+    lines = [
+        f"{use.trace_id}  {use.label}, attempt {', '.join(str(step + 1) for step in use.steps)}"
+        for use in uses
+    ]
+    return "\n".join([*lines, f"row {row} is used in {len(lines):,} traces"])
+
+
 # -- verify ---------------------------------------------------------------------------------------
 
 
@@ -59,6 +179,11 @@ def of_verification(found: Verification) -> str:
 
 
 # -- diff -----------------------------------------------------------------------------------------
+
+
+def of_diff(found: SftDiff | RunDiff) -> str:
+    """What differs between two SFT folders or two runs."""
+    return of_run_diff(found) if isinstance(found, RunDiff) else of_sft_diff(found)
 
 
 def of_sft_diff(found: SftDiff) -> str:
@@ -115,7 +240,7 @@ def _of_mix(before: Mix, after: Mix) -> Iterator[str]:
     yield f"{'':42}{_HEAD}"
     yield _row("traces", before.traces, after.traces)
     for label in sorted(before.labels | after.labels):
-        yield _row(f"  label {label}", before.labels[label], after.labels[label])
+        yield _row(f"  label {short(label)}", before.labels[label], after.labels[label])
     for number in sorted(before.attempts | after.attempts):
         name = f"  of {number} attempt{'s' * (number != 1)}"
         yield _row(name, before.attempts[number], after.attempts[number])
@@ -125,7 +250,7 @@ def _of_mix(before: Mix, after: Mix) -> Iterator[str]:
 
 
 def _row(name: str, before: int, after: int) -> str:
-    return f"{short(name):42}{before:12,}{after:12,}"
+    return f"{name:42}{before:12,}{after:12,}"
 
 
 def _of_scores(found: RunDiff) -> Iterator[str]:

@@ -20,6 +20,7 @@ from skill_factory.core.arrays import Ints, numbers
 from skill_factory.core.columns import Column, Columns
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
+from skill_factory.core.settings.value_types import Origin
 from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.chats import (
     ChatBatch,
@@ -197,12 +198,20 @@ class SftFolder(ChatFiles):
         found: Mapping[str, Any] = self.manifest.get("settings", {})
         return found
 
+    @property
+    def columns(self) -> Columns:
+        """The names of its input's columns."""
+        names = {key: value for key, value in self.settings.items() if key.endswith("_column")}
+        return CreateConfig(**names).columns
+
     def config(self) -> CreateConfig:
         """The settings it was made with, but for where its input and output are. Raises
         `InputError` for what this version does not know, and for a format or task of a user's own,
         of which only the name is kept."""
         try:
-            return checked(CreateConfig, {**self.settings, "phrases": None})
+            # Not the user's own words: code that the manifest names is not loaded.
+            said = {**self.settings, "phrases": None}
+            return checked(CreateConfig, said, origin=Origin(trusted=False))
         except SettingError as error:
             raise InputError(
                 f"{self.path / 'manifest.json'}: settings: {error}: this version cannot make it "
@@ -232,9 +241,8 @@ class SftFolder(ChatFiles):
             raise InputError(
                 f"{name}: has {rows:,} rows, and {self.path} was made from {said['rows']:,}"
             )
-        names = {key: value for key, value in self.settings.items() if key.endswith("_column")}
         beside = run is not None and Path(name).parent.resolve() == run.path.resolve()
-        return SftInput(source, CreateConfig(**names).columns, run if beside else None)
+        return SftInput(source, self.columns, run if beside else None)
 
     def input_path(self, name: str) -> Path:
         """Where the file is: as it was named, or beside the folder, as in a run that was moved."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -18,8 +17,8 @@ from skill_factory.errors import InputError
 from skill_factory.look.choosing import Wanted, choose
 from skill_factory.look.folders import ChatFiles, SftFolder, Trace
 from skill_factory.look.spans import Kind, Span
+from skill_factory.look.text_lines import heading_and_text, marked, marks_of
 
-_INDENT = Piece("  ")
 TRACES = 3
 """How many are shown, unless told otherwise."""
 
@@ -45,11 +44,11 @@ def chosen_traces(folder: ChatFiles, wanted: Wanted, number: int | None, seed: i
 
 def trace_lines(folder: ChatFiles, chosen: Chosen, grep: str | None = None) -> Iterator[Line]:
     """The chosen traces as lines; of `grep` each place is marked."""
-    mark = re.compile(re.escape(grep), re.IGNORECASE) if grep else None
+    mark = marks_of(grep)
     for trace in folder.read(chosen.numbers):
         variants = _variants(folder, trace)
         for line in _lines_of(trace, chosen.total, variants):
-            yield [part for piece in line for part in _marked(piece, mark)]
+            yield marked(line, mark)
         yield ()
     yield [Piece(_summary(chosen), Style.GREY)]
 
@@ -64,10 +63,10 @@ def _lines_of(trace: Trace, count: int, variants: Mapping[int, str]) -> Iterator
     about = [f"{trace.number + 1:,} of {count:,}"]
     about = [trace.label, *about] if trace.label else about
     yield [Piece(f"trace {trace.id}", Style.BOLD), Piece(f"  {', '.join(about)}", Style.GREY)]
-    yield from _part("question", Style.BOLD, trace.question)
+    yield from heading_and_text("question", Style.BOLD, trace.question)
     for span in trace.spans():
         if span.kind is not Kind.TAG:
-            yield from _part(
+            yield from heading_and_text(
                 _title(span), style_of(span), span.text, _origin(span, trace, variants)
             )
 
@@ -86,13 +85,6 @@ def style_of(span: Span) -> Style:
     return Style.PLAIN if span.kind is Kind.OTHER else Style.YELLOW
 
 
-def _part(title: str, style: Style, text: str, origin: str = "") -> Iterator[Line]:
-    """A heading, and the text below it, indented: no line of it looks like one of ours."""
-    yield [Piece(title, style), Piece(f"  {origin}" if origin else "", Style.GREY)]
-    for line in text.split("\n"):
-        yield [_INDENT, Piece(line, style if style is not Style.BOLD else Style.PLAIN)]
-
-
 def _origin(span: Span, trace: Trace, variants: Mapping[int, str]) -> str:
     """Where an attempt or a reflection came from, as the plan says."""
     if span.kind not in (Kind.ATTEMPT, Kind.REFLECTION) or not trace.steps or span.step is None:
@@ -102,16 +94,6 @@ def _origin(span: Span, trace: Trace, variants: Mapping[int, str]) -> str:
         return f"reflection {step['reflection']} of row {step[Column.ROW]}"
     row = f"row {step[Column.ROW]}, response {step[Column.RESPONSE]}"
     return ", ".join(filter(None, (variants.get(step[Column.ROW], ""), row)))
-
-
-def _marked(piece: Piece, mark: re.Pattern[str] | None) -> Iterator[Piece]:
-    """A piece with each match as one of its own."""
-    at = 0
-    for found in mark.finditer(piece.text) if mark else ():
-        yield piece._replace(text=piece.text[at : found.start()])
-        yield Piece(found[0], Style.MARKED)
-        at = found.end()
-    yield piece._replace(text=piece.text[at:])
 
 
 # -- prompt variants ------------------------------------------------------------------------------

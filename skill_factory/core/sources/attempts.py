@@ -17,6 +17,7 @@ from skill_factory.core.sources.annotated_columns import list_depth
 from skill_factory.core.sources.batches import Batch
 from skill_factory.core.sources.validate import (
     KEPT,
+    Codes,
     count_reasons,
     first_reasons,
     question_faults,
@@ -27,7 +28,8 @@ from skill_factory.errors import InputError
 
 class Attempts(NamedTuple):
     """All attempts of a batch, one item each; reflection i is about attempt `owner[i]`, in whose
-    list it stands at `number[i]`; attempt i has `reflection_counts[i]`."""
+    list it stands at `number[i]`; attempt i has `reflection_counts[i]`. `row_codes` has one item
+    for each row: why it gives none."""
 
     row: Ints
     response: Ints
@@ -41,6 +43,7 @@ class Attempts(NamedTuple):
     reflection_counts: Ints
     owner: Ints
     number: Ints
+    row_codes: Codes
 
 
 def attempts_of(source: Batch, columns: Columns, ledger: Ledger) -> Attempts:
@@ -86,6 +89,7 @@ def attempts_of(source: Batch, columns: Columns, ledger: Ledger) -> Attempts:
         reflection_counts,
         owner,
         number,
+        rows,
     )
 
 

@@ -44,6 +44,11 @@ def code_of(reason: Reason) -> int:
     return _CODE[reason]
 
 
+def reason_of(code: int) -> Reason:
+    """The reason that a code stands for."""
+    return _REASONS[code]
+
+
 def validate_questions(question: pa.Array) -> Codes:
     """Why nothing can be made of questions, whatever was answered."""
     return first_reasons(len(question), *question_faults(question))

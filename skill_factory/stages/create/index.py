@@ -61,7 +61,8 @@ class Indexed(NamedTuple):
     are as the others: a subsample is drawn as if they were there. `asked` has 64 bits of the digest
     of each question that has an attempt, each once; `variants` counts the attempts of each prompt
     variant, and `tasks` the valid ones of each task (None: the input does not say it, or not the
-    gold answer).
+    gold answer). `found` are all attempts, `attempts` and `reflections` the codes of why they
+    cannot be used.
     """
 
     usable: pa.RecordBatch
@@ -70,6 +71,9 @@ class Indexed(NamedTuple):
     asked: npt.NDArray[np.uint64]
     variants: Counter[str | None]
     tasks: Counter[str | None]
+    found: Attempts
+    attempts: Codes
+    reflections: Codes
 
 
 def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
@@ -93,7 +97,7 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
     counts = np.bincount(found.owner[valid], minlength=len(attempts))
     attempts[(attempts == KEPT) & (counts == 0)] = code_of(Reason.NO_VALID_REFLECTION)
     kept = np.flatnonzero(attempts == KEPT)
-    _exclude(found, choice.excluded, attempts, reflections, ledger)
+    _exclude(found, source.row, choice.excluded, attempts, reflections, ledger)
     ledger.attempts.read = len(attempts)
     count_reasons(attempts, ledger.attempts.losses)
     ledger.reflections.read = len(reflections)
@@ -106,11 +110,19 @@ def index(source: Batch, columns: Columns, choice: Choice) -> Indexed:
         np.unique(found.question_ids.view(">u8")[:, 0]).astype(np.uint64),
         _variants(found.variant),
         count_tasks(usable),
+        found,
+        attempts,
+        reflections,
     )
 
 
 def _exclude(
-    found: Attempts, rows: Ints, attempts: Codes, reflections: Codes, ledger: Ledger
+    found: Attempts,
+    first_row: int,
+    rows: Ints,
+    attempts: Codes,
+    reflections: Codes,
+    ledger: Ledger,
 ) -> None:
     """Count the attempts of excluded rows as lost, and those rows."""
     if not len(rows) or not len(attempts):
@@ -118,9 +130,10 @@ def _exclude(
     excluded = np.isin(found.row, rows)
     attempts[excluded] = code_of(Reason.EXCLUDED)
     reflections[excluded[found.owner]] = code_of(Reason.ATTEMPT_SET_ASIDE)
-    lost = len(np.unique(found.row[excluded]))
-    ledger.rows.kept -= lost
-    ledger.rows.lose(Reason.EXCLUDED, lost)
+    lost = np.unique(found.row[excluded])
+    found.row_codes[lost - first_row] = code_of(Reason.EXCLUDED)
+    ledger.rows.kept -= len(lost)
+    ledger.rows.lose(Reason.EXCLUDED, len(lost))
 
 
 def _usable(

@@ -103,31 +103,7 @@ def _create(
     made = CreateResult(found.ledger, notes=_notes(config, found, source))
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
-    settings = PlanSettings(
-        formats=tuple(one.name for one in map(format_of, config.formats)),
-        lengths=config.lengths,
-        repeats=config.repeats,
-        unique_variants=config.unique_variants,
-        seed=config.seed,
-        phrases=phrases,
-    )
-    shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
-    counter = TokenCounter(config.tokenizer) if config.tokenizer else None
-    job = WeaveJob(
-        spill,
-        shards,
-        settings,
-        workers,
-        LAYOUTS[config.layout],
-        counter,
-        config.max_tokens or 0,
-        config.check,
-    )
-    if config.subsample:
-        last = _last_id(job, config.subsample, made)
-        settings = replace(settings, last_id=last)
-    # Only now: the subsample is drawn from all traces, so that it does not change for others.
-    job = replace(job, settings=replace(settings, excluded=excluded))
+    job = plan_job(config, phrases, excluded, spill, workers, made.notes)
     content, full, left_out = xxh3_128(), list[int](), list[str]()
     for number, shard in each_shard("weave", job, work if folder else None):
         made.ledger.add(shard.ledger)
@@ -150,6 +126,41 @@ def _create(
     return made
 
 
+def plan_job(
+    config: CreateConfig,
+    phrases: PhraseBank,
+    excluded: Excluded,
+    spill: Spill,
+    workers: int,
+    notes: list[str],
+) -> WeaveJob:
+    """How what is in a spill is planned and woven; `notes` gets what a user should know."""
+    settings = PlanSettings(
+        formats=tuple(one.name for one in map(format_of, config.formats)),
+        lengths=config.lengths,
+        repeats=config.repeats,
+        unique_variants=config.unique_variants,
+        seed=config.seed,
+        phrases=phrases,
+    )
+    shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
+    counter = TokenCounter(config.tokenizer) if config.tokenizer else None
+    job = WeaveJob(
+        spill,
+        shards,
+        settings,
+        workers,
+        LAYOUTS[config.layout],
+        counter,
+        config.max_tokens or 0,
+        config.check,
+    )
+    if config.subsample:
+        settings = replace(settings, last_id=_last_id(job, config.subsample, notes))
+    # Only now: the subsample is drawn from all traces, so that it does not change for others.
+    return replace(job, settings=replace(settings, excluded=excluded))
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -169,21 +180,11 @@ def _index(
     config: CreateConfig, excluded: Excluded, source: Source, work: Path, workers: int
 ) -> tuple[_InputSummary, Spill]:
     """Read the input once; what can be used is then in the spill, and all else in the ledger."""
-    choice = Choice(
-        config.prompt_variants, config.drop_reflections_containing, config.task, excluded.rows
-    )
     out = _InputSummary()
     more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
-    with bar, Spill(work / "spill.arrow", _parts(source.size())) as spill:
-
-        def task(batch: Batch) -> Indexed:
-            found = index(batch, config.columns, choice)
-            spill.add(found.usable)
-            return found
-
-        batches = source.batches(config.columns)
-        for batch, found in in_order(task, batches, min(workers, MOST_USEFUL)):
+    with bar, input_spill(source, work) as spill:
+        for batch, found in read_input(config, excluded, source, spill, workers):
             out.ledger.add(found.ledger)
             out.digest = (out.digest + found.digest) % (1 << 128)
             out.variants.update(found.variants)
@@ -193,8 +194,35 @@ def _index(
                 out.asked, more = np.unique(np.concatenate([out.asked, *more])), []
             bar.update(batch.table.num_rows)
     out.asked = np.unique(np.concatenate([out.asked, *more]))
+    return out, fine_enough(spill)
+
+
+def input_spill(source: Source, work: Path) -> Spill:
+    """An empty spill for what can be used of an input."""
+    return Spill(work / "spill.arrow", _parts(source.size()))
+
+
+def read_input(
+    config: CreateConfig, excluded: Excluded, source: Source, spill: Spill, workers: int
+) -> Iterator[tuple[Batch, Indexed]]:
+    """The input, a batch at a time; what can be used of it goes to the spill."""
+    choice = Choice(
+        config.prompt_variants, config.drop_reflections_containing, config.task, excluded.rows
+    )
+
+    def task(batch: Batch) -> Indexed:
+        found = index(batch, config.columns, choice)
+        spill.add(found.usable)
+        return found
+
+    yield from in_order(task, source.batches(config.columns), min(workers, MOST_USEFUL))
+
+
+def fine_enough(spill: Spill) -> Spill:
+    """A spill that is complete, or the same in more parts: there may be far more text than the size
+    of the input promised."""
     needed = _parts(spill.text_bytes)
-    return out, spill if spill.parts * 4 >= needed else _cut_finer(spill, needed)
+    return spill if spill.parts * 4 >= needed else _cut_finer(spill, needed)
 
 
 def _parts(text_bytes: int) -> int:
@@ -202,7 +230,6 @@ def _parts(text_bytes: int) -> int:
 
 
 def _cut_finer(spill: Spill, parts: int) -> Spill:
-    """The same in more parts: there was far more text than the size of the input promised."""
     with Spill(spill.path.with_name("finer.arrow"), parts) as finer:
         for batch in spill.batches():
             finer.add(batch)
@@ -255,7 +282,7 @@ def _ungradable(config: CreateConfig, found: _InputSummary) -> str | None:
     return None
 
 
-def _last_id(job: WeaveJob, wanted: int, made: CreateResult) -> str | None:
+def _last_id(job: WeaveJob, wanted: int, notes: list[str]) -> str | None:
     """The largest id in a subsample of `wanted` traces; None if all traces are in it.
 
     Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces'
@@ -266,7 +293,5 @@ def _last_id(job: WeaveJob, wanted: int, made: CreateResult) -> str | None:
         ids = np.sort(np.concatenate([ids, np.frombuffer(shard.ids, "S32")]))[:wanted]
     if len(ids) == wanted:
         return bytes(ids[-1]).decode()
-    made.notes.append(
-        f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}"
-    )
+    notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}")
     return None

@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from skill_factory.core.arrays import Ints, bounds, numbers, strings, view
+from skill_factory.core.arrays import bounds, numbers, strings, view
 from skill_factory.core.columns import Column
-from skill_factory.core.ledger import Ledger, Reason
+from skill_factory.core.ledger import Reason
 from skill_factory.core.tables import PLAN
 from skill_factory.stages.create.draws import Draws
 from skill_factory.stages.create.excluded import Excluded
 from skill_factory.stages.create.formats import Lengths, Pool, Recipe, Unfillable, format_of
+from skill_factory.stages.create.outcome import LostTrace, Outcome
 from skill_factory.stages.create.phrases import Kind, PhraseBank
 from skill_factory.stages.create.pools import Pools, questions
 
@@ -60,7 +61,7 @@ class Plan:
 
     `attempts` are rows of the pools' attempts; `reflections` count within an attempt's valid ones
     (-1: not shown); `glue` are phrase ids. These three have one item a step, `steps` of them a
-    trace. `excluded` are the ids of traces that could be made and are left out.
+    trace.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -76,7 +77,6 @@ class Plan:
     attempts: list[int] = field(default_factory=list)
     reflections: list[int] = field(default_factory=list)
     glue: list[int] = field(default_factory=list)
-    excluded: list[str] = field(default_factory=list)
 
     def append(self, slot: _Slot, trace: _PlannedTrace) -> None:
         """Add a trace."""
@@ -96,19 +96,19 @@ class Plan:
         self.glue += trace.glue
 
 
-def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Ledger]:
+def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Outcome]:
     """Recipes for all questions of some pools, and what became of what is in it.
 
     Each question and format has its own draws, so that a trace does not depend on what else is in
     the dataset.
     """
-    out, ledger = Plan(), Ledger()
+    out, outcome = Plan(), Outcome()
+    ledger = outcome.ledger
     correct = pools.attempts[Column.CORRECT].to_pylist()
     shown = view(pc.list_value_length(pools.attempts[Column.REFLECTIONS]))
     variants = pools.attempts[Column.VARIANT].to_pylist() if settings.unique_variants else None
     ids = pools.attempts[Column.QUESTION_ID].to_pylist()
     planned_trace = _TracePlanner(settings.phrases, correct, shown.tolist())
-    set_aside: list[int] = []
     for rows in questions(pools):
         pool = Pool(
             all=range(len(rows)),
@@ -121,29 +121,26 @@ def plan(pools: Pools, settings: PlanSettings) -> tuple[Plan, Ledger]:
             ledger.traces.read += 1
             if isinstance(slot.recipe, Unfillable):
                 lacks.append(slot.recipe.reason)
-                ledger.traces.lose(f"{slot.format}: {slot.recipe.reason}")
+                outcome.lose_trace(slot.lost(f"{slot.format}: {slot.recipe.reason}", rows[0]))
                 continue
             # Drawn even if it is then dropped: the next slot's draws must not depend on that.
             trace = planned_trace(slot.recipe, rows, slot.draws)
             if (dropped := settings.dropped(slot.id, question_id)) is not None:
                 lacks.append(dropped)
-                ledger.traces.lose(dropped)
-                out.excluded += [slot.id] if dropped is Reason.EXCLUDED else []
+                outcome.lose_trace(slot.lost(dropped, rows[0]))
                 continue
             out.append(slot, trace)
         ledger.questions.read += 1
         if len(out.ids) > before:
             ledger.questions.kept += 1
         elif question_id in settings.excluded.questions:
-            ledger.questions.lose(Reason.EXCLUDED)
-            set_aside += rows
+            outcome.lose_question(rows, Reason.EXCLUDED)
         else:
             # What took traces that could be made comes last: without it there would have been one.
-            ledger.questions.lose(max(lacks, key=_TAKEN_AWAY.__getitem__))
-            set_aside += rows
+            outcome.lose_question(rows, max(lacks, key=_TAKEN_AWAY.__getitem__))
     ledger.traces.kept = len(out.ids)
-    _count_use(out, set_aside, pools.duplicates, shown, ledger)
-    return out, ledger
+    outcome.count_use(out.attempts, out.reflections, pools.duplicates, shown)
+    return out, outcome
 
 
 _TAKEN_AWAY = defaultdict(
@@ -160,6 +157,10 @@ class _Slot(NamedTuple):
     number: int
     recipe: Recipe | Unfillable
     draws: Draws
+
+    def lost(self, reason: str, row: int) -> LostTrace:
+        """The place without its trace; `row` is an attempt's at its question."""
+        return LostTrace(self.id, self.format, self.repeat, self.number, reason, row)
 
 
 def _slots(pool: Pool, question_id: bytes, settings: PlanSettings) -> Iterator[_Slot]:
@@ -207,30 +208,6 @@ class _TracePlanner:
             -1 if recipe.lead is None else draws.one(self.phrases[recipe.lead]),
             draws.one(self.phrases[Kind.CLOSING]),
         )
-
-
-def _count_use(
-    planned: Plan, set_aside: list[int], duplicates: Ints, shown: Ints, ledger: Ledger
-) -> None:
-    """Whether each valid attempt and reflection is in a trace, and if not, why."""
-    idle = np.array(set_aside, np.int64)
-    picked, reflections = (
-        np.array(planned.attempts, np.int64),
-        np.array(planned.reflections, np.int64),
-    )
-    used = len(np.unique(picked))
-    ledger.attempts.kept = used
-    ledger.attempts.lose(Reason.QUESTION_SET_ASIDE, len(idle))
-    ledger.attempts.lose(Reason.DUPLICATE, len(duplicates))
-    ledger.attempts.lose(Reason.NOT_DRAWN, len(shown) - len(idle) - len(duplicates) - used)
-    starts = bounds(shown)
-    shown_at = reflections >= 0
-    used = len(np.unique(starts[picked[shown_at]] + reflections[shown_at]))
-    ledger.reflections.kept = used
-    waiting = int(shown.sum() - shown[idle].sum() - shown[duplicates].sum())
-    ledger.reflections.lose(Reason.QUESTION_SET_ASIDE, int(shown[idle].sum()))
-    ledger.reflections.lose(Reason.ATTEMPT_SET_ASIDE, int(shown[duplicates].sum()))
-    ledger.reflections.lose(Reason.NOT_DRAWN, waiting - used)
 
 
 def plan_table(planned: Plan, pools: Pools) -> pa.Table:

@@ -63,8 +63,8 @@ class Spill:
         ]
         texts.append(usable.column(Column.REFLECTIONS).flatten())
         text_bytes = sum(int(pc.sum(pc.binary_length(text)).as_py()) for text in texts)
-        keys = _keys(usable.column(Column.QUESTION_ID))[:, 0]
-        bounds = [*np.searchsorted(keys, self._starts).tolist(), usable.num_rows]
+        halves = keys(usable.column(Column.QUESTION_ID))[:, 0]
+        bounds = [*np.searchsorted(halves, self._starts).tolist(), usable.num_rows]
         with self._lock:
             self.text_bytes += text_bytes
             for part, (start, stop) in enumerate(pairwise(bounds)):
@@ -82,7 +82,7 @@ class Spill:
                 yield reader.get_batch(number)
 
 
-def _keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
+def keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
     """Digests as two numbers each, which sort as the digests do; no copy."""
     start, stop = ids.offset * 2, (ids.offset + len(ids)) * 2
     return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
@@ -116,7 +116,7 @@ def read_pools(spill: Spill, part: int, excluded: Ints = _NO_ROWS) -> Pools:
         nothing = np.zeros(0, np.int64)
         return Pools(attempts, nothing, np.zeros(1, np.int64), nothing)
     question, attempt = (
-        np.concatenate([_keys(chunk) for chunk in attempts[name].chunks])
+        np.concatenate([keys(chunk) for chunk in attempts[name].chunks])
         for name in (Column.QUESTION_ID, Column.ATTEMPT_ID)
     )
     place = (view(attempts[Column.RESPONSE]), view(attempts[Column.ROW]))

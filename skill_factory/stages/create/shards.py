@@ -23,6 +23,7 @@ from skill_factory.core.markup import read
 from skill_factory.core.tables import PLAN
 from skill_factory.core.threads import in_order
 from skill_factory.core.token_counts import TokenCounter
+from skill_factory.stages.create.outcome import Outcome
 from skill_factory.stages.create.plan import Plan, PlanSettings, plan, plan_table
 from skill_factory.stages.create.pools import Pools, Spill, read_pools
 from skill_factory.stages.create.weave import weave
@@ -51,11 +52,11 @@ class WeaveJob:
     max_tokens: int
     checked: bool
 
-    def plan(self, pools: Pools) -> tuple[Plan, Ledger]:
+    def plan(self, pools: Pools) -> tuple[Plan, Outcome]:
         """The plan of some pools, without the traces that are too long."""
-        planned, ledger = plan(pools, self.settings)
+        planned, outcome = plan(pools, self.settings)
         if self.counter is None:
-            return planned, ledger
+            return planned, outcome
         too_long: set[str] = set()
         for batch in weave(planned, pools, self.settings.phrases):
             texts = batch.column(0).flatten().field("content").to_pylist()
@@ -102,10 +103,10 @@ def _do_shard(job: WeaveJob, out: Path | None, number: int) -> Shard:
         first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
         for part in range(first, last):
             pools = read_pools(job.spill, part, job.settings.excluded.rows)
-            planned, ledger = job.plan(pools)
-            shard.ledger.add(ledger)
+            planned, outcome = job.plan(pools)
+            shard.ledger.add(outcome.ledger)
             shard.labels.update(planned.labels)
-            shard.excluded += planned.excluded
+            shard.excluded += outcome.excluded
             if not out:
                 shard.ids += "".join(planned.ids).encode()
             if not out or not planned.ids:
