@@ -148,15 +148,21 @@ def guarded() -> Iterator[None]:
     A stream that cannot be written to ends the block with a `click.ClickException`.
     """
     before = sys.stdout, sys.stderr
-    secrets = environment_secrets()
-    sys.stdout, sys.stderr = (
-        stream and cast(TextIO, _Visible(stream, name, secrets))
-        for stream, name in zip(before, ("standard output", "standard error"), strict=True)
-    )
+    guard_process()
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def guard_process() -> None:
+    """Guard all that this process prints from here on; for one that works for another, and writes
+    to its streams what code of a user's own prints."""
+    secrets, before = environment_secrets(), (sys.stdout, sys.stderr)
+    sys.stdout, sys.stderr = (
+        stream and cast(TextIO, _Visible(stream, name, secrets))
+        for stream, name in zip(before, ("standard output", "standard error"), strict=True)
+    )
 
 
 def has_terminal() -> bool:

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skill_factory.asking.prompts import load_prompts
 from skill_factory.core.arrays import Ints, numbers, view
 from skill_factory.core.columns import Column, Columns
 from skill_factory.core.ledger import Ledger
@@ -21,8 +20,13 @@ from skill_factory.core.sources.local_files import FileSource
 from skill_factory.core.sources.validate import KEPT, reason_of, validate_reflections
 from skill_factory.errors import InputError
 from skill_factory.look.folders import RunView
-from skill_factory.runs.config import load_run
+from skill_factory.look.unanswered import (
+    context_of,
+    unanswered_reflections,
+    unanswered_samples,
+)
 from skill_factory.runs.folder import Stage
+from skill_factory.runs.reflect_stage import reflect_spec
 from skill_factory.stages.create.losses import Group, Loss, losses_of_reflections
 from skill_factory.stages.grade import Outcome
 from skill_factory.stages.reflect import ReflectSpec, choose_attempts
@@ -30,15 +34,17 @@ from skill_factory.stages.settings import RunConfig
 
 
 def lost_before(run: RunView, stage: Stage) -> Generator[Group]:
-    """All that a stage lost, as `losses.lost` has it for `create`; but for what only the journal
-    has: samples that were not answered, and reflections that were cut off. Raises `InputError` if
-    its tables are not there."""
-    if stage is Stage.GRADE:
+    """All that a stage lost, as `losses.lost` has it for `create`. Raises `InputError` if its
+    tables are not there; or the journal, for what only that has; or if a run has it."""
+    if stage is Stage.SAMPLE:
+        yield from unanswered_samples(run)
+    elif stage is Stage.GRADE:
         yield from _not_decided(_table(run, Stage.GRADE))
     elif stage is Stage.REFLECT:
-        config = load_run(run.folder.settings, {}, trusted=False)
-        yield from _not_asked_about(_table(run, Stage.GRADE), config)
-        yield from _not_valid(_table(run, Stage.REFLECT), config)
+        context = context_of(run)
+        yield from _not_asked_about(_table(run, Stage.GRADE), reflect_spec(context))
+        yield from _not_valid(_table(run, Stage.REFLECT), context.config)
+        yield from unanswered_reflections(run)
 
 
 def _table(run: RunView, stage: Stage) -> Path:
@@ -57,14 +63,8 @@ def _not_decided(path: Path) -> Iterator[Group]:
             yield Group("attempts", grade, len(places), partial(_attempts, first, batch, places))
 
 
-def _not_asked_about(path: Path, config: RunConfig) -> Iterator[Group]:
+def _not_asked_about(path: Path, spec: ReflectSpec) -> Iterator[Group]:
     """Attempts on which nothing was asked."""
-    spec = ReflectSpec(
-        load_prompts(None).reflection,
-        config.reflect.reflections,
-        all_questions=config.reflect.all_questions,
-        chosen=config.create.prompt_variants,
-    )
     first = 0
     for table, codes in choose_attempts(path, spec).batches():
         for code in np.unique(codes[codes != KEPT]).tolist():

@@ -49,12 +49,12 @@ class ReflectStage:
 
     def example(self) -> tuple[str, int]:
         """A prompt for a person, and how many reflections an attempt gets at most."""
-        wanted = _wanted(self._context)
+        wanted = reflect_spec(self._context)
         ask = wanted.ask("(the question)", "(an attempt)", True, 1)
         return summary.of_prompt(ask), wanted.reflections
 
 
-def _wanted(context: Context) -> reflecting.ReflectSpec:
+def reflect_spec(context: Context) -> reflecting.ReflectSpec:
     """What is asked about attempts."""
     config = context.config
     return reflecting.ReflectSpec(
@@ -84,7 +84,7 @@ class ReflectPlan:
         self.first_answers = first_reflections(
             config.reflect.thinking, config.create.drop_reflections_containing, context.say
         )
-        self._wanted = _wanted(context)
+        self._wanted = reflect_spec(context)
         self.at_most = self._wanted.until_valid
         self._attempts = reflecting.choose_attempts(
             context.folder.input_of(self.stage), self._wanted

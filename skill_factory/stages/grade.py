@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
 from skill_factory.core.tables import ATTEMPTS, GRADED, with_schema
+from skill_factory.core.terminal import guard_process
 from skill_factory.core.trace_tags import final_answer
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import PluginError
@@ -84,7 +85,9 @@ def grade_file(
         batches = file.iter_batches(BATCH_ROWS)
         done: Iterator[pa.RecordBatch] = map(here, batches)
         if workers > 1 and file.metadata.num_rows >= IN_PROCESSES:
-            pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
+            pool = stack.enter_context(
+                ProcessPoolExecutor(workers, get_context("spawn"), guard_process)
+            )
             there = partial(_grade_elsewhere, tasks=references(), rules=rules)
             done = _ahead(pool, there, here, batches, rules, workers + 1)
         for batch in done:

@@ -182,7 +182,7 @@ def rounds(
         rows = [
             _pending(
                 batch,
-                _read_reflections(batch, spec, count - 1, model, sampling, journal),
+                read_reflections(batch, spec, count - 1, model, sampling, journal),
                 count - 1,
             )
             for batch in attempts.batches()
@@ -190,7 +190,7 @@ def rounds(
         yield _round(attempts, spec, rows, count)
 
 
-def _pending(batch: GradedBatch, found: _Reflections, before: int) -> Ints:
+def _pending(batch: GradedBatch, found: Reflections, before: int) -> Ints:
     """The rows that have none of their first `before` reflections valid, and lack none of them: if
     one failed, so would the next."""
     had = np.bincount(found.owner, minlength=len(batch.codes))
@@ -223,7 +223,7 @@ def _asks_of(batch: GradedBatch, rows: Ints, spec: ReflectSpec, count: int) -> I
     return map(partial(spec.ask, count=count), questions.to_pylist(), shown, right)
 
 
-class _Reflections(NamedTuple):
+class Reflections(NamedTuple):
     """Reflections in a journal on the attempts of a batch, in order of attempts and samples: item
     i is about row `owner[i]`. `codes` say why they cannot be used, if they were not `cut` off.
     `refused` says of rows why the server will not reflect on them, `with_thinking` how many have
@@ -243,14 +243,14 @@ class _Reflections(NamedTuple):
         return valid
 
 
-def _read_reflections(
+def read_reflections(
     batch: GradedBatch,
     spec: ReflectSpec,
     count: int,
     model: Identified,
     sampling: Sampling,
     journal: Journal,
-) -> _Reflections:
+) -> Reflections:
     """The first `count` reflections on each attempt that is asked about."""
     rows = batch.asked.tolist() if count else []
     asks = _asks_of(batch, batch.asked, spec, count) if count else iter(())
@@ -276,7 +276,7 @@ def _read_reflections(
         row: refused[key].reason for row, key in zip(rows, keys, strict=True) if key in refused
     }
     samples = [idx for _, idx, _ in found]
-    return _Reflections(owner, samples, completions, codes, cut, reasons, thinking)
+    return Reflections(owner, samples, completions, codes, cut, reasons, thinking)
 
 
 @dataclass
@@ -305,15 +305,15 @@ def write_annotated(
     made = ReflectResult(attempts.account(), Account())
     with new_file(target) as part, pq.ParquetWriter(part, ANNOTATED, compression="zstd") as out:
         for batch in attempts.batches():
-            found = _read_reflections(batch, spec, spec.reflections, model, sampling, journal)
-            needed = _needed(found) if spec.until_valid else np.ones(len(found.owner), bool)
+            found = read_reflections(batch, spec, spec.reflections, model, sampling, journal)
+            needed = needed_of(found) if spec.until_valid else np.ones(len(found.owner), bool)
             made.with_thinking += found.with_thinking
             _count(made.reflections, batch, found, needed, spec)
             out.write_batch(_annotated(batch, found, needed & ~found.cut))
     return made
 
 
-def _needed(found: _Reflections) -> Mask:
+def needed_of(found: Reflections) -> Mask:
     """Which reflections come before or are the first valid one on their attempt."""
     out, done = np.ones(len(found.owner), bool), -1
     for i, (row, valid) in enumerate(zip(found.owner.tolist(), found.valid, strict=True)):
@@ -323,7 +323,7 @@ def _needed(found: _Reflections) -> Mask:
 
 
 def _count(
-    account: Account, batch: GradedBatch, found: _Reflections, needed: Mask, spec: ReflectSpec
+    account: Account, batch: GradedBatch, found: Reflections, needed: Mask, spec: ReflectSpec
 ) -> None:
     satisfied = set(found.owner[found.valid].tolist()) if spec.until_valid else set[int]()
     had = np.bincount(found.owner, minlength=len(batch.codes))
@@ -338,7 +338,7 @@ def _count(
     count_reasons(found.codes[needed & ~found.cut], account.losses)
 
 
-def _annotated(batch: GradedBatch, found: _Reflections, shown: Mask) -> pa.RecordBatch:
+def _annotated(batch: GradedBatch, found: Reflections, shown: Mask) -> pa.RecordBatch:
     """A batch of the annotated table."""
     table, size = batch.table, batch.table.num_rows
     ones = numbers(np.arange(size + 1, dtype=np.int32))

@@ -31,7 +31,9 @@ from model_server import Fault, Server, serve
 from tutor import speak
 
 from skill_factory.cli.main import main
+from skill_factory.core.tables import ATTEMPTS
 from skill_factory.core.terminal import guarded, visible
+from skill_factory.stages.grade import IN_PROCESSES
 
 EVIL = "\x1b]52;c;ZWNobyBoaQ==\x07\x1b[2J\x9b31m\r\x7f\x08\u202eevil\u2066\u200f\u2028\x00"
 """Fills the clipboard, clears the screen, turns text round."""
@@ -199,6 +201,13 @@ def test_check_export_and_push_over_hostile_data(data: Path, tmp_path: Path) -> 
     command("check", sft, "-v", "--no-rewards", code=0)
     command("check", sft, "-v", "--task", "integers")
     command("check", data, code=1)
+    for words in ((), ("--questions",), ("--lost",), ("--lost", NAME), ("--grep", NAME)):
+        command("show", sft, *words)
+    command("show", data, code=1)
+    command("show", data / "odd.parquet", code=1)
+    command("verify", sft)
+    command("diff", sft, sft)
+    command("diff", sft, data, code=1)
     command("export", "llama-factory", sft, "-o", tmp_path / f"out{NAME}.yaml", "--name", NAME)
     command("export", "llama-factory", data, code=1)
     questions = data / "questions.parquet"
@@ -283,6 +292,47 @@ def test_runs_over_hostile_data_models_and_servers(
     command("run", path, code=1)
     path.write_text(f"{json.dumps(NAME)}: [\n")
     command("run", path, code=1)
+
+
+LOUD = """
+import sys
+from skill_factory.tasks import Task
+
+def grade(answer, gold, facts):
+    print(answer)
+    print(answer, file=sys.stderr)
+    return answer == gold
+
+loud = Task("loud", grade)
+"""
+GRADE = """
+import sys
+from pathlib import Path
+from skill_factory.stages.grade import grade_file
+from skill_factory.tasks import load_task
+
+folder = Path(sys.argv[1])
+load_task(f"{folder / 'loud.py'}:loud")
+grade_file(folder / "a.parquet", folder / "b.parquet", hints=frozenset(), words=(), workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_task_of_ones_own_prints_in_another_process_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(LOUD)
+    texts = dict.fromkeys(ATTEMPTS.names, "")
+    row = texts | {"task_source": "loud", "sample": 0, "response": f"<answer>{EVIL}</answer>"}
+    table = pa.Table.from_pylist([row | {"completion_tokens": None}] * IN_PROCESSES, ATTEMPTS)
+    pq.write_table(table, tmp_path / "a.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", GRADE, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    for said in (done.stdout.decode(), done.stderr.decode()):
+        assert "\\x1b]52;c;" in said
+        assert ORDERS.search(said) is None
 
 
 # -- a terminal ------------------------------------------------------------------------------------
