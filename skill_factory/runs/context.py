@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skill_factory.asking.prompts import PromptBank, load_prompts
@@ -24,7 +24,7 @@ class Context:
     config: RunConfig
     bank: PromptBank
     say: Say
-    watcher: Watcher
+    watcher: Watcher = field(default_factory=Watcher)
 
     @property
     def hints(self) -> frozenset[str]:

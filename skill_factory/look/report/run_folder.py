@@ -15,7 +15,8 @@ from skill_factory.core.columns import Column, Columns
 from skill_factory.core.sources.batches import Batch
 from skill_factory.core.tables import ANNOTATED
 from skill_factory.look.folders import RunView
-from skill_factory.look.report.contents import Figure, Report, Step
+from skill_factory.look.report.contents import Account, Figure, Report, Step
+from skill_factory.look.report.losses import add_examples
 from skill_factory.look.report.options import Options
 from skill_factory.look.report.read_input import read_attempts
 from skill_factory.look.report.sft_folder import accounts_of, add_attempts, add_sample, of_sft
@@ -35,14 +36,19 @@ def of_run(run: RunView, options: Options) -> Report:
         for stage in _SETTINGS
         for name, value in (config.get(stage) or {}).items()
     } | report.settings
-    for stage in reversed(list(Stage)):
-        if stage is not Stage.CREATE:
-            report.accounts = [
-                account._replace(name=f"{stage}: {account.name}")
-                for account in accounts_of(run.accounts(stage))
-            ] + report.accounts
+    report.accounts = [*_accounts_before(run, report), *report.accounts]
     _add_tokens(report, run)
     return report
+
+
+def _accounts_before(run: RunView, report: Report) -> Iterator[Account]:
+    """The accounts of the stages before `create`."""
+    for stage in Stage:
+        if stage is not Stage.CREATE:
+            accounts, problem = add_examples(accounts_of(run.accounts(stage)), run, stage)
+            if problem:
+                report.notes.append(f"Examples of what {stage} lost are left out: {problem}.")
+            yield from (one._replace(name=f"{stage}: {one.name}") for one in accounts)
 
 
 def _config(run: RunView) -> Mapping[str, Any]:
@@ -101,7 +107,7 @@ def _unfinished(run: RunView, options: Options) -> Report:
         Figure("attempts", f"{attempts:,}", f"{right / max(1, attempts):.0%} right"),
         Figure("reflections", f"{judged:,}", f"{true / max(1, judged):.0%} judge truly"),
     ]
-    add_sample(report, None, None, read, options)
+    add_sample(report, None, None, read, options, run if table.name == "annotated.parquet" else None)
     return report
 
 

@@ -88,8 +88,11 @@ class Sample:
             self._question_at[key] = len(self._questions) - 1
         return self._question_at[key]
 
-    def attempt(self, question: int, row: Mapping[str, Any], origin: str) -> None:
-        """Add an attempt, as `QuestionSample.rows` has it."""
+    def attempt(
+        self, question: int, row: Mapping[str, Any], origin: str, told: Sequence[str]
+    ) -> None:
+        """Add an attempt, as `QuestionSample.rows` has it; `origin` says where it comes from, and
+        `told` that of its reflections."""
         value = {key: row[key] for key in ("correct", "variant", "answer")}
         reflections = [text or "" for text in row["reflections"]]
         texts = {"text": row["text"] or ""}
@@ -98,8 +101,8 @@ class Sample:
             return
         listed[-1]["origin"] = self._word(origin)
         listed[-1]["reflections"] = [
-            [self._text(text), _verdict(text), _is_true(text, row["correct"])]
-            for text in reflections
+            [self._text(text), _verdict(text), _is_true(text, row["correct"]), self._word(where)]
+            for text, where in zip(reflections, told, strict=True)
         ]
 
     def trace(

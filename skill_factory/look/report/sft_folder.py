@@ -15,10 +15,11 @@ from skill_factory.core.arrays import Ints, strings, view
 from skill_factory.core.columns import Column
 from skill_factory.core.trace_tags import Verdict
 from skill_factory.errors import InputError
-from skill_factory.look.folders import SftFolder, Trace
+from skill_factory.look.folders import RunView, SftFolder, Trace
 from skill_factory.look.report.contents import Account, Figure, Loss, Report, Step
+from skill_factory.look.report.losses import add_examples
 from skill_factory.look.report.options import Options
-from skill_factory.look.report.origins import origins_of
+from skill_factory.look.report.origins import Origins
 from skill_factory.look.report.plan_counts import (
     PLAN_COLUMNS,
     TraceCounts,
@@ -30,7 +31,7 @@ from skill_factory.look.report.read_input import InputRead, read_attempts
 from skill_factory.look.report.reasons import meaning_of
 from skill_factory.look.report.sample import Sample
 from skill_factory.look.report.sizes import histogram
-from skill_factory.stages.create.phrases import PhraseBank
+from skill_factory.runs.folder import Stage
 
 NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
 """The numbers of a question in a sample; `AttemptCounts.questions` has them."""
@@ -45,11 +46,15 @@ def of_sft(folder: SftFolder, options: Options) -> Report:
     report.labels, report.patterns = found.labels, found.patterns
     report.phrases = count_phrases(plan, folder.manifest.get("phrases", {}))
     report.sizes = histogram(_characters(folder), "traces", "characters in a trace")
-    read = _read_input(folder, report, options)
+    read, run = _read_input(folder, report, options)
     if read:
         add_attempts(report, read, set(pc.unique(plan[Column.QUESTION_ID]).to_pylist()))
     _add_numbers(report, folder.manifest["ledger"], found, read)
-    add_sample(report, folder, plan, read, options)
+    add_sample(report, folder, plan, read, options, run)
+    if read:
+        report.accounts, problem = add_examples(report.accounts, folder, Stage.CREATE)
+        if problem:
+            report.notes.append(f"Examples of what was lost are left out: {problem}.")
     return report
 
 
@@ -102,17 +107,19 @@ def _characters(folder: SftFolder) -> Ints:
     return np.concatenate(sizes).astype(np.int64) if sizes else np.zeros(0, np.int64)
 
 
-def _read_input(folder: SftFolder, report: Report, options: Options) -> InputRead | None:
-    """The input; None, and a note, if it is not there any more."""
+def _read_input(
+    folder: SftFolder, report: Report, options: Options
+) -> tuple[InputRead | None, RunView | None]:
+    """The input, and the run that made it; None, and a note, if it is not there any more."""
     try:
-        source, columns, _ = folder.input()
-        return read_attempts(source.batches(columns), columns, options)
+        source, columns, run = folder.input()
+        return read_attempts(source.batches(columns), columns, options), run
     except InputError as error:
         report.notes.append(
             f"What depends on the input is left out: pass rates, prompt variants, verdicts, and "
             f"attempts that no trace has. {error}."
         )
-        return None
+        return None, None
 
 
 def add_attempts(report: Report, read: InputRead, used: set[str]) -> None:
@@ -204,19 +211,22 @@ def add_sample(
     plan: pa.Table | None,
     read: InputRead | None,
     options: Options,
+    run: RunView | None,
 ) -> None:
     """Add the questions of the sample with their attempts and traces, in the order of their ranks.
-    `folder` and `plan` None: there are no traces yet."""
+    `folder` and `plan` None: there are no traces yet; `run` None: no run of ours made the input."""
     sample, rows = Sample(options.room), read.rows if read else []
     by_question = {key: list(some) for key, some in groupby(rows, lambda row: row["question_id"])}
     ids = plan[Column.QUESTION_ID] if plan else pa.chunked_array([], pa.string())
     order = list(by_question) or _ranked(ids, options)
     traces = _traces_of(folder, ids, order) if folder else {}
-    bank = folder.phrases if folder else None
+    origins = Origins(rows, folder.phrases if folder else None, run)
+    if origins.problem:
+        report.notes.append(f"Not all requests are known. {origins.problem}.")
     for key in order:
         if sample.full:
             break
-        _add_question(sample, key, by_question.get(key, []), traces.get(key, []), bank, read)
+        _add_question(sample, key, by_question.get(key, []), traces.get(key, []), origins, read)
     asked = len(read.counts.questions) if read else len(pc.unique(ids))
     report.sample = sample.value | {
         "of": {"traces": len(ids), "questions": asked},
@@ -257,7 +267,7 @@ def _add_question(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     traces: Sequence[Trace],
-    bank: PhraseBank | None,
+    origins: Origins,
     read: InputRead | None,
 ) -> None:
     text = rows[0]["question"] if rows else traces[0].question if traces else ""
@@ -265,9 +275,9 @@ def _add_question(
     place = sample.question(key, text, dict(zip(NUMBERS, map(int, counts), strict=False)))
     if place is None:
         return
-    variants = {(row["row"], row["response"]): row["variant"] for row in rows}
     for trace in traces:
-        used = [variants.get((step[Column.ROW], step[Column.RESPONSE])) for step in trace.steps]
-        sample.trace(place, trace, used, origins_of(trace, used, bank))
+        sample.trace(place, trace, origins.variants(trace), origins.of_spans(trace))
     for row in rows:
-        sample.attempt(place, row, f"row {row['row']:,}, response {row['response']}")
+        where = row["row"], row["response"]
+        told = [origins.of_text(*where, at) for at in range(len(row["reflections"]))]
+        sample.attempt(place, row, origins.of_text(*where), told)

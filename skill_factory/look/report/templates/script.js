@@ -349,11 +349,14 @@
       make("div", "fold", `${name} attempt ${number + 1}${variant}`), textOf(side.texts[attempt.text]),
       make("p", "origin", "From " + side.words[attempt.origin]));
     box.tabIndex = 0;
-    const told = attempt.reflections.map(([text, verdict, truth]) => {
+    const told = attempt.reflections.map(([text, verdict, truth, origin]) => {
       const mark = truth === null ? "n" : String(Number(truth));
       const words = { 1: "✓ True", 0: "✗ False", n: "Not judged" }[mark];
-      return make("div", `span reflection t${mark}`,
-        make("div", "fold", `${words}: ${verdict ?? "no verdict"}`), textOf(side.texts[text]));
+      const judged = make("div", `span reflection t${mark}`,
+        make("div", "fold", `${words}: ${verdict ?? "no verdict"}`), textOf(side.texts[text]),
+        make("p", "origin", "From " + side.words[origin]));
+      judged.tabIndex = 0;
+      return judged;
     });
     return [box, ...told];
   }
