@@ -76,8 +76,9 @@ def _stages_of(context: Context) -> _Stages:
 
 class Run:
     """A run's folder with the settings it goes on with. `say` takes what there is to tell, in
-    lines, and `watcher` hears how it goes (None: nobody does). Raises `PromptError` for its prompt file, `OptionError` for settings that do not go
-    together, `InputError` for a folder of another kind."""
+    lines, and `watcher` hears how it goes (None: nobody does). Raises `PromptError` for its prompt
+    file, `OptionError` for settings that do not go together, `InputError` for a folder of another
+    kind."""
 
     def __init__(
         self, folder: Path, config: RunConfig, say: Say, watcher: Watcher | None = None

@@ -62,12 +62,17 @@ def open_page(
     page.on("request", lambda one: opened.requests.append(one.url))
     page.on("console", lambda one: opened.complaints.append(f"{one.type}: {one.text}"))
     page.on("pageerror", lambda error: opened.complaints.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (opened.complaints.append("a dialog"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _refuse(dialog, opened))
     page.goto(address + anchor)
     opened.requests[:] = [
         url for url in opened.requests if url.split("#")[0] != address and url != "data:,"
     ]
     return opened
+
+
+def _refuse(dialog: Any, opened: Opened) -> None:
+    opened.complaints.append(f"a dialog: {dialog.message}")
+    dialog.dismiss()
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ HOSTILE = [
     "{{ 7 * 7 }} {% include '/etc/passwd' %} ${window.taken=1}",
     "https://example.org/x.png \u2028 \u2029 end",
 ]
-WIDE = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
+WIDE, PHONE = (1280, 900), (390, 844)
 
 
 @pytest.fixture(scope="module")
@@ -235,11 +234,15 @@ def test_what_is_copied_is_the_trace(chromium: Any, place: Path) -> None:
 def test_the_table_of_questions_sorts_and_shows_attempts(opened: Opened) -> None:
     page = opened.page
     page.click("#question-table thead th:nth-child(2) button")
-    right = [int(text) for text in page.locator("#question-table td:nth-child(2)").all_text_contents()]
+    right = [
+        int(text) for text in page.locator("#question-table td:nth-child(2)").all_text_contents()
+    ]
     assert right == sorted(right, reverse=True)
     assert page.get_attribute("#question-table th:nth-child(2)", "aria-sort") == "descending"
     page.click("#question-table thead th:nth-child(2) button")
-    right = [int(text) for text in page.locator("#question-table td:nth-child(2)").all_text_contents()]
+    right = [
+        int(text) for text in page.locator("#question-table td:nth-child(2)").all_text_contents()
+    ]
     assert right == sorted(right)
     page.click("#question-table thead th:nth-child(2) button")
     page.locator("#question-table tr:has(td:last-child:text-is('3')) .open").first.click()
@@ -339,9 +342,9 @@ def serious(page: Any, but: str = "") -> list[str]:
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("name", ["sft.html", "short-sft.html"])
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
-    chromium: Any, place: Path, scheme: str, size: dict[str, int], name: str
+    chromium: Any, place: Path, scheme: str, size: tuple[int, int], name: str
 ) -> None:
-    opened = open_page(chromium, place / name, scheme=scheme, **size)
+    opened = open_page(chromium, place / name, scheme=scheme, width=size[0], height=size[1])
     page = opened.page
     unfold(page)
     page.locator("#question-table .open").first.click()

@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from skill_factory.checks.audit import Confusion, verdicts_of
 from skill_factory.core.arrays import Ints, given, view
-from skill_factory.look.report.contents import Bin, Histogram, Variant
 from skill_factory.core.sources.attempts import Attempts
+from skill_factory.look.report.contents import Bin, Histogram, Variant
 
 K = TypeVar("K")
-_QUESTION_NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
+QUESTION_NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
+"""The numbers of a question, in their order."""
 
 
 @dataclass
@@ -26,8 +26,9 @@ class AttemptCounts:
     """Sums over all attempts of a dataset.
 
     `variants` has for each prompt variant: attempts, right, wrong, undecided ones, reflections on
-    decided ones, true ones, characters. `confusion` counts their verdicts. `questions` has for each id (hex) its right, wrong and
-    undecided attempts, reflections on decided ones, and the true ones of these.
+    decided ones, true ones, characters. `confusion` counts their verdicts. `questions` has for each
+    id (hex) its right, wrong and undecided attempts, reflections on decided ones, and the true ones
+    of these.
     """
 
     variants: dict[str | None, Ints] = field(
@@ -35,7 +36,7 @@ class AttemptCounts:
     )
     confusion: Confusion = field(default_factory=Confusion)
     questions: dict[str, Ints] = field(
-        default_factory=lambda: defaultdict(lambda: np.zeros(len(_QUESTION_NUMBERS), np.int64))
+        default_factory=lambda: defaultdict(lambda: np.zeros(len(QUESTION_NUMBERS), np.int64))
     )
 
     def add(self, found: Attempts) -> None:
@@ -84,7 +85,7 @@ class AttemptCounts:
             if right + wrong:
                 at = 10 if not wrong else 10 * int(right) // int(right + wrong)
                 counts[at, 0 if name in used else 1] += 1
-        names = [*(f"{10 * at}–{10 * at + 9}%" for at in range(10)), "100%"]
+        names = [*(f"{10 * at}-{10 * at + 9}%" for at in range(10)), "100%"]
         bins = [Bin(name, tuple(map(int, row))) for name, row in zip(names, counts, strict=True)]
         return Histogram("questions", "share of right attempts", ("in traces", "not used"), bins)
 

@@ -45,7 +45,7 @@ def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
     reports = [report_on(folder, options) for folder in folders]
     page = report_page(reports).encode("utf-8", "replace")
     write_page(settings.output, page)
-    samples = [report.sample for report in reports if report.sample]
+    samples = [report.sample for report in reports]
     shown = sum(len(sample["traces"]) for sample in samples)
     return Written(settings.output, len(page), shown, sum(one["of"]["traces"] for one in samples))
 

@@ -37,7 +37,7 @@ def of_chats(files: ChatFiles, options: Options) -> Report:
     if len(drawn) < total:
         report.notes.append(f"The numbers are of {len(drawn):,} drawn traces of {total:,}.")
     numbers.tell(report, total)
-    report.sample = _sample(kept.traces(), options, total)
+    report.sample = _sample(kept.traces(), options, total, len(numbers.questions))
     return report
 
 
@@ -123,7 +123,7 @@ def _mean(some: int, of: int) -> str:
     return f"{some / max(1, of):.2f}"
 
 
-def _sample(traces: list[Trace], options: Options, total: int) -> dict[str, object]:
+def _sample(traces: list[Trace], options: Options, total: int, questions: int) -> dict[str, object]:
     sample = Sample(options.room)
     for trace in traces:
         if sample.full:
@@ -131,7 +131,4 @@ def _sample(traces: list[Trace], options: Options, total: int) -> dict[str, obje
         place = sample.question(trace.question, trace.question, {})
         if place is not None:
             sample.trace(place, trace)
-    return sample.value | {
-        "of": {"traces": total, "questions": sample.questions},
-        "seed": options.seed,
-    }
+    return sample.value(total, questions, options.seed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from skill_factory.checks.audit import Confusion
+from skill_factory.stages.create.mix import Step
 
 
 class Figure(NamedTuple):
@@ -28,7 +29,7 @@ class Loss(NamedTuple):
     """How much was lost for a reason, what the reason means, and some of it."""
 
     reason: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     meaning: str = ""
     examples: Sequence[Example] = ()
 
@@ -40,21 +41,6 @@ class Account(NamedTuple):
     read: int
     kept: int
     losses: Sequence[Loss]
-
-
-class Step(NamedTuple):
-    """A step of the funnel; `of` is the count that its share is taken of. None: it is all there is
-    of its kind."""
-
-    name: str
-    count: int
-    of: int | None
-    note: str = ""
-
-    @property
-    def share(self) -> float:
-        """Of what it is a part of; 0 of nothing."""
-        return self.count / self.of if self.of else 0.0
 
 
 class Bin(NamedTuple):
@@ -103,7 +89,7 @@ class LabelRow(NamedTuple):
     """Traces under a label, and how many of them have each number of attempts (ascending)."""
 
     label: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     lengths: Mapping[int, int]
 
 
@@ -119,7 +105,7 @@ class Pattern(NamedTuple):
     """The truth of a trace's attempts in their order, as WWR: wrong, wrong, right; ? not known."""
 
     letters: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
 class Finding(NamedTuple):
@@ -129,7 +115,7 @@ class Finding(NamedTuple):
     code: str
     severity: str
     summary: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     advice: str = ""
     examples: Sequence[Example] = ()
 

@@ -13,8 +13,8 @@ ROOM = 4_400_000
 
 @dataclass(frozen=True)
 class Options:
-    """`room`: bytes for the sample of questions and traces; `seed` draws it. `check`: whether faults
-    are looked for."""
+    """`room`: bytes for the sample of questions and traces; `seed` draws it. `check`: whether
+    faults are looked for."""
 
     seed: int = 0
     room: int = ROOM

@@ -47,7 +47,7 @@ def live_page(progress: Mapping[str, Any], seconds: int) -> str:
 
 
 def _page(template: str, **values: Any) -> str:
-    style, script = _asset("style.css"), _asset("script.js")
+    style, script = _asset("style.css"), _script()
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -58,12 +58,16 @@ def _page(template: str, **values: Any) -> str:
             "form-action 'none'",
         )
     )
-    return _environment().get_template(template).render(
-        style=Markup(style),
-        script=Markup(script),
-        policy=policy,
-        version=__version__,
-        **values,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy,
+            version=__version__,
+            **values,
+        )
     )
 
 
@@ -83,6 +87,13 @@ def _environment() -> Environment:
 @cache
 def _asset(name: str) -> str:
     return files("skill_factory.look.report").joinpath("templates", name).read_text("utf-8")
+
+
+@cache
+def _script() -> str:
+    """The page's script: its files share their names, and no other script sees them."""
+    parts = "\n".join(map(_asset, ("elements.js", "traces.js", "questions.js")))
+    return f'"use strict";\n(() => {{\n{parts}}})();'
 
 
 def _digest(text: str) -> str:

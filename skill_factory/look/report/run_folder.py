@@ -15,12 +15,14 @@ from skill_factory.core.columns import Column, Columns
 from skill_factory.core.sources.batches import Batch
 from skill_factory.core.tables import ANNOTATED
 from skill_factory.look.folders import RunView
-from skill_factory.look.report.contents import Account, Figure, Report, Step
+from skill_factory.look.report.contents import Account, Figure, Report
 from skill_factory.look.report.losses import add_examples
 from skill_factory.look.report.options import Options
 from skill_factory.look.report.read_input import read_attempts
+from skill_factory.look.report.sample import Sample
 from skill_factory.look.report.sft_folder import accounts_of, add_attempts, add_sample, of_sft
 from skill_factory.runs.folder import Stage
+from skill_factory.stages.create.mix import Step
 
 _SETTINGS = ("questions", "model", "sample", "grade", "reflect")
 
@@ -86,7 +88,10 @@ def _unfinished(run: RunView, options: Options) -> Report:
     table = next(filter(None, map(run.table, (Stage.REFLECT, Stage.GRADE))), None)
     if table is None:
         stage = next(filter(run.table, (Stage.SAMPLE, Stage.QUESTIONS)), None)
-        report.notes.append(f"So far it has {stage or 'nothing'}; more is shown once it has grades.")
+        report.notes.append(
+            f"So far it has {stage or 'nothing'}; more is shown once it has grades."
+        )
+        report.sample = Sample(0).value(0, 0, options.seed)
         return report
     read = read_attempts(_batches(table), Columns(), options)
     add_attempts(report, read, set())
@@ -107,7 +112,9 @@ def _unfinished(run: RunView, options: Options) -> Report:
         Figure("attempts", f"{attempts:,}", f"{right / max(1, attempts):.0%} right"),
         Figure("reflections", f"{judged:,}", f"{true / max(1, judged):.0%} judge truly"),
     ]
-    add_sample(report, None, None, read, options, run if table.name == "annotated.parquet" else None)
+    add_sample(
+        report, None, None, read, options, run if table.name == "annotated.parquet" else None
+    )
     return report
 
 

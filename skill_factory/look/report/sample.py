@@ -56,20 +56,12 @@ class Sample:
         self._questions: list[dict[str, Any]] = []
         self._question_at: dict[str, int] = {}
 
-    @property
-    def traces(self) -> int:
-        """How many traces are in it."""
-        return len(self._traces)
-
-    @property
-    def questions(self) -> int:
-        """How many questions are in it."""
-        return len(self._questions)
-
-    @property
-    def value(self) -> dict[str, Any]:
-        """What the page's script reads."""
+    def value(self, traces: int, questions: int, seed: int) -> dict[str, Any]:
+        """What the page's script reads: a sample of so many traces and questions, drawn by a
+        seed."""
         return {
+            "of": {"traces": traces, "questions": questions},
+            "seed": seed,
             "texts": list(self._texts),
             "words": list(self._words),
             "kinds": KINDS,

@@ -16,25 +16,19 @@ from skill_factory.core.columns import Column
 from skill_factory.core.trace_tags import Verdict
 from skill_factory.errors import InputError
 from skill_factory.look.folders import RunView, SftFolder, Trace
-from skill_factory.look.report.contents import Account, Figure, Loss, Report, Step
+from skill_factory.look.report.attempt_counts import QUESTION_NUMBERS
+from skill_factory.look.report.contents import Account, Figure, Loss, Pattern, Report
 from skill_factory.look.report.losses import add_examples
 from skill_factory.look.report.options import Options
 from skill_factory.look.report.origins import Origins
-from skill_factory.look.report.plan_counts import (
-    PLAN_COLUMNS,
-    TraceCounts,
-    count_phrases,
-    count_traces,
-)
+from skill_factory.look.report.plan_counts import PLAN_COLUMNS, count_phrases, label_rows
 from skill_factory.look.report.question_sample import rank
 from skill_factory.look.report.read_input import InputRead, read_attempts
 from skill_factory.look.report.reasons import meaning_of
 from skill_factory.look.report.sample import Sample
 from skill_factory.look.report.sizes import histogram
 from skill_factory.runs.folder import Stage
-
-NUMBERS = ("right", "wrong", "undecided", "reflections", "true")
-"""The numbers of a question in a sample; `AttemptCounts.questions` has them."""
+from skill_factory.stages.create.mix import Mix, funnel, mix_of
 
 
 def of_sft(folder: SftFolder, options: Options) -> Report:
@@ -42,14 +36,15 @@ def of_sft(folder: SftFolder, options: Options) -> Report:
     report = Report(folder.path.resolve().name, "SFT dataset", str(folder.path))
     plan = pa.Table.from_batches(folder.plan_batches(PLAN_COLUMNS))
     describe_manifest(report, folder.manifest)
-    found = count_traces(plan)
-    report.labels, report.patterns = found.labels, found.patterns
+    mix = mix_of(plan)
+    report.labels = label_rows(mix)
+    report.patterns = [Pattern(*one) for one in mix.patterns.most_common()]
     report.phrases = count_phrases(plan, folder.manifest.get("phrases", {}))
     report.sizes = histogram(_characters(folder), "traces", "characters in a trace")
     read, run = _read_input(folder, report, options)
     if read:
         add_attempts(report, read, set(pc.unique(plan[Column.QUESTION_ID]).to_pylist()))
-    _add_numbers(report, folder.manifest["ledger"], found, read)
+    _add_numbers(report, folder.manifest["ledger"], mix, read)
     add_sample(report, folder, plan, read, options, run)
     if read:
         report.accounts, problem = add_examples(report.accounts, folder, Stage.CREATE)
@@ -135,71 +130,40 @@ def add_attempts(report: Report, read: InputRead, used: set[str]) -> None:
             strict=True,
         )
     )
-    report.numbers |= {"Right attempts": _share(right, decided), "True verdicts": _share(true, judged)}
+    report.numbers |= {
+        "Right attempts": _share(right, decided),
+        "True verdicts": _share(true, judged),
+    }
     for verdict in Verdict:
         f1 = counts.confusion.f1(verdict is Verdict.CORRECT)
         report.numbers |= {} if f1 is None else {f"F1 of {verdict}": f1}
 
 
 def _add_numbers(
-    report: Report, ledger: Mapping[str, Any], found: TraceCounts, read: InputRead | None
+    report: Report, ledger: Mapping[str, Any], mix: Mix, read: InputRead | None
 ) -> None:
-    traces, questions = ledger["traces"], ledger["questions"]
-    attempts = found.right + found.wrong
+    traces, questions, attempts = ledger["traces"], ledger["questions"], mix.attempts()
+    at_first = sum(count for letters, count in mix.patterns.items() if len(letters) == 1)
+    begin_right = sum(count for letters, count in mix.patterns.items() if letters[:1] == "R")
     report.figures = [
         Figure("traces", f"{traces['kept']:,}", f"of {traces['read']:,} planned"),
         Figure("questions", f"{questions['kept']:,}", f"of {questions['read']:,} asked"),
-        Figure("attempts a trace", f"{attempts / max(1, found.traces):.2f}", "on average"),
-        Figure(
-            "end at the first attempt",
-            f"{_share(sum(p.count for p in found.patterns if len(p.letters) == 1), found.traces):.0%}",
-            "of the traces",
-        ),
+        Figure("attempts a trace", f"{_share(attempts, mix.traces):.2f}", "on average"),
+        Figure("end at the first attempt", f"{_share(at_first, mix.traces):.0%}", "of the traces"),
     ]
     report.numbers |= {
         "Traces": traces["kept"],
         "Questions in traces": _share(questions["kept"], questions["read"]),
-        "Attempts a trace": attempts / max(1, found.traces),
-        "Right attempts in traces": _share(found.right, attempts),
-        "Traces that begin right": _share(found.first_right, found.traces),
+        "Attempts a trace": _share(attempts, mix.traces),
+        "Right attempts in traces": _share(mix.attempts("R"), attempts),
+        "Traces that begin right": _share(begin_right, mix.traces),
     }
-    report.funnel = _funnel(ledger, read)
+    right = sum(variant.right for variant in report.variants) if read else None
+    report.funnel = funnel(ledger, right)
 
 
 def _share(part: int, of: int) -> float:
     return part / of if of else 0.0
-
-
-def _funnel(ledger: Mapping[str, Any], read: InputRead | None) -> list[Step]:
-    """From questions over attempts and reflections to traces."""
-    asked, tried = ledger["questions"], ledger["attempts"]
-    judged, made = ledger["reflections"], ledger["traces"]
-    steps = [
-        Step("Questions", asked["read"], None, "asked"),
-        Step("Attempts", tried["read"], None, f"{_a(tried['read'], asked['read'])} a question"),
-    ]
-    if read:
-        right = sum(variant.right for variant in read.counts.by_variant())
-        steps.append(Step("Right attempts", right, tried["read"], "of the attempts"))
-    return [
-        *steps,
-        Step("Valid attempts", _valid(tried, "duplicate"), tried["read"], "with a true reflection"),
-        Step("Reflections", judged["read"], None, f"{_a(judged['read'], tried['read'])} an attempt"),
-        Step("Valid reflections", _valid(judged), judged["read"], "that judge truly"),
-        Step("Traces", made["kept"], None, "made"),
-        Step("Questions in them", asked["kept"], asked["read"], "of the questions"),
-        Step("Attempts in them", tried["kept"], tried["read"], "of the attempts"),
-    ]  # fmt: skip
-
-
-def _valid(account: Mapping[str, Any], *more: str) -> int:
-    """How many were valid, whether a trace drew them or not."""
-    later = ("not_drawn", "question_set_aside", *more)
-    return int(account["kept"] + sum(account["losses"].get(name, 0) for name in later))
-
-
-def _a(many: int, of: int) -> str:
-    return f"{many / of:.1f}" if of else "0"
 
 
 # -- the sample ------------------------------------------------------------------------------------
@@ -228,10 +192,7 @@ def add_sample(
             break
         _add_question(sample, key, by_question.get(key, []), traces.get(key, []), origins, read)
     asked = len(read.counts.questions) if read else len(pc.unique(ids))
-    report.sample = sample.value | {
-        "of": {"traces": len(ids), "questions": asked},
-        "seed": options.seed,
-    }
+    report.sample = sample.value(len(ids), asked, options.seed)
     if sample.too_long:
         report.notes.append(
             f"{sample.too_long:,} texts of the sample are too long for a page, and are left out."
@@ -271,8 +232,8 @@ def _add_question(
     read: InputRead | None,
 ) -> None:
     text = rows[0]["question"] if rows else traces[0].question if traces else ""
-    counts = read.counts.questions[key] if read else []
-    place = sample.question(key, text, dict(zip(NUMBERS, map(int, counts), strict=False)))
+    counts = map(int, read.counts.questions[key]) if read else ()
+    place = sample.question(key, text, dict(zip(QUESTION_NUMBERS, counts, strict=False)))
     if place is None:
         return
     for trace in traces:

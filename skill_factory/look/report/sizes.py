@@ -16,7 +16,7 @@ def histogram(sizes: Ints, unit: str, axis: str) -> Histogram | None:
     there is nothing.
 
     >>> [bin.name for bin in histogram(np.array([3, 12, 25]), "traces", "characters").bins]
-    ['0–4', '5–9', '10–14', '15–19', '20–24', '25 and more']
+    ['0-4', '5-9', '10-14', '15-19', '20-24', '25 and more']
     """
     if not len(sizes):
         return None
@@ -29,7 +29,7 @@ def histogram(sizes: Ints, unit: str, axis: str) -> Histogram | None:
     )
     last = most // width
     counts = np.bincount(np.minimum(sizes // width, last), minlength=last + 1)
-    names = [f"{at * width:,}–{(at + 1) * width - 1:,}" for at in range(last)]
+    names = [f"{at * width:,}-{(at + 1) * width - 1:,}" for at in range(last)]
     names.append(f"{last * width:,} and more")
     bins = [Bin(name, (int(count),)) for name, count in zip(names, counts, strict=True)]
     return Histogram(unit, axis, (unit,), bins)
