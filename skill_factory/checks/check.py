@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from skill_factory.checks import structure
-from skill_factory.checks.audit import audit_input
+from skill_factory.checks.audit import Audit, audit_input
 from skill_factory.checks.balance import Balance
 from skill_factory.checks.codes import CODES, C
 from skill_factory.checks.figures import tell_audit, tell_balance
@@ -23,17 +23,22 @@ from skill_factory.checks.settings import CheckSettings
 from skill_factory.checks.traces import Read, Trace, read_chats, read_traces
 from skill_factory.checks.wording import Wording
 from skill_factory.core.token_counts import TokenCounter
-from skill_factory.core.whole_files import verified_manifest
+from skill_factory.core.whole_files import is_repository, verified_manifest
+from skill_factory.errors import InputError
 from skill_factory.tasks import load_installed, load_task
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What is looked at. `task`: that of all questions; None: what the dataset says. `against` are
+    """What is looked at. `task`: that of all questions; None: what the dataset says. `config`,
+    `split` and `revision` choose of a dataset of chats, as `find_source` has them. `against` are
     sets that must share no question with it, `own` checks of the user's, `ignored` codes' ids.
     `wording`: also what is said, the audit and the balance; without, only what stops a trainer."""
 
     task: str | None = None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
     rewards: bool = True
     counter: TokenCounter | None = None
     cutoff_len: int | None = None
@@ -53,11 +58,16 @@ def check(name: str | Path, checks: Checks | None = None) -> Report:
     """
     checks = checks or Checks()
     folder = Path(name).expanduser()
+    if (folder / "sft" / "manifest.json").is_file() and not (folder / "sft_train").is_dir():
+        folder /= "sft"  # of a run's folder
     is_folder = folder.is_dir() and (folder / "manifest.json").is_file()
     if is_folder or (folder.is_dir() and not any(folder.rglob("*.*"))):
         manifest = verified_manifest(folder)
         return _check(read_traces(folder), manifest["counts"]["traces"], checks, folder, manifest)
-    return _check(read_chats(str(name)), None, checks, None, None)
+    if not folder.exists() and not is_repository(str(name)):
+        raise InputError(f"{name}: no such file or folder")
+    chats = read_chats(str(name), checks.config, checks.split, checks.revision)
+    return _check(chats, None, checks, None, None)
 
 
 def _check(
@@ -76,15 +86,22 @@ def _check(
             bar.update(len(traces))
     looks.tell(report)
     if checks.wording:
-        found = audit_input(folder, manifest) if folder and manifest else "there is no manifest"
-        if isinstance(found, str):
-            report.tell(C.NO_AUDIT, f"the verdicts were not held against the truth: {found}")
-        else:
-            tell_audit(found, report)
-        tell_balance(looks.balance, None if isinstance(found, str) else found, report)
+        tell_balance(looks.balance, _audited(folder, manifest, report), report)
     order = {code: place for place, code in enumerate([*CODES, *report.findings])}
     report.findings = dict(sorted(report.findings.items(), key=lambda one: order[one[0]]))
     return report
+
+
+def _audited(folder: Path | None, manifest: dict[str, Any] | None, report: Report) -> Audit | None:
+    """The audit of a folder's input, told; None where there is no folder, or no input."""
+    if folder is None or manifest is None:
+        return None
+    found = audit_input(folder, manifest)
+    if isinstance(found, str):
+        report.tell(C.NO_AUDIT, f"the input is not to be had: {found}")
+        return None
+    tell_audit(found, report)
+    return found
 
 
 class _Looks:
@@ -156,6 +173,9 @@ def checks_of(settings: CheckSettings) -> Checks:
     for a tokenizer that cannot be loaded."""
     return Checks(
         task=settings.task,
+        config=settings.input_config,
+        split=settings.input_split,
+        revision=settings.revision,
         rewards=settings.rewards,
         counter=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
         cutoff_len=settings.cutoff_len,

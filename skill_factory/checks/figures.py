@@ -48,7 +48,8 @@ def tell_balance(balance: Balance, audit: Audit | None, report: Report) -> None:
     lines = list(_balance_lines(balance))
     if audit is not None:
         lines += list(_questions(balance, audit, report))
-    report.tables["Balance"] = "\n".join(lines)
+    if lines:
+        report.tables["Balance"] = "\n".join(lines)
     if balance.traces < FEW_TRACES:
         return
     at_once, incorrect = balance.at_once or 0.0, balance.incorrect

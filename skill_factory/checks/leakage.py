@@ -200,7 +200,7 @@ def _questions(name: str, task: str | None) -> Iterator[Asked]:
         return
     found = False
     for source in _files(folder) if folder.is_dir() else [name]:
-        for rows in read_some(source, None, None, 1024):
+        for rows in read_some(source, None, None, None, 1024):
             for row in rows:
                 yield _asked(row, source, task)
                 found = True

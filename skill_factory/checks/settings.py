@@ -5,7 +5,7 @@ from __future__ import annotations
 from skill_factory.core.settings.fields import Section, SettingError, Settings
 from skill_factory.core.settings.value_types import Count, KnownTask, Names
 
-_CHECKS, _REPORT = Section("What is looked at"), Section("What is told")
+_CHECKS, _INPUT, _REPORT = map(Section, ("What is looked at", "Which dataset", "What is told"))
 
 
 class CheckSettings(Settings):
@@ -13,6 +13,15 @@ class CheckSettings(Settings):
 
     task: KnownTask | None = _CHECKS(
         None, "Task of all questions.", unset="what the dataset says", metavar="NAME"
+    )
+    input_config: str | None = _INPUT(
+        None, "Config of a dataset of chats.", unset="its only one, or `default`", metavar="NAME"
+    )
+    input_split: str | None = _INPUT(
+        None, "Split of it.", unset="all of a folder, train on the Hub", metavar="NAME"
+    )
+    revision: str | None = _INPUT(
+        None, "Branch, tag or commit of it on the Hub.", unset="main", metavar="REV"
     )
     checks: Names = _CHECKS((), "Checks of your own, file.py:NAME.", metavar="NAME", flag="--check")
     against: Names = _CHECKS(

@@ -56,7 +56,7 @@ def hits(read: Read, chat_token: bool) -> Iterator[Hit]:
         yield from _chat_tokens(trace)
     if roles != ["user", "assistant"]:
         return
-    for problem in read.parts.problems:
+    for problem in _worst(read.parts.problems):
         yield Hit(_CODES[problem.rule], f"character {problem.at}", _shown(problem, trace.text))
     yield from _second_answer(read)
     yield from _other_answer(read)
@@ -69,6 +69,11 @@ def _chat_tokens(trace: Trace) -> Iterator[Hit]:
     for role, text in trace.turns:
         if token := _CHAT_TOKEN.search(text or ""):
             yield Hit(C.CHAT_TOKEN, f"{role} turn", _around(text or "", token.start()))
+
+
+def _worst(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems without those of the layout, if there are others: these explain them."""
+    return [one for one in problems if one.rule is not Broken.LAYOUT] or list(problems)
 
 
 def _shown(problem: Problem, text: str) -> str:

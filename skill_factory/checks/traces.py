@@ -153,9 +153,10 @@ def _turns_of(batch: pa.RecordBatch, path: Path) -> Iterator[list[tuple[str | No
 
 
 def read_chats(
-    name: str, config: str | None = None, split: str | None = None
+    name: str, config: str | None, split: str | None, revision: str | None
 ) -> Iterator[list[Trace]]:
-    """The traces of a dataset of chats, some at a time: a file, a folder or a dataset on the Hub.
+    """The traces of a dataset of chats, some at a time: a file, a folder or a dataset on the Hub,
+    as `find_source` takes them.
 
     The turns stand in the column `conversations` or `messages`, each with a role and a content (or
     `from` and `value`, as ShareGPT has them). Read where they are there: `trace_id`,
@@ -164,10 +165,10 @@ def read_chats(
     """
     row = 0
     try:
-        for rows in read_some(name, config, split, BATCH_ROWS):
+        for rows in read_some(name, config, split, revision, BATCH_ROWS):
             yield [_chat(name, row + i, found) for i, found in enumerate(rows)]
             row += len(rows)
-    except (*DAMAGED, UnicodeError) as error:
+    except DAMAGED as error:
         raise InputError(f"{name}: cannot be read, after row {row}: {first_line(error)}") from None
     if not row:
         raise InputError(f"{name}: the dataset has no rows")
@@ -200,8 +201,13 @@ def _turn(turn: Any, place: str) -> tuple[str | None, str | None]:
     role, text = turn[tags[0]], turn.get(tags[1])
     if text is not None and not isinstance(text, str):
         raise InputError(f"{place}: expected the content of a turn to be text, not {text!r:.60}")
-    (text or "").encode()  # half a surrogate pair cannot be
-    return _SPEAKERS.get(role, role), text
+    if role is not None and not isinstance(role, str):
+        raise InputError(f"{place}: expected the role of a turn to be text, not {role!r:.60}")
+    try:
+        (text or "").encode()  # half a surrogate pair cannot be
+    except UnicodeEncodeError:
+        raise InputError(f"{place}: a text is not UTF-8: mend the file") from None
+    return _SPEAKERS.get(role or "", role), text
 
 
 def task_in(row: dict[str, Any]) -> str | None:

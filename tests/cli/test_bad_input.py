@@ -427,7 +427,7 @@ def test_a_run_that_is_not_there_is_not_begun(tmp_path: Path, command: tuple[str
 
 def test_folders_that_are_not_there_are_said_not_to_be(tmp_path: Path) -> None:
     done = run("check", "nosuch", module="skill_factory", cwd=tmp_path)
-    assert (done.code, done.err) == (1, "Error: nosuch: no such folder\n")
+    assert (done.code, done.err) == (1, "Error: nosuch: no such file or folder\n")
     done = run("check", "nosuch", "--tokenizer", "./modle", module="skill_factory", cwd=tmp_path)
     assert (done.code, done.err) == (1, "Error: ./modle: no such folder\n")
 

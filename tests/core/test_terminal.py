@@ -415,4 +415,4 @@ def test_a_reader_that_goes_and_a_closed_stream_are_quiet(tmp_path: Path) -> Non
 
 def test_an_encoding_that_lacks_characters_is_no_error(tmp_path: Path) -> None:
     done = run("check", "é🎉", module="skill_factory", PYTHONIOENCODING="ascii:strict")
-    assert done.err.startswith(r"Error: \xe9\U0001f389: no such folder")
+    assert done.err.startswith(r"Error: \xe9\U0001f389: no such file or folder")

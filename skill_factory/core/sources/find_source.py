@@ -101,11 +101,11 @@ def read_questions(name: str, config: str | None, split: str | None, revision: s
 
 
 def read_some(
-    name: str, config: str | None, split: str | None, rows: int
+    name: str, config: str | None, split: str | None, revision: str | None, rows: int
 ) -> Iterator[list[dict[str, Any]]]:
     """All of a dataset with all its columns, so many rows at a time; `name` and the others as
     `find_source` takes them. Raises `InputError` as that does."""
-    found = find_source(name, config, split, None)
+    found = find_source(name, config, split, revision)
     if isinstance(found, LoadedSource):
         for table in found.dataset.with_format("arrow").iter(rows):
             yield table.to_pylist()
