@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         push,
         questions,
         run,
+        traces,
         verify,
     )
     from skill_factory.errors import SkillFactoryError
@@ -43,6 +44,7 @@ __all__ = [
     "push",
     "questions",
     "run",
+    "traces",
     "verify",
 ]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from skill_factory.look.diff import SftDiff
     from skill_factory.look.diff_runs import RunDiff
     from skill_factory.look.explain import Explanation
+    from skill_factory.look.folders import Trace
     from skill_factory.look.verify import Verification
     from skill_factory.runs.folder import Stage
 
@@ -172,6 +173,18 @@ def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
             raise OptionError(f"{name}: is for a path or a dataset on the Hub, not rows in memory")
 
 
+def traces(
+    path: PathLike, number: int | None = None, seed: int = 0, **wanted: str
+) -> Iterator[Trace]:
+    """The traces that a path names, with their `spans()`: `skill-factory show`. `number` None: all.
+    `wanted` are its options trace, question, label and grep. Raises `InputError` if there are none.
+    """
+    from skill_factory.look.choosing import Wanted, traces_in
+
+    with _disk():
+        yield from traces_in(Path(path), Wanted(**wanted), number, seed)
+
+
 def check(data: PathLike, **settings: Any) -> Report:
     """Look for faults in an SFT folder, or in a dataset of chats: `skill-factory check`. The
     report's `errors` are empty for a sound one. Settings are the command's options: `task`,
@@ -223,30 +236,18 @@ def explain(folder: PathLike, trace: str) -> Explanation:
         return explaining.explain(sft_of(Path(folder)), trace)
 
 
-def verify(
-    folder: PathLike,
-    *,
-    input: PathLike | None = None,
-    formats: Iterable[str] = (),
-    task: str | None = None,
-    tokenizer: PathLike | None = None,
-    workers: int | None = None,
-) -> Verification:
-    """Make an SFT folder again and compare: `skill-factory verify`; what came of it is `same`, or
-    its `findings` say why not. Raises `InputError` for what is no SFT folder or run."""
+def verify(folder: PathLike, **settings: Any) -> Verification:
+    """Make an SFT folder again and compare: `skill-factory verify`. What came of it is `same`, or
+    its `findings` say why not. Settings are the command's options: `input`, `formats`, `task`,
+    `tokenizer`, `workers`. Raises `InputError` for what is no SFT folder or run."""
     from skill_factory.core.settings.checking import checked
     from skill_factory.look import verify as verifying
     from skill_factory.look.explain_settings import VerifySettings
 
-    given = {
-        "input": str(input) if input else None,
-        "formats": list(formats),
-        "task": task,
-        "tokenizer": str(tokenizer) if tokenizer else None,
-        "workers": workers,
-    }
+    if "json" in settings:
+        raise OptionError("json: is for the command; see what is returned")
     with _disk():
-        return verifying.verify(Path(folder), checked(VerifySettings, given))
+        return verifying.verify(Path(folder), checked(VerifySettings, _texts(settings)))
 
 
 def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:

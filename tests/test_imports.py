@@ -21,7 +21,6 @@ OWN = {"skill_factory", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
 # Used without an import of ours.
 BY_OTHERS = {
     "pandas": "pyarrow makes its data frames: to_pandas() of the Python API",
-    "jinja2": "renders chat templates: transformers",
 }
 
 

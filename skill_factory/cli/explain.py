@@ -38,12 +38,12 @@ def explain(context: click.Context, /, folder: Path, trace: str | None, **given:
 
         sft = sft_of(folder)
         if settings.source is not None:
-            _tell_uses(sft, settings.source, settings.as_json)
+            _tell_uses(sft, settings.source, settings.json)
             return
         from skill_factory.look import explain as explaining
 
         found = explaining.explain(sft, trace or "")
-        if settings.as_json:
+        if settings.json:
             echo(explain_text.explanation_json(found))
         else:
             echo_lines(explain_text.explanation_lines(found))
@@ -80,7 +80,7 @@ def verify(context: click.Context, /, folder: Path, **given: Any) -> None:
 
         threads.save_memory()
         found = verifying.verify(folder, settings)
-        if settings.as_json:
+        if settings.json:
             echo(explain_text.as_json(found, same=found.same))
         else:
             echo(explain_text.of_verification(found))
@@ -103,7 +103,7 @@ def diff(context: click.Context, /, before: Path, after: Path, **given: Any) -> 
         from skill_factory.look import diff_runs, explain_text
 
         found = diff_runs.diff(before, after)
-        if settings.as_json:
+        if settings.json:
             echo(explain_text.as_json(found, differ=found.differ))
         else:
             echo(explain_text.of_diff(found))

@@ -15,7 +15,6 @@ from skill_factory.look.settings import OTHERS, ShowSettings
 
 if TYPE_CHECKING:
     from skill_factory.core.terminal import Line
-    from skill_factory.look.folders import ChatFiles
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("show", ShowSettings))
@@ -48,7 +47,7 @@ def _lines(path: Path, reason: str | None, settings: ShowSettings) -> Iterator[L
     from skill_factory.look import lost, questions
     from skill_factory.look import show as showing
     from skill_factory.look.choosing import Wanted
-    from skill_factory.look.folders import open_folder
+    from skill_factory.look.folders import open_folder, open_traces
 
     number, grep = settings.number, settings.grep
     if reason is not None or settings.questions:
@@ -56,23 +55,7 @@ def _lines(path: Path, reason: str | None, settings: ShowSettings) -> Iterator[L
         if settings.questions:
             return questions.question_lines(questions.questions_of(found), number, grep)
         return lost.lost_lines(found, reason, number, grep) if reason else lost.reason_lines(found)
-    traces = _traces_in(path)
+    traces = open_traces(path)
     wanted = Wanted(settings.trace, settings.question, settings.label, grep)
     chosen = showing.chosen_traces(traces, wanted, number, settings.seed)
     return showing.trace_lines(traces, chosen, grep)
-
-
-def _traces_in(path: Path) -> ChatFiles:
-    """The traces that a path names; raises `InputError` for a run that has none yet."""
-    from skill_factory.errors import InputError
-    from skill_factory.look.folders import RunView, open_folder
-
-    found = open_folder(path)
-    if not isinstance(found, RunView):
-        return found
-    if found.sft is None:
-        raise InputError(
-            f"{path}: this run has no traces yet; `--questions` shows what has become of its "
-            "questions"
-        )
-    return found.sft

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from skill_factory.core.columns import Column
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.sources.chats import texts_of
 from skill_factory.errors import InputError
-from skill_factory.look.folders import ChatFiles, SftFolder
+from skill_factory.look.folders import ChatFiles, SftFolder, Trace, open_traces
 
 _QUESTION_ID = re.compile("[0-9a-f]{32}")
 _NAMED = 5
@@ -46,6 +48,17 @@ def choose(folder: ChatFiles, wanted: Wanted) -> Ints | None:
     if wanted.grep is not None:
         found = _by_text(folder, wanted.grep, found)
     return found
+
+
+def traces_in(path: Path, wanted: Wanted, number: int | None, seed: int) -> Iterator[Trace]:
+    """The traces that a path names and that are wanted, in order; `number` of them, drawn by the
+    seed; None: all. Raises as `open_traces` and `choose`."""
+    folder = open_traces(path)
+    found = choose(folder, wanted)
+    if number is not None:
+        yield from folder.read(folder.sample(number, seed, found))
+    else:
+        yield from folder.read(range(folder.count) if found is None else found.tolist())
 
 
 def _by_id(folder: ChatFiles, wanted: str) -> Ints:

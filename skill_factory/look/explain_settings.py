@@ -9,11 +9,6 @@ from skill_factory.stages.create.settings import CreateConfig, FormatNames
 _AGAIN, _WHAT, _OUTPUT = Section("What it is made again of"), Section("What"), Section("Output")
 
 
-def _json() -> bool:
-    as_json: bool = _OUTPUT(False, "Print JSON.", flag="--json")
-    return as_json
-
-
 class VerifySettings(Settings):
     """What a manifest cannot give: where the input is now, and code of the user's own."""
 
@@ -26,13 +21,13 @@ class VerifySettings(Settings):
         None, "The tokenizer, where it is now.", unset="where it was", metavar="PATH|REPO"
     )
     workers: Workers | None = same_as(CreateConfig, "workers", section="Running")
-    as_json: bool = _json()
+    json: bool = _OUTPUT(False, "Print JSON.")
 
 
 class DiffSettings(Settings):
     """How two folders are compared."""
 
-    as_json: bool = _json()
+    json: bool = _OUTPUT(False, "Print JSON.")
 
 
 class ExplainSettings(Settings):
@@ -41,7 +36,7 @@ class ExplainSettings(Settings):
     source: str | None = _WHAT(
         None, "Instead of a trace: which traces use this row of the input.", metavar="ROW|FILE:ROW"
     )
-    as_json: bool = _json()
+    json: bool = _OUTPUT(False, "Print JSON.")
 
     def __post_init__(self) -> None:
         if self.source is not None and not self.source.rpartition(":")[2].isdecimal():

@@ -27,8 +27,11 @@ _IDS = 3
 
 
 def as_json(found: Any, **more: Any) -> str:
-    """A dataclass or named tuple, and what is in it, as JSON; `more` stands beside its fields."""
-    return json.dumps(plain(found) | more, indent=2, ensure_ascii=False)
+    """A dataclass or named tuple, and what is in it, as JSON; `more` stands beside its fields.
+
+    In ASCII without a control: a terminal obeys none of it, so it is printed as it is.
+    """
+    return json.dumps(plain(found) | more, indent=2).replace("\x7f", "\\u007f")
 
 
 def plain(value: Any) -> Any:

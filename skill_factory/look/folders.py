@@ -311,6 +311,20 @@ def open_folder(path: Path) -> SftFolder | RunView | ChatFiles:
     return ChatFiles(path, files)
 
 
+def open_traces(path: Path) -> ChatFiles:
+    """The traces that a path names, as `open_folder`; of a run those of its SFT folder. Raises
+    `InputError` also for a run that has none yet."""
+    found = open_folder(path)
+    if not isinstance(found, RunView):
+        return found
+    if found.sft is None:
+        raise InputError(
+            f"{path}: this run has no traces yet; `show --questions` says what has become of its "
+            "questions"
+        )
+    return found.sft
+
+
 def run_of(sft: Path) -> RunView | None:
     """The run whose SFT folder this is; None: it lies in none."""
     parent = sft.resolve().parent

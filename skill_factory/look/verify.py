@@ -78,8 +78,8 @@ class Verification:
 def verify(path: Path, settings: VerifySettings | None = None) -> Verification:
     """Make an SFT folder, or a run's, again in a temporary folder, and compare.
 
-    Raises `InputError` for what is no SFT folder, or lacks a file. Whatever else stands in the way
-    is a finding.
+    Raises `InputError` for what is no SFT folder, or lacks a file, and `OptionError` for settings
+    of the user's. Whatever else stands in the way is a finding.
     """
     settings = settings or VerifySettings()
     folder = sft_of(path)
@@ -169,9 +169,9 @@ def _config(folder: SftFolder, given: VerifySettings) -> CreateConfig:
     mine = {name: getattr(given, name) for name in _OWN if getattr(given, name)}
     theirs = {name: value for name, value in said.items() if name not in (*mine, "phrases")}
     theirs |= {"tokenizer": given.tokenizer} if given.tokenizer else {}
+    own = checked(CreateConfig, mine)
     try:
         config = checked(CreateConfig, theirs, origin=Origin(trusted=False))
-        own = checked(CreateConfig, mine)
         return config.model_copy(update={name: getattr(own, name) for name in mine})
     except SettingError as error:
         for name, option in _OWN.items():
@@ -184,7 +184,7 @@ def _config(folder: SftFolder, given: VerifySettings) -> CreateConfig:
                 ) from None
         raise InputError(
             f"{where}: settings: {error}; it was made by skill-factory {_version(folder.manifest)}"
-            f", and this is {__version__}"
+            f", and this is {__version__}: verify it with that version, or make it again"
         ) from None
 
 

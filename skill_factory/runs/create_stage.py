@@ -29,12 +29,12 @@ class CreateStage:
         """As `StageOfRun` has it: the phrases belong to it, what is left out, and code of the
         user's own."""
         config = self._context.config.create
-        left_out = {"workers", "check", "overwrite", "private", "push", "exclude"}
-        named = config.model_dump(exclude=left_out)
+        how = {"workers", "check", "overwrite", "private", "push", "exclude"}
+        named = config.model_dump(exclude=how)
         excluded = load_excluded(config.exclude).entries
         phrases = config.phrases and file_digest(Path(config.phrases))
-        taken_out = [sorted(set(excluded))] if excluded else []
-        return [named, phrases, *code_of(config.task, *config.formats), *taken_out]
+        left_out = [sorted(set(excluded))] if excluded else []
+        return [named, phrases, *code_of(config.task, *config.formats), *left_out]
 
     def make(self) -> Made:
         """As `StageOfRun` has it."""

@@ -12,7 +12,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ANSWER, BUNDLED, CORRECT, REAL, REFLECTION, RESPONSE, Make, read_traces, run
+from conftest import (
+    ANSWER,
+    BUNDLED,
+    CORRECT,
+    REAL,
+    REFLECTION,
+    RESPONSE,
+    Make,
+    attempt,
+    read_traces,
+    run,
+)
 from model_server import Server, serve
 from test_golden import FORMATS, generated
 from test_runs import config, go
@@ -134,6 +145,22 @@ def test_what_is_printed_names_every_source(make: Make) -> None:
     assert "".join(span["text"] for span in found["spans"]) == found["text"]
     assert found["holds"] is True
     assert {span["request"] for span in found["spans"]} == {None}
+
+
+def test_json_has_each_text_as_it_is(make: Make) -> None:
+    odd = "\x1b[2J \x7f \x85 \u202e txt \u2028 é 🙂 \t end"
+    rows = [
+        attempt(n, n < 2) | {RESPONSE: [f"{odd} {n}\n<answer>{n}</answer>"], ANSWER: [str(n)]}
+        for n in range(4)
+    ]
+    folder = make(rows, "--attempts", "3")
+    for row in read_traces(folder):
+        found = explained(folder, row["trace_id"])
+        assert found["text"] == row["conversations"][1]["content"]
+        assert "".join(span["text"] for span in found["spans"]) == found["text"]
+        done = run("explain", folder, row["trace_id"], module="skill_factory")
+        assert "\\x1b[2J \\x7f \\x85 <U+202E> txt <U+2028> é 🙂" in done.out
+        assert not set("\x1b\x7f\x85\u202e\u2028") & set(done.out)
 
 
 def test_a_source_that_says_something_else_is_told(make: Make, tmp_path: Path) -> None:

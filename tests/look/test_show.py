@@ -23,11 +23,13 @@ from conftest import (
     Make,
     Outcome,
     attempts,
+    read_traces,
     run,
     run_apart,
 )
 from test_terminal import EVIL, ORDERS
 
+import skill_factory as sf
 from skill_factory.core.markup import Step, Trace, write
 
 COLORS = re.compile(r"\x1b\[(?:[0-9]+(?:;[0-9]+)*)m")
@@ -160,6 +162,18 @@ def test_the_beginning_of_several_ids_names_them(chats: Path, tmp_path: Path) ->
     assert "12 traces have ids that begin with 'many': many.jsonl:0, " in error
     assert "and 7 more" in error
     assert "trace many.jsonl:1 " in show(path, "--trace", "many.jsonl:1").out
+
+
+def test_python_has_the_same_traces(sft: Path) -> None:
+    rows = read_traces(sft)
+    assert [trace.id for trace in sf.traces(sft)] == [row["trace_id"] for row in rows]
+    some = list(sf.traces(sft, label="3C", number=2, seed=1))
+    shown = show(sft, "--label", "3C", "-n", "2", "--seed", "1").out
+    assert re.findall(r"^trace (\w+)", shown, re.M) == [trace.id for trace in some]
+    for trace in some:
+        assert "".join(span.text for span in trace.spans()) == trace.text
+    with pytest.raises(sf.SkillFactoryError, match="no trace has the label"):
+        next(sf.traces(sft, label="9C"))
 
 
 # -- hostile text ----------------------------------------------------------------------------------

@@ -168,6 +168,15 @@ def test_an_input_that_is_gone_or_moved(folder: Path, data: Path, tmp_path: Path
     assert causes(folder, "--input", moved) == []
 
 
+def test_python_says_the_same(folder: Path, data: Path) -> None:
+    assert sf.verify(folder).same
+    data.unlink()
+    (finding,) = sf.verify(folder).findings
+    assert (finding.cause, finding.differs) == ("input", True)
+    with pytest.raises(sf.SkillFactoryError, match="nothing"):
+        sf.verify(folder, formats=["nothing"])
+
+
 def test_rows_in_memory_are_asked_for(tmp_path: Path, data: Path) -> None:
     made = sf.create(pq.read_table(data), tmp_path / "sft", attempts=3)
     assert made.folder is not None
@@ -225,7 +234,7 @@ def test_settings_that_this_version_has_not(folder: Path) -> None:
     assert causes(folder) == ["settings"]
     said = verify(folder).out
     assert "shuffle: unknown key" in said
-    assert f"it was made by skill-factory 9.0, and this is {__version__}" in said
+    assert f"it was made by skill-factory 9.0, and this is {__version__}: verify it" in said
 
 
 OWN = """

@@ -14,7 +14,6 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from skill_factory import __version__
 from skill_factory.core.terminal import visible
@@ -37,7 +36,7 @@ def report_page(reports: Sequence[Report]) -> str:
         reports=reports,
         title=" and ".join(report.title for report in reports),
         differences=differences(*reports) if len(reports) > 1 else None,
-        data=Markup(as_json(data)),
+        data=as_json(data),
     )
 
 
@@ -62,8 +61,8 @@ def _page(template: str, **values: Any) -> str:
         _environment()
         .get_template(template)
         .render(
-            style=Markup(style),
-            script=Markup(script),
+            style=style,
+            script=script,
             policy=policy,
             version=__version__,
             **values,
