@@ -176,9 +176,8 @@ def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
 def traces(
     path: PathLike, number: int | None = None, seed: int = 0, **wanted: str
 ) -> Iterator[Trace]:
-    """The traces that a path names, with their `spans()`: `skill-factory show`. `number` None: all.
-    `wanted` are its options trace, question, label and grep. Raises `InputError` if there are none.
-    """
+    """The traces that a path names, each with its `spans()`; `number` None: all. `wanted` has the
+    options trace, question, label and grep of `show`. Raises `InputError` if there are none."""
     from skill_factory.look.choosing import Wanted, traces_in
 
     with _disk():
