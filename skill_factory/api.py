@@ -7,7 +7,7 @@ Paths are `str` or `Path`. Settings are keywords, named as in a config file. Eve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path

@@ -13,6 +13,7 @@ import argparse
 import resource
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from create import create, make_input, measure
@@ -54,23 +55,19 @@ def main() -> None:
 
 def _in_browser(page: Path) -> None:
     """How long the page takes to open, and to filter by a text."""
-    try:
-        from chromium import browser, open_page
-        from playwright.sync_api import Error
-    except ImportError:
-        print("no Playwright: the page was not opened")
+    from chromium import browser, find_chromium, open_page
+
+    if find_spec("playwright") is None or find_chromium() is None:
+        print("no Playwright or no Chromium: the page was not opened")
         return
-    try:
-        with browser() as chromium:
-            opened = open_page(chromium, page).page
-            timing = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
-            print(f"opens in {opened.evaluate(timing):.0f} ms")
-            for words in WORDS:
-                opened.fill("#f-text", words)
-                found = opened.evaluate("document.documentElement.dataset.filtered")
-                print(f"filters by {words!r} in {found} ms: {opened.text_content('#shown')}")
-    except Error as error:
-        print(f"no Chromium: {error.message.splitlines()[0]}")
+    with browser() as chromium:
+        opened = open_page(chromium, page).page
+        timing = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+        print(f"opens in {opened.evaluate(timing):.0f} ms")
+        for words in WORDS:
+            opened.fill("#f-text", words)
+            found = opened.evaluate("document.documentElement.dataset.filtered")
+            print(f"filters by {words!r} in {found} ms: {opened.text_content('#shown')}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make docs/report.png: the top of the report on the bundled data, as a browser shows it.
 
-    python tests/browser/picture.py [FILE]
+python tests/browser/picture.py [FILE]
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def histogram(sizes: Ints, unit: str, axis: str) -> Histogram | None:
     there is nothing.
 
     >>> [bin.name for bin in histogram(np.array([3, 12, 25]), "traces", "characters").bins]
-    ['0-4', '5-9', '10-14', '15-19', '20-24', '25 and more']
+    ['0-4', '5-9', '10-14', '15-19', '20 and more']
     """
     if not len(sizes):
         return None

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skill_factory.core.arrays import offsets
+from skill_factory.core.arrays import given, numbers, offsets, strings, view
 from skill_factory.core.columns import Column
 
 MIX_COLUMNS = ("label", Column.STEPS)
@@ -43,28 +44,33 @@ class Mix(NamedTuple):
 def mix_of(plan: pa.Table) -> Mix:
     """How the traces of a plan are mixed, by columns."""
     steps = plan[Column.STEPS].combine_chunks()
-    correct = pc.struct_field(steps.values, Column.CORRECT)
-    ends = offsets(steps)
+    correct = steps.flatten().field(Column.CORRECT)
+    letters = np.where(given(correct), 1 + view(correct).astype(np.int64), 0)
     listed = pa.ListArray.from_arrays(
-        pa.Array.from_buffers(pa.int32(), len(ends), [None, pa.py_buffer(ends)]),
-        pc.if_else(correct, "R", "W").fill_null("?"),
+        numbers(offsets(steps)), strings(["?", "W", "R"]).take(numbers(letters))
     )
-    found = pc.value_counts(pc.binary_join(listed, "")).to_pylist()
+    # Texts of Python would be made scalars of Arrow, which imports pandas.
+    found = pc.value_counts(pc.binary_join(listed, strings([""])[0])).to_pylist()
     patterns = Counter({one["values"]: int(one["counts"]) for one in found})
     return Mix(_labels(plan["label"], pc.list_value_length(steps)), patterns)
 
 
 def read_mix(plan: Path) -> Mix:
     """How the traces of a file with a plan are mixed."""
-    return mix_of(pq.read_table(plan, columns=list(MIX_COLUMNS)))
+    with pq.ParquetFile(plan) as file:  # `read_table` would import pandas
+        return mix_of(file.read(columns=list(MIX_COLUMNS)))
 
 
 def _labels(labels: pa.ChunkedArray, lengths: pa.Array) -> dict[str, dict[int, int]]:
-    table = pa.table({"label": labels, "length": lengths}).group_by(["label", "length"])
+    """Not by Arrow's `group_by`: that imports pandas too."""
+    encoded = labels.combine_chunks().dictionary_encode()
+    pairs = np.column_stack([view(encoded.indices), view(lengths)]).astype(np.int64)
+    names = encoded.dictionary.to_pylist()
     found: dict[str, dict[int, int]] = {}
-    for one in table.aggregate([([], "count_all")]).to_pylist():
-        found.setdefault(one["label"], {})[one["length"]] = one["count_all"]
-    return {label: dict(sorted(counts.items())) for label, counts in sorted(found.items())}
+    different, counts = np.unique(pairs, axis=0, return_counts=True)
+    for (name, length), count in zip(different.tolist(), counts.tolist(), strict=True):
+        found.setdefault(names[name], {})[length] = count
+    return dict(sorted(found.items()))
 
 
 # -- the funnel ------------------------------------------------------------------------------------
