@@ -17,6 +17,7 @@ from skill_factory.core import markup
 from skill_factory.core.arrays import offsets, view
 from skill_factory.core.columns import Column
 from skill_factory.core.sources.batches import DAMAGED, first_line
+from skill_factory.core.sources.chats import TURN_COLUMNS, TURN_KEYS
 from skill_factory.core.sources.find_source import read_some
 from skill_factory.errors import InputError
 from skill_factory.tasks.facts import PACKED
@@ -27,9 +28,6 @@ _PLAN_COLUMNS = [
     *(Column.TRACE_ID, Column.QUESTION_ID, Column.STEPS, Column.ANSWER_OF),
     *(Column.DATA_SOURCE, Column.GROUND_TRUTH, Column.EXTRA_INFO),
 ]
-_TURNS = (Column.CONVERSATIONS, Column.MESSAGES)
-_TAGS = (("role", "content"), ("from", "value"))
-"""How a turn names its speaker and its text."""
 
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
 """Roles as ShareGPT has them."""
@@ -132,17 +130,19 @@ def _batches(path: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBat
         there = file.schema_arrow.names
         if absent := [name for name in columns if name not in there]:
             raise InputError(f"{path}: has no column {absent[0]!r}; make the folder again")
-        yield from file.iter_batches(rows, columns=[*columns, *(t for t in _TURNS if t in there)])
+        yield from file.iter_batches(
+            rows, columns=[*columns, *(t for t in TURN_COLUMNS if t in there)]
+        )
 
 
 def _turns_of(batch: pa.RecordBatch, path: Path) -> Iterator[list[tuple[str | None, str | None]]]:
     """The turns of each row, as pairs of role and content."""
-    name = next((name for name in _TURNS if name in batch.schema.names), None)
+    name = next((name for name in TURN_COLUMNS if name in batch.schema.names), None)
     if name is None:
-        raise InputError(f"{path}: has no column {_TURNS[0]!r}; make the folder again")
+        raise InputError(f"{path}: has no column {TURN_COLUMNS[0]!r}; make the folder again")
     listed = batch.column(name)
     ends = offsets(listed).tolist()
-    roles, texts = (listed.values.field(tag).to_pylist() for tag in _TAGS[0])
+    roles, texts = (listed.values.field(tag).to_pylist() for tag in TURN_KEYS[0])
     given = listed.is_valid().to_pylist()
     for i, there in enumerate(given):
         at = slice(ends[i], ends[i + 1]) if there else slice(0)
@@ -176,10 +176,12 @@ def read_chats(
 
 def _chat(source: str, row: int, found: dict[str, Any]) -> Trace:
     place = f"{source}: row {row}"
-    column = next((name for name in _TURNS if name in found), None)
+    column = next((name for name in TURN_COLUMNS if name in found), None)
     if column is None:
         there = ", ".join(map(str, found)) or "none"
-        raise InputError(f"{place}: has no column {_TURNS[0]} or {_TURNS[1]}; columns: {there}")
+        raise InputError(
+            f"{place}: has no column {TURN_COLUMNS[0]} or {TURN_COLUMNS[1]}; columns: {there}"
+        )
     turns = found[column] if found[column] is not None else []
     if not isinstance(turns, list):
         raise InputError(f"{place}, column {column!r}: expected a list of turns")
@@ -195,7 +197,7 @@ def _chat(source: str, row: int, found: dict[str, Any]) -> Trace:
 
 
 def _turn(turn: Any, place: str) -> tuple[str | None, str | None]:
-    tags = next((tags for tags in _TAGS if isinstance(turn, dict) and tags[0] in turn), None)
+    tags = next((tags for tags in TURN_KEYS if isinstance(turn, dict) and tags[0] in turn), None)
     if tags is None:
         raise InputError(f"{place}: expected turns with role and content, or from and value")
     role, text = turn[tags[0]], turn.get(tags[1])

@@ -36,7 +36,6 @@ from typing import NamedTuple
 
 from skill_factory.core.trace_tags import (
     ANSWER,
-    ANSWER_TAG,
     END_ANSWER,
     END_REFLECT,
     END_SAMPLE,
@@ -44,7 +43,6 @@ from skill_factory.core.trace_tags import (
     REFLECT,
     SAMPLE,
     THINK,
-    VERDICT_TAG,
     VerdictReading,
     are_pairs,
     read_verdict,
@@ -83,7 +81,6 @@ END_LAYOUT = (
 
 _TAG = re.compile(r"<(/?)(think|sample|reflect|verdict|answer)>")
 _BLOCK = re.compile(r"<(/?)(sample|reflect)>")
-_ANSWER_TAG, _VERDICT_TAG = re.compile(ANSWER_TAG), re.compile(VERDICT_TAG)
 
 
 class Part(NamedTuple):
@@ -337,12 +334,14 @@ class _Reader:
 
     def _tags_inside(self, name: str, part: Part) -> None:
         foreign = "verdict" if name == "sample" else "answer"
+        own, tags = "answer" if name == "sample" else "verdict", list[str]()
         for tag in _TAG.finditer(part.text):
             if tag[2] == foreign:
                 self._problem(f"<{foreign}> inside <{name}>", part.start + tag.start(), Broken.TAGS)
-        own = _ANSWER_TAG if name == "sample" else _VERDICT_TAG
-        if not are_pairs(own.findall(part.text)):
-            self._problem(f"unpaired {own.pattern} inside <{name}>", part.start, Broken.TAGS)
+            elif tag[2] == own:
+                tags.append(tag[0])
+        if not are_pairs(tags):
+            self._problem(f"unpaired </?{own}> inside <{name}>", part.start, Broken.TAGS)
 
     def _tail(self, after: int) -> tuple[Part | None, Part | None, Part | None, Part | None]:
         """Lead, restated attempt, closing phrase, final answer."""

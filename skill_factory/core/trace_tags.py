@@ -94,6 +94,8 @@ def answers_are_pairs(text: str) -> bool:
 
 def are_pairs(tags: list[str]) -> bool:
     """Whether tags of one name open and close in turns."""
+    if len(tags) == 2:
+        return not tags[0].startswith("</") and tags[1].startswith("</")
     opening, closing = tags[::2], tags[1::2]
     return len(opening) == len(closing) and not any(
         one.startswith("</") or not other.startswith("</")

@@ -108,7 +108,7 @@ def diff_runs(before: RunView, after: RunView) -> RunDiff:
     """Compare two runs, as far as they have come. Raises `InputError` for a table or a config.yaml
     that cannot be read."""
     old, new = _scores(before), _scores(after)
-    both = before.sft and after.sft and diff_sft(before.sft, after.sft)
+    both = before.sft and after.sft and diff_sft(sft_of(before.path), sft_of(after.path))
     return RunDiff(
         list(changes_in(_settings(before), _settings(after))),
         (old and old.total, new and new.total),

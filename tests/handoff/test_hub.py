@@ -95,6 +95,19 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
+def test_a_dataset_on_the_hub_can_be_checked(place: Place, folder: Path) -> None:
+    assert place.command("push", folder, REPO).code == 0
+    done = place.command("check", REPO, "--json")
+    assert done.code == 0, done.err
+    left = json.loads(done.out)
+    assert (left["traces"], left["errors"]) == (len(read_traces(folder)), 0)
+    done = place.command("check", folder, "--json", "--against", REPO, "--no-rewards")
+    shared = next(one for one in json.loads(done.out)["findings"] if one["code"] == "L01")
+    assert (done.code, shared["count"]) == (1, left["traces"])
+    done = place.command("check", REPO, "--revision", "nosuch")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+
+
 def test_what_is_pushed_is_what_is_loaded(place: Place, folder: Path) -> None:
     done = place.command("push", folder, REPO)
     assert done.code == 0, done.err

@@ -238,7 +238,8 @@ def on_a_terminal(*words: str | Path, rows: int = 24, **environment: str) -> str
     """What `show` writes to a terminal that is typed at."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (rows, 80))
-    clean = {name: value for name, value in os.environ.items() if name not in ("PAGER", "NO_COLOR")}
+    not_theirs = ("PAGER", "NO_COLOR", "COLUMNS", "LINES")
+    clean = {name: value for name, value in os.environ.items() if name not in not_theirs}
     with subprocess.Popen(
         [sys.executable, "-m", "skill_factory", "show", *map(str, words)],
         env=clean | {"PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
@@ -272,7 +273,7 @@ def test_what_is_longer_than_the_screen_goes_through_the_pager(tmp_path: Path) -
     pager = tmp_path / "pager"
     pager.write_text(f"#!/bin/sh\ntee {seen}\n")
     pager.chmod(0o755)
-    on_a_terminal(path, rows=100, PAGER=str(pager))
+    on_a_terminal(path, rows=400, PAGER=str(pager))
     assert not seen.exists()
     shown = on_a_terminal(path, "--color", rows=10, PAGER=str(pager))
     assert "answer" in only_colors(shown)
