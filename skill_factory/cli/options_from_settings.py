@@ -298,11 +298,15 @@ def given_by_stage(values: Mapping[str, Any]) -> Given:
 
 
 def read(settings: type[S], stage: str, values: Mapping[str, Any]) -> S:
-    """The settings of a class that is no part of a config; raises `OptionError`."""
+    """The settings of a class that is no part of a config; raises `OptionError`, which names the
+    option."""
     try:
         return checked(settings, given_by_stage(values).get(stage, {}))
     except SettingError as error:
-        raise OptionError(str(error)) from None
+        field = settings.model_fields.get(error.key[0]) if error.key else None
+        if field is None:
+            raise OptionError(str(error)) from None
+        raise OptionError(f"{flag_of(error.key[0], declared(field))}: {error.problem}") from None
 
 
 def without(values: Mapping[str, Any], stage: str) -> Given:

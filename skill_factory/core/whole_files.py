@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from skill_factory.core.sft_manifest import sft_manifest
 from skill_factory.errors import InputError, OutputError
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -170,23 +170,12 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    try:
-        manifest: dict[str, Any] = json.loads(
-            (folder / "manifest.json").read_text(encoding="utf-8")
-        )
-        files = {
-            name: (expected["bytes"], expected["sha256"])
-            for name, expected in manifest["output"]["files"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(
-            f"{folder}: is no SFT folder; make one with `skill-factory create`"
-        ) from None
-    for name, (size, digest) in files.items():
+    manifest = sft_manifest(folder)
+    for name, expected in manifest["output"]["files"].items():
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: is missing, though manifest.json names it; make it again")
-        if path.stat().st_size != size or sha256(path) != digest:
+        if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
             raise InputError(f"{path}: is not the file that manifest.json names; make it again")
     return manifest
 

@@ -19,7 +19,7 @@ from xxhash import xxh3_64
 
 from skill_factory.core.arrays import Ints, given, view
 from skill_factory.core.columns import Column
-from skill_factory.errors import InputError
+from skill_factory.core.sft_manifest import no_sft_folder, run_without_traces
 from skill_factory.look.folders import RunView, SftFolder, Trace, open_folder
 from skill_factory.look.spans import Kind
 
@@ -91,35 +91,11 @@ def sft_of(path: Path) -> SftFolder:
     found = open_folder(path)
     if isinstance(found, RunView):
         if found.sft is None:
-            raise InputError(f"{path}: the run has no SFT folder yet; `skill-factory run` makes it")
-        found = found.sft
+            raise run_without_traces(path)
+        return found.sft
     if not isinstance(found, SftFolder):
-        raise InputError(f"{path}: is no SFT folder; make one with `skill-factory create`")
-    if not _is_manifest(found.manifest):
-        raise InputError(f"{found.path / 'manifest.json'}: is damaged; make the folder again")
+        raise no_sft_folder(path)
     return found
-
-
-def _is_manifest(said: Mapping[str, Any]) -> bool:
-    """Whether a manifest has the parts that are looked at here."""
-    try:
-        files = said["output"]["files"].values()
-        return (
-            isinstance(said["settings"], dict)
-            and isinstance(said["versions"], dict)
-            and isinstance(said["input"]["rows"], int)
-            and all(
-                isinstance(part, str)
-                for part in (
-                    said["input"]["name"],
-                    said["input"]["digest"],
-                    said["output"]["digest"],
-                )
-            )
-            and all(isinstance(one["sha256"], str) for one in files)
-        )
-    except (KeyError, TypeError, AttributeError):
-        return False
 
 
 def diff_sft(before: SftFolder, after: SftFolder) -> SftDiff:
@@ -136,11 +112,9 @@ def diff_sft(before: SftFolder, after: SftFolder) -> SftDiff:
 
 
 def _made_differently(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    yield from changes_in(before.get("settings"), after.get("settings"), "settings.")
+    yield from changes_in(before["settings"], after["settings"], "settings.")
     for part, names in (("versions", ("skill_factory",)), ("input", ("digest", "rows", "model"))):
-        old, new = (
-            {name: said.get(part, {}).get(name) for name in names} for said in (before, after)
-        )
+        old, new = ({name: said[part].get(name) for name in names} for said in (before, after))
         yield from changes_in(old, new, f"{part}.")
     old, new = (_phrases(said) for said in (before, after))
     yield from changes_in(old, new, "phrases.")
@@ -150,7 +124,7 @@ def _phrases(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The phrases by kind and number, as they are shown."""
     return {
         f"{kind} {number}": text
-        for kind, texts in manifest.get("phrases", {}).items()
+        for kind, texts in manifest["phrases"].items()
         for number, text in enumerate(texts)
     }
 
@@ -239,9 +213,15 @@ def _parts(trace: Trace) -> dict[tuple[str, int | None], list[str | None]]:
 
 
 def _mix(folder: SftFolder, contents: _Contents) -> Mix:
-    """What a folder's traces are made of, as their plan says it."""
+    """What a folder's traces are made of, as their plan says it; raises `InputError` if that tells
+    of others."""
     labels, attempts, right, wrong = Counter[str](), Counter[int](), 0, 0
-    for batch in folder.plan_batches(["label", Column.STEPS]):
+    first = 0
+    for batch in folder.plan_batches(["label", Column.STEPS, Column.TRACE_ID]):
+        ids = np.array(batch.column(2).to_pylist(), "S32")
+        if not np.array_equal(ids, contents.ids[first : first + len(ids)]):
+            raise folder.other_plan()
+        first += len(ids)
         labels.update({one["values"]: one["counts"]
                        for one in pc.value_counts(batch.column(0)).to_pylist()})  # fmt: skip
         steps = batch.column(1)

@@ -164,7 +164,9 @@ def of_uses(uses: Iterable[Use], row: int) -> str:
         f"{use.trace_id}  {use.label}, attempt {', '.join(str(step + 1) for step in use.steps)}"
         for use in uses
     ]
-    return "\n".join([*lines, f"row {row} is used in {len(lines):,} traces"])
+    return "\n".join(
+        [*lines, f"row {row} is used in {len(lines):,} trace{'s' * (len(lines) != 1)}"]
+    )
 
 
 # -- verify ---------------------------------------------------------------------------------------

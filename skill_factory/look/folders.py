@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from skill_factory.core.columns import Column, Columns
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.settings.value_types import Origin
+from skill_factory.core.sft_manifest import read_manifest, run_without_traces, sft_manifest
 from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.chats import (
     ChatBatch,
@@ -140,16 +140,13 @@ def _texts_at(
 class SftFolder(ChatFiles):
     """An SFT folder: its traces beside their plan, and what its manifest says.
 
-    Raises `InputError` for one with files missing. That they are as they were made is `check`'s
-    to say.
+    Raises `InputError` for one with files missing, or a damaged manifest. That they are as they
+    were made is `check`'s to say.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        self.manifest = manifest
-        try:
-            names = [name for name in manifest["output"]["files"] if name.endswith(".parquet")]
-        except (KeyError, TypeError):
-            raise InputError(f"{path}: its manifest.json names no files; make it again") from None
+    def __init__(self, path: Path) -> None:
+        self.manifest: Mapping[str, Any] = sft_manifest(path)
+        names = [name for name in self.manifest["output"]["files"] if name.endswith(".parquet")]
         for name in names:
             if not (path / name).is_file():
                 raise InputError(
@@ -163,8 +160,11 @@ class SftFolder(ChatFiles):
         return self.path / "plan.parquet"
 
     def plan_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The plan, some rows at a time; raises `InputError` for one of other columns."""
+        """The plan, some rows at a time; raises `InputError` for one of other columns or of another
+        number of traces."""
         with one_line_for_damaged(self.plan), pq.ParquetFile(self.plan) as file:
+            if file.metadata.num_rows != self.count:
+                raise self.other_plan()
             for name in columns or PLAN.names:
                 if name not in file.schema_arrow.names:
                     raise InputError(f"{self.plan}: has no column {name!r}; make it again")
@@ -176,9 +176,13 @@ class SftFolder(ChatFiles):
         chosen = np.unique(np.fromiter(wanted, np.int64))
         for trace, plan in zip(super().read(chosen), self._plans(chosen), strict=False):
             if plan[Column.TRACE_ID] != trace.id:
-                raise InputError(f"{self.plan}: does not tell of these traces; make it again")
+                raise self.other_plan()
             right = tuple(step[Column.CORRECT] for step in plan[Column.STEPS])
             yield replace(trace, plan=plan, correct=right)
+
+    def other_plan(self) -> InputError:
+        """What is said of a plan that is another folder's."""
+        return InputError(f"{self.plan}: does not tell of these traces; make the folder again")
 
     def _plans(self, chosen: Ints) -> Iterator[dict[str, Any]]:
         """The plan's rows with these numbers; it has the traces' order."""
@@ -195,22 +199,25 @@ class SftFolder(ChatFiles):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings it was made with, as the manifest has them."""
-        found: Mapping[str, Any] = self.manifest.get("settings", {})
+        found: Mapping[str, Any] = self.manifest["settings"]
         return found
 
     @property
     def columns(self) -> Columns:
-        """The names of its input's columns."""
+        """The names of its input's columns; raises `InputError` for what this version does not
+        know."""
         names = {key: value for key, value in self.settings.items() if key.endswith("_column")}
-        return CreateConfig(**names).columns
+        return self._checked(names).columns
 
     def config(self) -> CreateConfig:
         """The settings it was made with, but for where its input and output are. Raises
         `InputError` for what this version does not know, and for a format or task of a user's own,
         of which only the name is kept."""
+        return self._checked({**self.settings, "phrases": None})
+
+    def _checked(self, said: Mapping[str, Any]) -> CreateConfig:
         try:
             # Not the user's own words: code that the manifest names is not loaded.
-            said = {**self.settings, "phrases": None}
             return checked(CreateConfig, said, origin=Origin(trusted=False))
         except SettingError as error:
             raise InputError(
@@ -285,8 +292,8 @@ class RunView:
     @cached_property
     def sft(self) -> SftFolder | None:
         """Its SFT folder; None: there is none yet."""
-        found = _manifest(self.folder.sft)
-        return SftFolder(self.folder.sft, found) if "output" in found else None
+        sft = self.folder.sft
+        return SftFolder(sft) if "output" in read_manifest(sft) else None
 
 
 def open_folder(path: Path) -> SftFolder | RunView | ChatFiles:
@@ -301,8 +308,8 @@ def open_folder(path: Path) -> SftFolder | RunView | ChatFiles:
         return ChatFiles(path, [path])
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder")
-    if "output" in (manifest := _manifest(path)):
-        return SftFolder(path, manifest)
+    if "output" in read_manifest(path):
+        return SftFolder(path)
     if is_run(path):
         return RunView(path)
     files = data_files(path)
@@ -318,10 +325,7 @@ def open_traces(path: Path) -> ChatFiles:
     if not isinstance(found, RunView):
         return found
     if found.sft is None:
-        raise InputError(
-            f"{path}: this run has no traces yet; `show --questions` says what has become of its "
-            "questions"
-        )
+        raise run_without_traces(path)
     return found.sft
 
 
@@ -333,13 +337,4 @@ def run_of(sft: Path) -> RunView | None:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run's, even one that has only begun."""
-    return "stages" in _manifest(path) or (path / lock.NAME).is_file()
-
-
-def _manifest(path: Path) -> Mapping[str, Any]:
-    """What a folder's manifest.json says; empty: it has none, or another kind of file."""
-    try:
-        found = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return "stages" in read_manifest(path) or (path / lock.NAME).is_file()

@@ -113,7 +113,7 @@ def origins_of(folder: SftFolder, traces: Sequence[Trace]) -> Origins:
     if source is not None and problem is None and len(found) < len(rows):
         problem = f"{source.source.name}: has fewer rows than when {folder.path} was made"
     names = source.columns if source else folder.columns
-    finder = _Finder(str(folder.manifest["input"]["name"]), names, found, _phrases(folder.phrases))
+    finder = _Finder(folder.manifest["input"]["name"], names, found, _phrases(folder.phrases))
     return Origins([finder.origins(trace) for trace in traces], problem, source and _run_of(source))
 
 
@@ -287,8 +287,8 @@ def row_of(folder: SftFolder, named: str) -> int:
     """The row that is written as ROW, over all files, or as FILE:ROW. Raises `InputError` if there
     is none."""
     file, _, row = named.rpartition(":")
-    files: dict[str, int] = folder.manifest["input"].get("files") or {}
-    count = int(folder.manifest["input"]["rows"])
+    files: dict[str, int] = folder.manifest["input"]["files"]
+    count = folder.manifest["input"]["rows"]
     first = 0
     if file:
         matching = [name for name in files if name == file] or [

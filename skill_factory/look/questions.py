@@ -57,7 +57,10 @@ def questions_of(folder: ChatFiles | RunView) -> list[QuestionRow]:
     elif (graded := folder.table(Stage.GRADE)) is not None:
         found = _graded(graded)
     else:
-        raise InputError(f"{folder.path}: this run has no graded attempts yet")
+        raise InputError(
+            f"{folder.path}: this run has no graded attempts yet; `skill-factory run` goes on with "
+            "it, and `skill-factory report` shows how far it is"
+        )
     return list(found.values())
 
 

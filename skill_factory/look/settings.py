@@ -41,7 +41,7 @@ class ShowSettings(Settings):
         if self.questions:
             return "choose one of --questions and --lost"
         return (
-            f"{name}: chooses traces, and --lost shows none" if (name := self._choosing()) else ""
+            f"--{name}: chooses traces, and --lost shows none" if (name := self._choosing()) else ""
         )
 
     def _choosing(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -97,7 +96,7 @@ def verify(path: Path, settings: VerifySettings | None = None) -> Verification:
             update={"output_dataset": str(target), "workers": settings.workers}
         )
         if _rebuild(made, source, phrases, found):
-            _compare(folder, _opened(target), source, found)
+            _compare(folder, SftFolder(target), source, found)
     return found
 
 
@@ -105,7 +104,7 @@ def _changed_files(folder: SftFolder) -> Iterator[str]:
     """The files that are not those that the manifest names."""
     for name, expected in folder.manifest["output"]["files"].items():
         path = folder.path / name
-        if path.is_file() and sha256(path) != expected.get("sha256"):
+        if path.is_file() and sha256(path) != expected["sha256"]:
             yield f"{path}: was changed after it was made; last written {_written(path)}"
     named = {folder.path / name for name in folder.manifest["output"]["files"]}
     for path in sorted(set(folder.path.rglob("*.parquet")) - named):
@@ -189,7 +188,7 @@ def _config(folder: SftFolder, given: VerifySettings) -> CreateConfig:
 
 
 def _version(manifest: Mapping[str, Any]) -> str:
-    return str(manifest.get("versions", {}).get("skill_factory", "of an unknown version"))
+    return str(manifest["versions"]["skill_factory"])
 
 
 def _source(folder: SftFolder, moved: str | None) -> Source:
@@ -239,10 +238,6 @@ def _rebuild(
     return True
 
 
-def _opened(target: Path) -> SftFolder:
-    return SftFolder(target, json.loads((target / "manifest.json").read_text("utf-8")))
-
-
 def _compare(folder: SftFolder, again: SftFolder, source: Source, found: Verification) -> None:
     """Find what differs between a folder and what was made again, and why."""
     was, now = folder.manifest, again.manifest
@@ -262,7 +257,7 @@ def _compare(folder: SftFolder, again: SftFolder, source: Source, found: Verific
         found.add(Cause.VERSION, text, differs=unlike)
     elif other_output and not other_input:
         found.add(*_unexplained(folder, found))
-    elif not other_input and was.get("ledger") != now["ledger"]:
+    elif not other_input and was["ledger"] != now["ledger"]:
         text = f"{folder.path / 'manifest.json'}: its ledger is not what was counted"
         found.add(Cause.MANIFEST, text)
 

@@ -66,7 +66,7 @@ def phrases_of(sft: tuple[Path, ...]) -> frozenset[str]:
     found = frozenset(
         text.strip()
         for manifest in manifests.values()
-        for phrases in manifest.get("phrases", {}).values()
+        for phrases in manifest["phrases"].values()
         for text in phrases
     )
     if not found:

@@ -195,7 +195,7 @@ def test_the_input_of_an_sft_folder_is_found_where_it_was_or_beside_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(REAL, "annotated.parquet")
-    folder = SftFolder(made := make(Path("annotated.parquet"), "--attempts", "3"), _manifest(made))
+    folder = SftFolder(made := make(Path("annotated.parquet"), "--attempts", "3"))
     found = folder.input()
     assert (found.columns, found.run) == (Columns(), None)
     assert sum(batch.table.num_rows for batch in found.source.batches(found.columns)) > 100
@@ -230,8 +230,3 @@ def test_a_missing_file_of_an_sft_folder_is_named(make: Make) -> None:
     (folder / "plan.parquet").unlink()
     with pytest.raises(InputError, match=r"plan\.parquet: is missing"):
         open_folder(folder)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return found

@@ -275,7 +275,7 @@ def test_a_run_and_an_older_runs_folder(tmp_path: Path) -> None:
     old = Path(shutil.copytree("tests/data/old_run", tmp_path / "old"))
     done = verify(old)
     assert done.code == 1
-    assert "the run has no SFT folder yet; `skill-factory run` makes it" in done.err
+    assert "this run has no traces yet; `skill-factory run` goes on with it" in done.err
     done = run("create", "-i", old, "-o", tmp_path / "sft", "--attempts", "2",
                module="skill_factory")  # fmt: skip
     assert done.code == 0

@@ -39,7 +39,7 @@ def of_sft(folder: SftFolder, options: Options) -> Report:
     mix = mix_of(plan)
     report.labels = label_rows(mix)
     report.patterns = [Pattern(*one) for one in mix.patterns.most_common()]
-    report.phrases = count_phrases(plan, folder.manifest.get("phrases", {}))
+    report.phrases = count_phrases(plan, folder.manifest["phrases"])
     report.sizes = histogram(_characters(folder), "traces", "characters in a trace")
     read, run = _read_input(folder, report, options)
     if read:
