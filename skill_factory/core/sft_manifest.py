@@ -12,6 +12,8 @@ from typing import Any
 from skill_factory.core.columns import Columns
 from skill_factory.errors import InputError
 
+_ACCOUNT = {"read": int, "kept": int, "losses": {"*": int}}
+
 _SHAPE: dict[str, Any] = {
     "versions": {"skill_factory": str},
     "input": {
@@ -30,10 +32,7 @@ _SHAPE: dict[str, Any] = {
         "*_column": str,
     },
     "counts": {"traces": int, "questions": int, "labels": {"*": int}},
-    "ledger": {
-        kind: {"read": int, "kept": int, "losses": {"*": int}}
-        for kind in ("rows", "attempts", "reflections", "questions", "traces")
-    },
+    "ledger": dict.fromkeys(("rows", "attempts", "reflections", "questions", "traces"), _ACCOUNT),
     "phrases": {"*": [str]},
     "output": {"digest": str, "files": {"*": {"bytes": int, "sha256": str}}},
 }
@@ -72,6 +71,14 @@ def sft_manifest(folder: Path) -> dict[str, Any]:
     if problem := _problem(found, _SHAPE, ""):
         raise InputError(f"{folder / 'manifest.json'}: {problem}; make the folder again")
     return found
+
+
+def account_problem(said: Any, place: str) -> str:
+    """What is wrong with the accounts of a run's stage, in words; empty: nothing."""
+    if problem := _problem(said, {"*": {}}, place):
+        return problem
+    accounts = {kind: _ACCOUNT for kind, one in said.items() if one.keys() & _ACCOUNT.keys()}
+    return _problem(said, accounts, place)
 
 
 def no_sft_folder(path: Path) -> InputError:

@@ -62,13 +62,13 @@ def traces_in(path: Path, wanted: Wanted, number: int | None, seed: int) -> Iter
 
 
 def _by_id(folder: ChatFiles, wanted: str) -> Ints:
-    found: dict[str, int] = {}
+    found: dict[str, list[int]] = {}  # ids that others gave may stand there twice
     for batch in folder.chats.batches(texts=False):
         for place, name in enumerate(folder.ids_of(batch)):
             if name.startswith(wanted):
-                found[name] = batch.number + place
+                found.setdefault(name, []).append(batch.number + place)
     if wanted in found:
-        return np.array([found[wanted]])
+        return np.array(found[wanted])
     if not found:
         raise InputError(f"{folder.path}: no trace has the id {wanted!r}")
     if len(found) > 1:
@@ -77,7 +77,8 @@ def _by_id(folder: ChatFiles, wanted: str) -> Ints:
             f"{folder.path}: {len(found):,} traces have ids that begin with {wanted!r}: {names}"
             f"{f' and {more:,} more' if more > 0 else ''}"
         )
-    return np.array(list(found.values()))
+    (numbers_of_one,) = found.values()
+    return np.array(numbers_of_one)
 
 
 def _by_label(folder: ChatFiles, wanted: str, among: Ints | None) -> Ints:

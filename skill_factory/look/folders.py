@@ -17,10 +17,17 @@ from xxhash import xxh3_64_intdigest
 from skill_factory.core import markup
 from skill_factory.core.arrays import Ints, numbers
 from skill_factory.core.columns import Column, Columns
+from skill_factory.core.ledger import Ledger
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.settings.value_types import Origin
-from skill_factory.core.sft_manifest import read_manifest, run_without_traces, sft_manifest
+from skill_factory.core.sft_manifest import (
+    account_problem,
+    read_manifest,
+    run_without_traces,
+    sft_manifest,
+)
+from skill_factory.core.sources.attempts import attempt_ids, attempts_of, sum_of_digests
 from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.chats import (
     ChatBatch,
@@ -251,6 +258,21 @@ class SftFolder(ChatFiles):
         beside = run is not None and Path(name).parent.resolve() == run.path.resolve()
         return SftInput(source, self.columns, run if beside else None)
 
+    def same_input(self) -> SftInput:
+        """As `input`, which is read for it: raises `InputError` also if its content is not what it
+        was."""
+        found = self.input()
+        digest = sum(
+            sum_of_digests(attempt_ids(attempts_of(batch, found.columns, Ledger())))
+            for batch in found.source.batches(found.columns)
+        )
+        if f"{digest % (1 << 128):032x}" != self.manifest["input"]["digest"]:
+            raise InputError(
+                f"{found.source.name}: is not what {self.path} was made from; "
+                "`skill-factory verify` says what differs"
+            )
+        return found
+
     def input_path(self, name: str) -> Path:
         """Where the file is: as it was named, or beside the folder, as in a run that was moved."""
         beside = self.path.resolve().parent / Path(name).name
@@ -285,9 +307,16 @@ class RunView:
         return path if stage is not Stage.CREATE and path.is_file() else None
 
     def accounts(self, stage: Stage) -> Mapping[str, Any]:
-        """The accounts of a stage by kind; empty: it was not made."""
+        """The accounts of a stage by kind; empty: it was not made. Raises `InputError` for damaged
+        ones."""
         record = self.folder.records.get(stage)
-        return record.accounts if record else {}
+        found: Mapping[str, Any] = record.accounts if record else {}
+        if problem := account_problem(found, f"stages.{stage}.accounts"):
+            raise InputError(
+                f"{self.path / 'manifest.json'}: {problem}; make it anew with `skill-factory run "
+                f"--from {stage}`"
+            )
+        return found
 
     @cached_property
     def sft(self) -> SftFolder | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from skill_factory.core.did_you_mean import did_you_mean
@@ -75,20 +76,22 @@ def lost_lines(
             f"--lost {reason}: nothing was lost for it; the reasons are "
             f"{', '.join(there) or 'none'}{did_you_mean(reason, there)}"
         )
+    # Before anything is printed: what is not there, or not what it was, is one line.
+    groups = {stage: _groups(folder, stage) for stage in dict.fromkeys(one.stage for one in chosen)}
     for one in chosen:
         yield [Piece(f"{one.stage}: {one.size:,} {one.kind}: {one.reason}", Style.BOLD)]
     yield ()
     limit, mark, shown = LOSSES if number is None else number, marks_of(grep), Counter[Reasoned]()
-    for stage in dict.fromkeys(one.stage for one in chosen):
+    for stage, lost_there in groups.items():
         those = [one for one in chosen if one.stage is stage]
-        for one, loss in _losses(folder, stage, those, limit, (grep or "").lower()):
+        for one, loss in _losses(folder.path, lost_there, those, limit, (grep or "").lower()):
             shown[one] += 1
             for line in _lines_of(one, loss):
                 yield marked(line, mark)
             yield ()
     for one in chosen:
         more = "; more with -n" if shown[one] == limit < one.size else ""
-        summary = f"{shown[one]:,} of {one.size:,} {one.kind}: {one.reason}{more}"
+        summary = f"{one.stage}: {shown[one]:,} of {one.size:,} {one.kind}: {one.reason}{more}"
         yield [Piece(summary, Style.GREY)]
 
 
@@ -100,13 +103,13 @@ def _reasons(accounts: Mapping[Stage, Accounts]) -> Iterator[Reasoned]:
 
 
 def _losses(
-    folder: ChatFiles | RunView, stage: Stage, wanted: list[Reasoned], limit: int, text: str
+    path: Path, lost_there: Generator[Group], wanted: list[Reasoned], limit: int, text: str
 ) -> Iterator[tuple[Reasoned, Loss]]:
     """Of each kind and reason the first losses, up to `limit`, that hold a text. Raises
     `InputError` if there are not as many in all as the ledger counts."""
     by_name = {(one.kind, one.reason): one for one in wanted}
     found, shown = Counter[Reasoned](), Counter[Reasoned]()
-    with closing(_groups(folder, stage)) as groups:
+    with closing(lost_there) as groups:
         for group in groups:
             one = by_name.get((group.kind, group.reason))
             if one is None or shown[one] == limit:
@@ -122,7 +125,7 @@ def _losses(
     for one in wanted:
         if shown[one] < limit and found[one] != one.size:
             raise InputError(
-                f"{folder.path}: {one.size:,} {one.kind} were lost for {one.reason}, and "
+                f"{path}: {one.size:,} {one.kind} were lost for {one.reason}, and "
                 f"{found[one]:,} are in its input, so that is not what it was"
             )
 
@@ -134,7 +137,7 @@ def _groups(folder: ChatFiles | RunView, stage: Stage) -> Generator[Group]:
     sft = folder.sft if isinstance(folder, RunView) else folder
     if not isinstance(sft, SftFolder):
         raise InputError(f"{folder.path}: its SFT folder is not there; make it again")
-    return lost(sft.config(), sft.input().source, sft.phrases)
+    return lost(sft.config(), sft.same_input().source, sft.phrases)
 
 
 def _lines_of(one: Reasoned, loss: Loss) -> Iterator[Line]:

@@ -65,7 +65,7 @@ def questions_of(folder: ChatFiles | RunView) -> list[QuestionRow]:
 
 
 def _with_traces(folder: SftFolder) -> list[QuestionRow]:
-    source, columns, _ = folder.input()
+    source, columns, _ = folder.same_input()
     found = _by_question(source, columns)
     traces = Counter[str]()
     for batch in folder.plan_batches([Column.QUESTION_ID]):

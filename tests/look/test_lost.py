@@ -177,7 +177,7 @@ def test_a_loss_is_shown_with_its_text(everything: Path) -> None:
         "question\n  What is 2 + 2?\n"
         "attempt, right\n  Attempt 9: it is 4.\n  <answer>4</answer>\n"
         "reflection\n  <verdict>Correct</verdict> <verdict>Correct</verdict>\n\n"
-        "1 of 1 reflections: several_verdicts\n"
+        "create: 1 of 1 reflections: several_verdicts\n"
     )
     some = show(everything, "--lost", "not_drawn", "--grep", "ATTEMPT 1:", "-n", "1").out
     assert "Attempt 1:" in some
@@ -201,7 +201,7 @@ def test_an_input_that_is_another_one_is_refused(make: Make, tmp_path: Path) -> 
     folder = make(source, "--attempts", "3")
     source.write_text("".join(json.dumps(row) + "\n" for row in rows[:-1]))
     error = show(folder, "--lost", "no_answer", code=1).err
-    assert "1 attempts were lost for no_answer, and 0 are in its input" in error
+    assert f"rows.jsonl: is not what {folder} was made from" in error
     source.unlink()
     assert "which is not here" in show(folder, "--lost", "no_answer", code=1).err
     assert "no_answer" in show(folder, "--lost").out  # the manifest has the counts

@@ -237,7 +237,7 @@ def test_what_cannot_be_drawn_is_one_line(sft: Path, tmp_path: Path) -> None:
     for arguments, words in (
         ((tmp_path / "nowhere", "-o", tmp_path / "x.html"), "no such file or folder"),
         ((sft, "-o", tmp_path), "is a folder; name a file"),
-        ((sft, "-o", tmp_path / "no" / "x.html"), "cannot be written"),
+        ((sft, "-o", tmp_path / "no" / "x.html"), "there is no folder"),
     ):
         done = skill_factory("report", *arguments)
         assert done.code == 1
@@ -326,6 +326,33 @@ def test_a_page_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert done.out.count("Note: the report is not written") == 1
     assert (tmp_path / "run" / "sft" / "manifest.json").is_file()
+
+
+def test_a_page_that_cannot_have_its_name_is_refused_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    mine = tmp_path / "mine.html"
+    mine.write_text("<p>mine</p>")
+    with serve(Server(speak=speak)) as server:
+        (tmp_path / "small.yaml").write_text(yaml.safe_dump(config(server)))
+        for page, words in (
+            (tmp_path / "no" / "x.html", "there is no folder"),
+            (mine, "no report"),
+        ):
+            run = ("run", tmp_path / "small.yaml", "-o", tmp_path / "run", "--report", page)
+            done = skill_factory(*run)
+            assert done.code == 1
+            assert words in done.err
+            assert "--overwrite" not in done.err  # of the page, `run` has none
+        assert server.asked == 0
+    assert mine.read_text() == "<p>mine</p>"
+
+
+def test_a_link_to_a_page_stays_one(sft: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    assert skill_factory("report", sft, "-o", tmp_path / "link.html").code == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert "<!DOCTYPE html>" in (tmp_path / "page.html").read_text()
 
 
 def test_a_run_that_fails_says_so_on_its_page(tmp_path: Path) -> None:

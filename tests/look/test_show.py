@@ -26,6 +26,7 @@ from conftest import (
     read_traces,
     run,
     run_apart,
+    write_rows,
 )
 from test_terminal import EVIL, ORDERS
 
@@ -162,6 +163,23 @@ def test_the_beginning_of_several_ids_names_them(chats: Path, tmp_path: Path) ->
     assert "12 traces have ids that begin with 'many': many.jsonl:0, " in error
     assert "and 7 more" in error
     assert "trace many.jsonl:1 " in show(path, "--trace", "many.jsonl:1").out
+
+
+def test_all_traces_of_one_id_are_shown(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "no tags"}]
+    rows = [{"messages": turns, "trace_id": name} for name in ("twice", "once", "twice")]
+    path = write_rows(tmp_path / "own.jsonl", rows)
+    for words in ("twice", "tw"):
+        assert show(path, "--trace", words).out.count("trace twice") == 2
+
+
+def test_an_error_names_the_option(sft: Path) -> None:
+    for words, option in (
+        (("--questions", "--label", "2C"), "--label"),
+        (("--lost", "--question", "x"), "--question"),
+        (("--grep", " "), "--grep"),
+    ):
+        assert f"Error: {option}: " in show(sft, *words, code=2).err
 
 
 def test_python_has_the_same_traces(sft: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from skill_factory.core.whole_files import new_file
+from skill_factory.core.whole_files import new_file, resolved
 from skill_factory.errors import OutputError
 from skill_factory.look.folders import ChatFiles, RunView, SftFolder, open_folder
 from skill_factory.look.report.chat_files import of_chats
@@ -30,8 +30,11 @@ class Written(NamedTuple):
 
     def summary(self) -> str:
         """For a person."""
+        size = f"{self.size / 1e6:,.1f} MB" if self.size >= 1e5 else f"{self.size / 1e3:,.0f} kB"
+        if not self.of:
+            return f"{self.path}: {size}; there are no traces yet"
         which = f"{self.traces:,} of {self.of:,} traces" if self.traces < self.of else "all traces"
-        return f"{self.path}: {self.size / 1e6:,.1f} MB, with {which} to read"
+        return f"{self.path}: {size}, with {which} to read"
 
 
 def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
@@ -67,20 +70,23 @@ def _report_on(found: SftFolder | RunView | ChatFiles, options: Options) -> Repo
     return of_sft(found, options) if isinstance(found, SftFolder) else of_chats(found, options)
 
 
-def validate_output(path: Path, overwrite: bool = False) -> None:
-    """Raise `OutputError` if a page cannot have this name: something else has it."""
+def validate_output(path: Path, overwrite: bool | None = False) -> None:
+    """Raise `OutputError` if a page cannot have this name: something else has it, or its folder is
+    not there. `overwrite` None: there is no such option."""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
     if path.is_file() and not overwrite:
         with path.open("rb") as file:
             if SIGNATURE.encode() not in file.read(4096):
+                advice = ", or replace it with --overwrite" if overwrite is not None else ""
                 raise OutputError(
-                    f"{path}: is there already and no report; choose another name, or replace it "
-                    "with --overwrite"
+                    f"{path}: is there already and no report; choose another name{advice}"
                 )
 
 
 def write_page(path: Path, page: bytes) -> None:
     """Put a page in its place, whole; raises `OutputError` if it cannot be written."""
-    with new_file(path) as part:
+    with new_file(resolved(path)) as part:
         part.write_bytes(page)

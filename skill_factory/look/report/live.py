@@ -71,11 +71,11 @@ class LiveReport(Watcher):
     """A context manager around a run: it writes the page, and, once the run is at its end, the
     report on what was made. That the page cannot be written is told once, and ends nothing.
 
-    Raises `OutputError` at first if something else has the page's name.
+    Raises `OutputError` at first if the page cannot have its name.
     """
 
     def __init__(self, folder: Path, path: Path, say: Callable[[str], None]) -> None:
-        validate_output(path)
+        validate_output(path, overwrite=None)
         self._folder, self._path, self._say = folder, path, say
         self._began = self._now()
         self._stages: list[StageTime] = []

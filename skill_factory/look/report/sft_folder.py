@@ -107,7 +107,7 @@ def _read_input(
 ) -> tuple[InputRead | None, RunView | None]:
     """The input, and the run that made it; None, and a note, if it is not there any more."""
     try:
-        source, columns, run = folder.input()
+        source, columns, run = folder.same_input()
         return read_attempts(source.batches(columns), columns, options), run
     except InputError as error:
         report.notes.append(

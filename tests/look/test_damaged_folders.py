@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import REAL, Make, read_manifest, read_traces, run
 from model_server import Server, serve
@@ -120,3 +122,41 @@ def test_a_run_s_folder_is_told_from_an_sft_folder(tmp_path: Path) -> None:
         assert code == 1, command
         assert "`skill-factory run` goes on with it" in text, (command, text)
         assert "`skill-factory report` shows how far it is" in text
+
+
+def test_a_run_s_edited_accounts_are_one_line(tmp_path: Path) -> None:
+    with serve(Server(speak=speak)) as server:
+        go(tmp_path / "run", config(server))
+    path = tmp_path / "run" / "manifest.json"
+    whole = json.loads(path.read_text())
+    for name, value in [("read", None), ("kept", "x"), ("losses", 3), ("losses", {"a": None})]:
+        manifest = json.loads(json.dumps(whole))
+        manifest["stages"]["sample"]["accounts"]["samples"][name] = value
+        path.write_text(json.dumps(manifest))
+        for command in [("show", "--lost"), ("show", "--lost", "no_verdict"), ("report",)]:
+            code, text = look(command, tmp_path / "run")
+            assert code == 1, (command, text)
+            assert f"manifest.json: stages.sample.accounts.samples.{name}" in text
+            assert "make it anew with `skill-factory run --from sample`" in text
+
+
+def test_an_input_of_as_many_rows_but_other_content_is_found_out(tmp_path: Path) -> None:
+    shutil.copy(REAL, tmp_path / "annotated.parquet")
+    folder = tmp_path / "sft"
+    done = run("-i", tmp_path / "annotated.parquet", "-o", folder, "--attempts", "2")
+    assert done.code == 0, done
+    table = pq.read_table(REAL)
+    asked = [text.replace("What", "Wat") for text in table["question"].to_pylist()]
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("question"), "question", pa.array(asked)),
+        tmp_path / "annotated.parquet",
+    )
+    for command in [("show", "--questions"), ("show", "--lost", "not_drawn")]:
+        code, text = look(command, folder)
+        assert (code, text.count("\n")) == (1, 1), text
+        assert f"is not what {folder} was made from; `skill-factory verify` says" in text
+    code, text = look(("report",), folder)
+    assert code == 0, text
+    page = (tmp_path / "page.html").read_text()
+    assert "What depends on the input is left out" in page
+    assert f"is not what {folder} was made from" in page
