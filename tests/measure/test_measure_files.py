@@ -217,7 +217,7 @@ BAD = [
     (["numbers.jsonl"], "numbers.jsonl: row 0, column 'response': expected a text", 1),
     (["mine.jsonl", "--task", "magic"], "no task is known as 'magic'", 2),
     (["mine.jsonl", "--questions", "none.jsonl"], "none.jsonl: no such file", 1),
-    (["mine.jsonl", "--index-column", "at"], "index_column: is a row of --questions", 2),
+    (["mine.jsonl", "--index-column", "at"], "--index-column: is a row of --questions", 2),
     (["mine.jsonl", "--answer-pattern", "("], "expected boxed, hashes, number, or a regular", 2),
     (["mine.jsonl", "--word-rules", "bad.yaml"], "bad.yaml: answers: word 1 is 3, not a text", 1),
     (["mine.jsonl", "--sft", "folder"], "folder: is no SFT folder", 1),
