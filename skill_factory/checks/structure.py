@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from skill_factory.checks.codes import C
 from skill_factory.checks.findings import Code, Hit, Severity, excerpt
 from skill_factory.checks.traces import Read, Trace
+from skill_factory.checks.words import places
 from skill_factory.core import trace_tags as tags
 from skill_factory.core.arrays import Ints, Mask, strings, view
 from skill_factory.core.columns import Column
@@ -116,7 +117,7 @@ def _other_answer(read: Read) -> Iterator[Hit]:
 def _within(one: str, other: str) -> bool:
     """Whether a text stands in another, not as a part of a longer word or number."""
     short, long = ("".join(text.split()) for text in (one, other))
-    return bool(re.search(rf"(?<![\w.]){re.escape(short)}(?![\w]|\.\d)", long)) or short == long
+    return short == long or any(places(short, long))
 
 
 # -- what was just woven --------------------------------------------------------------------------
