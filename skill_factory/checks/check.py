@@ -21,7 +21,7 @@ from skill_factory.checks.lengths import TrainerReplay
 from skill_factory.checks.own import load_check
 from skill_factory.checks.rewards import RewardReplay
 from skill_factory.checks.settings import CheckSettings
-from skill_factory.checks.traces import Read, Trace, read_chats, read_traces
+from skill_factory.checks.traces import Read, Trace, chat_traces, read_traces
 from skill_factory.checks.wording import Wording
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import is_repository, verified_manifest
@@ -67,7 +67,7 @@ def check(name: str | Path, checks: Checks | None = None) -> Report:
         return _check(read_traces(folder), manifest["counts"]["traces"], checks, folder, manifest)
     if not folder.exists() and not is_repository(str(name)):
         raise InputError(f"{name}: no such file or folder")
-    chats = read_chats(str(name), checks.config, checks.split, checks.revision)
+    chats = chat_traces(str(name), checks.config, checks.split, checks.revision)
     return _check(chats, None, checks, None, None)
 
 

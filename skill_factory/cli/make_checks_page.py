@@ -35,8 +35,8 @@ there, and only what their texts and columns say is looked at: rewards need `ans
   of all traces; the ids and names of codes stay the same from version to version.
 - A trace with an error of structure is looked at no further.
 - `create` looks at structure as it weaves, and makes nothing where it finds an error: at all traces
-  for empty turns, chat tokens and the number of tags; the first of each label in a batch is read
-  back. `--no-check` turns this off."""
+  for empty turns and the number of tags; the first of each label in a batch is read back.
+  `--no-check` turns this off."""
 
 _RULES = f"""\
 phrase-share: in more than {wording.PHRASE_SHARE:.0%} of the traces, where there are \
