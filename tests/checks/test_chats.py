@@ -149,6 +149,20 @@ def test_a_template_is_no_near_copy(tmp_path: Path) -> None:
     assert "L02" in codes(tmp_path / "few.jsonl", ours[:1], "--against", other)
 
 
+@pytest.mark.parametrize(("shared", "found"), [(14, False), (15, True)])
+def test_more_than_half_of_the_words_in_shared_runs_are_a_near_copy(
+    tmp_path: Path, shared: int, found: bool
+) -> None:
+    words = [f"w{n}o" for n in range(28)]
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"question": " ".join(words)}) + "\n")
+    ours = ", ".join(words[:shared]).upper() + " and so on."  # case and punctuation are no words
+    left = codes(tmp_path / "rows.jsonl", [chat(question=ours)], "--against", other)
+    assert ("L02" in left) is found
+    if found:
+        assert left["L02"]["examples"][0]["excerpt"].startswith("54% of one in ")
+
+
 def test_questions_of_verl_files_and_sft_folders_are_compared(tmp_path: Path) -> None:
     sft, rl = tmp_path / "sft", tmp_path / "rl"
     assert run("-i", BUNDLED, "-o", sft, "--attempts", "3").code == 0
