@@ -126,8 +126,8 @@ def _within(one: str, other: str) -> bool:
 def refuse_faults(batch: pa.RecordBatch) -> None:
     """Raise `FaultError` for a woven batch (`tables.SFT`) in which a trace has an error.
 
-    All traces are looked at, column by column: empty turns, tags that are not there as often as
-    they must be. The first of each label is read back. Chat tokens are looked for in these alone:
+    All traces are looked at, column by column: empty turns, blocks and answers that
+    are missing. The first of each label is read back. Chat tokens are looked for in these alone:
     texts and phrases that hold one were set aside before, and what is written between them is
     white space, which no token has.
     """
@@ -136,17 +136,20 @@ def refuse_faults(batch: pa.RecordBatch) -> None:
         if mask.any():
             raise _refusal(batch, int(mask.argmax()) // 2, Hit(code, "", ""))
     labels = batch.column(Column.LABEL).to_pylist()
-    for label in dict.fromkeys(labels):
-        at = labels.index(label)
-        turns = [("user", texts[2 * at].as_py()), ("assistant", texts[2 * at + 1].as_py())]
-        woven = Trace("", label, list(turns), None, None, None, {})
-        for hit in hits(Read(woven), *has_chat_token([woven])):
+    first = [labels.index(label) for label in dict.fromkeys(labels)]
+    woven = [_woven(labels[at], *texts[2 * at : 2 * at + 2].to_pylist()) for at in first]
+    for at, trace, token in zip(first, woven, has_chat_token(woven), strict=True):
+        for hit in hits(Read(trace), token):
             if hit.code.severity is Severity.ERROR:
                 raise _refusal(batch, at, hit)
 
 
-_FEWEST_TAGS = 4
-"""Of the thinking and of one attempt."""
+def _woven(label: str, question: str, text: str) -> Trace:
+    return Trace("", label, [("user", question), ("assistant", text)], None, None, None, {})
+
+
+_FEWEST_BLOCKS = 2
+"""The thinking and one attempt."""
 
 
 def _column_faults(texts: pa.Array) -> Iterator[tuple[Code, Mask]]:
@@ -155,8 +158,8 @@ def _column_faults(texts: pa.Array) -> Iterator[tuple[Code, Mask]]:
     yield C.EMPTY_TURN, ~holds(texts, f"[^{tags.SPACE_RE2}]")
     yield C.THINKING, is_trace & ~view(pc.starts_with(texts, tags.THINK))
     # By expression: Arrow's search for plain text is 15 times slower (pyarrow 26).
-    found = view(pc.count_substring_regex(texts, "</?(?:think|sample|reflect)>"))
-    yield C.BLOCKS, is_trace & ((found < _FEWEST_TAGS) | (found % 2 > 0))
+    ends = view(pc.count_substring_regex(texts, "</(?:think|sample|reflect)>"))
+    yield C.BLOCKS, is_trace & (ends < _FEWEST_BLOCKS)
     yield C.FINAL_ANSWER, is_trace & ~view(pc.ends_with(texts, tags.END_ANSWER))
 
 
