@@ -19,12 +19,11 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 OWN = {"skill_factory", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
 
 # Run in environments of their own.
-ELSEWHERE = ("tests/trainers/", "tests/data/foreign/")
+ELSEWHERE = ("tests/trainers/", "tests/data/foreign/", "tests/browser/")
 
 # Used without an import of ours.
 BY_OTHERS = {
     "pandas": "pyarrow makes its data frames: to_pandas() of the Python API",
-    "jinja2": "renders chat templates: transformers",
 }
 
 

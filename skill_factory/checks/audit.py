@@ -166,7 +166,7 @@ def _audit(batch: Batch, columns: Columns, task: str | None) -> Audit:
     found = attempts_of(batch, columns, Ledger())
     made = Audit(digest=sum_of_digests(attempt_ids(found)))
     decided, right = given(found.correct), view(found.correct).astype(bool)
-    verdicts = _verdicts(found.reflections)
+    verdicts = verdicts_of(found.reflections)
     judged = decided[found.owner]
     owner, said = found.owner[judged], verdicts[judged]
     made.all.cells = _cells(right[owner], said)
@@ -192,8 +192,8 @@ def _audit(batch: Batch, columns: Columns, task: str | None) -> Audit:
     return made
 
 
-def _verdicts(reflections: pa.Array) -> Ints:
-    """0 Incorrect, 1 Correct, 2 none, or several."""
+def verdicts_of(reflections: pa.Array) -> Ints:
+    """What reflections say, as `Confusion` counts it: 0 Incorrect, 1 Correct, 2 none or several."""
     right = holds(reflections, tags.verdict_re2(tags.Verdict.CORRECT))
     wrong = holds(reflections, tags.verdict_re2(tags.Verdict.INCORRECT))
     several = holds(reflections, tags.SEVERAL_VERDICTS)

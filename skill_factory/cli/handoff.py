@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +35,29 @@ def push(folder: Path, repo: str, **given: Any) -> None:
         settings = read(PushSettings, "push", given)
         from skill_factory.handoff import hub
 
-        done = hub.push(
-            folder,
-            repo,
-            private=settings.private,
-            revision=settings.revision,
-            message=settings.commit_message,
-            create_pr=settings.create_pr,
-        )
+        with _report_on(folder) if settings.report else nullcontext() as report:
+            done = hub.push(
+                folder,
+                repo,
+                private=settings.private,
+                revision=settings.revision,
+                message=settings.commit_message,
+                create_pr=settings.create_pr,
+                report=report,
+            )
     echo(done.summary())
+
+
+@contextmanager
+def _report_on(folder: Path) -> Iterator[Path]:
+    """The report on a folder, as a file for a while."""
+    from skill_factory.look.report.build import write_report
+    from skill_factory.look.report.settings import ReportSettings
+
+    with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
+        page = Path(work) / "report.html"
+        write_report([folder], ReportSettings(output=page))
+        yield page
 
 
 @click.group(cls=Group, context_settings=SETTINGS)

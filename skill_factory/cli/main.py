@@ -17,6 +17,7 @@ _VERBS = {
     "reflect": ("stages:reflect", "Ask a model for reflections on its attempts."),
     "create": ("create:create", "Make an SFT dataset from a reflection-annotated dataset."),
     "show": ("look:show", "Read traces in the terminal."),
+    "report": ("report:report", "Draw a dataset or a run as one page, or two side by side."),
     "explain": ("explain:explain", "Tell where every word of a trace is from."),
     "verify": ("explain:verify", "Make an SFT dataset again, and compare."),
     "diff": ("explain:diff", "Compare two SFT datasets or two runs."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError
 
 if TYPE_CHECKING:
+    from skill_factory.look.report.live import LiveReport
     from skill_factory.stages.settings import RunConfig
 
 StageName = Literal["questions", "sample", "grade", "reflect", "create"]
@@ -40,6 +42,11 @@ class RunSettings(Settings):
     )
     last: StageName = _RUN("create", "Last stage.", flag="--to", metavar="STAGE")
     dry_run: bool = _RUN(False, "Show the first prompts and what all would take.")
+    report: Path | None = _RUN(
+        None,
+        "A page that shows how the run goes, and at its end what it made.",
+        metavar="FILE",
+    )
 
 
 @click.command(
@@ -78,7 +85,8 @@ def _run(folder: Path, config: RunConfig, going: RunSettings) -> None:
     from skill_factory.runs.run import Run
 
     first, last = Stage(going.first or "questions"), Stage(going.last)
-    made = Run(folder, config, echo)
+    page = _page(folder, going)
+    made = Run(folder, config, echo, page)
     if going.dry_run:
         made.preview(first, last)
         return
@@ -87,8 +95,18 @@ def _run(folder: Path, config: RunConfig, going: RunSettings) -> None:
         from skill_factory.handoff.hub_access import check_access
 
         check_access(pushed)
-    made.go(first, last, anew=going.first is not None)
+    with page or nullcontext():
+        made.go(first, last, anew=going.first is not None)
     if pushed:
         from skill_factory.handoff import hub
 
         echo(hub.push(made.folder.sft, pushed, private=config.create.private).summary())
+
+
+def _page(folder: Path, going: RunSettings) -> LiveReport | None:
+    """The page that shows how the run goes; None: none was asked for."""
+    if going.report is None or going.dry_run:
+        return None
+    from skill_factory.look.report.live import LiveReport
+
+    return LiveReport(folder, going.report, echo)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from skill_factory.core.redaction import redact_hub
 from skill_factory.core.whole_files import is_repository, sha256, verified_manifest
 from skill_factory.errors import HubError, InputError, OptionError
-from skill_factory.stages.create.card import CONFIG, config_files, pushed_card
+from skill_factory.stages.create.card import CONFIG, REPORT, config_files, pushed_card
 from skill_factory.stages.create.settings import without_scheme
 
 MAX_FILES = 50
@@ -29,7 +29,7 @@ _WAITS = (2.0, 8.0, 30.0)
 
 _DATA = (".parquet", ".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".arrow", ".zip", ".tar")
 
-_OURS = (f"{CONFIG}/", "plan.parquet", "manifest.json", "dataset_info.json", "README.md")
+_OURS = (f"{CONFIG}/", "plan.parquet", "manifest.json", "dataset_info.json", "README.md", REPORT)
 
 
 class Pushed(NamedTuple):
@@ -66,12 +66,14 @@ def push(
     revision: str | None = None,
     message: str | None = None,
     create_pr: bool = False,
+    report: Path | None = None,
 ) -> Pushed:
     """Make the dataset `repo` hold an SFT folder under the config `sft_train`, split `train`.
 
     The repository and the branch `revision` (None: main) are made if they are not there. Other
     configs, and the rest of the card, stay; older traces of `sft_train` go. What an earlier try
-    has uploaded is not sent again. Afterwards the Hub's digests are compared with the folder's.
+    has uploaded is not sent again. `report` is a page to put beside them. Afterwards the Hub's
+    digests are compared with the folder's.
 
     Raises `OptionError` for a name that no repository can have, or a pull request to a branch,
     `InputError` for what is no whole SFT folder, `HubError` for whatever the Hub or the way to it
@@ -83,7 +85,7 @@ def push(
     if create_pr and revision:
         raise OptionError("--create-pr opens a pull request on main; leave --revision out")
     manifest = verified_manifest(folder)
-    resume = _command(folder, repo, private, revision, message, create_pr)
+    resume = _command(folder, repo, private, revision, message, create_pr, report is not None)
     if not sys.stderr.isatty():
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     from huggingface_hub import HfApi, get_token
@@ -98,7 +100,7 @@ def push(
         head = api.dataset_info(repo, revision=revision).sha
         there = _remote(api, repo, head)
         with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
-            files = _staged(folder, Path(work), api, repo, head, there)
+            files = _staged(folder, Path(work), api, repo, head, there, report)
             stale = [path for path in there if path.startswith(f"{CONFIG}/") and path not in files]
             missing = [path for path, file in files.items() if not _same(file, there.get(path))]
             if not missing and not stale:
@@ -116,12 +118,14 @@ def _command(
     revision: str | None,
     message: str | None,
     create_pr: bool,
+    report: bool,
 ) -> str:
     """How to go on after a failure."""
     words = ["skill-factory", "push", str(folder), repo, *(["--private"] if private else [])]
     words += ["--revision", revision] if revision else []
     words += ["--commit-message", message] if message else []
     words += ["--create-pr"] if create_pr else []
+    words += ["--report"] if report else []
     return f"Nothing is lost, {folder} is whole; to go on: {shlex.join(words)}"
 
 
@@ -155,15 +159,25 @@ def _same(file: Path, digest: str | None) -> bool:
 
 
 def _staged(
-    folder: Path, work: Path, api: Any, repo: str, head: str | None, there: dict[str, str]
+    folder: Path,
+    work: Path,
+    api: Any,
+    repo: str,
+    head: str | None,
+    there: dict[str, str],
+    report: Path | None,
 ) -> dict[str, Path]:
     """What is to be in the repository, by its path there: the folder's files, with the card and
-    dataset_info.json merged into those that are there."""
+    dataset_info.json merged into those that are there, and the report."""
     files = {
         str(path.relative_to(folder)): path
         for path in sorted([*folder.glob(f"{CONFIG}/*.parquet"), *folder.glob("*.*")])
-        if path.is_file() and str(path.relative_to(folder)).startswith(_OURS)
+        if path.is_file()
+        and str(path.relative_to(folder)).startswith(_OURS)
+        and path.name != REPORT  # one that lies there may be of other traces
     }
+    if report is not None:
+        files[REPORT] = report
     if len(files) > MAX_FILES:
         raise InputError(f"{folder}: {len(files)} files, more than one commit of {MAX_FILES} holds")
 
@@ -179,7 +193,7 @@ def _staged(
         default = _unnamed_configs(repo, head, there, theirs_now)
         if theirs_now is None and default:
             theirs_now = ""
-        card = pushed_card(ours, repo, theirs_now, default)
+        card = pushed_card(ours, repo, theirs_now, default, report is not None)
     except ValueError as error:
         raise HubError(f"{repo}: the header of its README.md cannot be read: {error}") from None
     entries = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))

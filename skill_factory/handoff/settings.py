@@ -24,6 +24,7 @@ class PushSettings(Settings):
         None, "What the commit says.", unset="the number of traces", metavar="TEXT"
     )
     create_pr: bool = _PUSH(False, "Open a pull request instead.")
+    report: bool = _PUSH(False, "Make the report, and push it as report.html.")
 
 
 _ENTRY, _CONFIG = Section("The entry"), Section("The training config")

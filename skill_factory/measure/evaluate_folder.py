@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -13,6 +13,7 @@ from skill_factory.measure.evaluate_settings import EvaluateConfig
 from skill_factory.runs import lock
 from skill_factory.runs.context import Say
 from skill_factory.runs.folder import JournalFolder, configured_identity
+from skill_factory.runs.watcher import Watcher
 
 
 class EvaluationFolder(JournalFolder):
@@ -61,6 +62,7 @@ class EvaluationContext:
     folder: EvaluationFolder
     config: EvaluateConfig
     say: Say
+    watcher: Watcher = field(default_factory=Watcher)
 
     def name_model(self, name: str) -> None:
         model = self.config.model.model_copy(update={"name": name})

@@ -292,6 +292,11 @@ async def _collect_round(
 
         def answered(ask: Ask, answers: list[Completion]) -> None:
             shown.answered(ask, plan.first_answers.add(ask, answers))
+            context.watcher.answered(plan.stage, ask, answers)
+
+        def progress(tally: Tally) -> None:
+            shown.show(tally)
+            context.watcher.asks(asked.name, asked.total, tally, shown.line(tally))
 
         def stopping(in_flight: int) -> None:
             context.say(
@@ -305,7 +310,7 @@ async def _collect_round(
             plan.sampling,
             journal,
             settings=make_pace(context.config.model, plan.skip_too_long),
-            progress=shown.show,
+            progress=progress,
             answered=answered,
             stopping=stopping,
             first_alone=plan.first_alone,

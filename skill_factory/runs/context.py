@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.ledger import Account, account_table
 from skill_factory.runs.folder import JournalFolder, ModelSettings, RunFolder, Stage
+from skill_factory.runs.watcher import Watcher
 from skill_factory.stages.settings import RunConfig
 
 Say = Callable[[str], None]
@@ -17,7 +18,7 @@ Say = Callable[[str], None]
 
 
 class AskingContext(Protocol):
-    """What asking needs: a folder with a journal, settings with a model's, and whom to tell."""
+    """What asking needs: a folder with a journal, settings with a model's, and who hears of it."""
 
     @property
     def folder(self) -> JournalFolder: ...
@@ -27,6 +28,9 @@ class AskingContext(Protocol):
 
     @property
     def say(self) -> Say: ...
+
+    @property
+    def watcher(self) -> Watcher: ...
 
     def name_model(self, name: str) -> None:
         """Take a name for the model's."""
@@ -41,6 +45,7 @@ class Context:
     config: RunConfig
     bank: PromptBank
     say: Say
+    watcher: Watcher = field(default_factory=Watcher)
 
     @property
     def hints(self) -> frozenset[str]:

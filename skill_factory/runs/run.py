@@ -38,6 +38,7 @@ from skill_factory.runs.sample_stage import SampleStage
 from skill_factory.runs.settings import resolve, validate_attempts, validate_create
 from skill_factory.runs.stage import Made, StageOfRun
 from skill_factory.runs.up_to_date import State, States
+from skill_factory.runs.watcher import Watcher
 from skill_factory.stages.settings import RunConfig
 
 _SCHEMAS = {
@@ -75,13 +76,18 @@ def _stages_of(context: Context) -> _Stages:
 
 class Run:
     """A run's folder with the settings it goes on with. `say` takes what there is to tell, in
-    lines. Raises `PromptError` for its prompt file, `OptionError` for settings that do not go
-    together, `InputError` for a folder of another kind."""
+    lines, and `watcher` hears how it goes (None: nobody does). Raises `PromptError` for its prompt
+    file, `OptionError` for settings that do not go together, `InputError` for a folder of another
+    kind."""
 
-    def __init__(self, folder: Path, config: RunConfig, say: Say) -> None:
+    def __init__(
+        self, folder: Path, config: RunConfig, say: Say, watcher: Watcher | None = None
+    ) -> None:
         self.folder = RunFolder(folder)
         resolved = resolve(config)
-        self._context = Context(self.folder, resolved, prompts_of(resolved), say)
+        self._context = Context(
+            self.folder, resolved, prompts_of(resolved), say, watcher or Watcher()
+        )
         self._stages = _stages_of(self._context)
         self._states = States(self.folder, self._stages.by_name)
         validate_create(config, folder)
@@ -110,6 +116,7 @@ class Run:
                     self._context.say(f"{stage}: {made} is up to date")
                 else:
                     self._make(stage)
+                self._context.watcher.ends(stage)
 
     def regrade(self) -> None:
         """Grade what was answered again; where it was reflected on, the annotated table follows,
@@ -223,6 +230,7 @@ class Run:
 
     def _note(self, stage: Stage, make: Callable[[], Made]) -> None:
         """Make a stage's file, and keep in the manifest what it was made from."""
+        self._context.watcher.begins(stage)
         start = time.monotonic()
         made = make()
         record = Record(

@@ -133,6 +133,20 @@ def test_pushed_again_nothing_is_sent(place: Place, folder: Path) -> None:
     assert place.asked("POST .*/commit/") == 1
 
 
+def test_the_report_is_pushed_beside_the_data_and_the_card_says_so(
+    place: Place, folder: Path
+) -> None:
+    done = place.command("push", folder, REPO, "--report")
+    assert done.code == 0, done.err
+    page = place.repos[REPO].files["report.html"].decode()
+    assert read_manifest(folder)["output"]["digest"] in page
+    card = place.repos[REPO].files["README.md"].decode()
+    assert "[report.html](report.html) has all of this as one page" in card
+    assert "`skill-factory report`" not in card
+    assert place.load(REPO, "sft_train") == read_traces(folder)
+    assert not (folder / "report.html").exists()
+
+
 def test_create_pushes_what_it_makes(place: Place) -> None:
     done = place.command("create", "-i", REAL, "-o", REPO, "--private")
     assert done.code == 0, done.err

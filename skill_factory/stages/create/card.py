@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
 import yaml
 
 from skill_factory.core.yaml_files import parse
+from skill_factory.stages.create.mix import Mix, funnel
 
 CONFIG = "sft_train"
 """The config's name, and the folder of its files."""
@@ -22,16 +23,26 @@ TRAIN_FILES = f"{CONFIG}/train-*.parquet"
 NAME_HERE = "PATH_OR_REPO"
 """Stands in a card for where the dataset is, until it is pushed somewhere."""
 
+REPORT = "report.html"
+"""The page with the report, in a repository that has one."""
+
+_REPORT_HERE = "`skill-factory report` draws all of this as one page, with traces to read."
+_REPORT_THERE = (
+    f"[{REPORT}]({REPORT}) has all of this as one page, with traces to read: download it, and open "
+    "it."
+)
+_TRUTH = {"R": "right", "W": "wrong", "?": "not known"}
+_MOST_PATTERNS = 12
 _HEADER = re.compile(r"\s*---\s*\n(.*?)\n---", re.DOTALL)
 _BEGIN, _END = f"<!-- skill-factory {CONFIG} -->", f"<!-- end of skill-factory {CONFIG} -->"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str) -> str:
+def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str, mix: Mix) -> str:
     """README.md of an SFT folder; its header lets `load_dataset(FOLDER, "sft_train")` find the
     traces.
 
-    `sample` is the text of one trace, `ledger` the printed ledger.
+    `sample` is the text of one trace, `ledger` the printed ledger, `mix` that of the traces.
     """
     from huggingface_hub import DatasetCardData
 
@@ -57,7 +68,10 @@ def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str) -> str:
         traces=traces,
         questions=manifest["counts"]["questions"],
         version=versions["skill_factory"],
-        labels="\n".join(f"| `{k}` | {n:,} |" for k, n in manifest["counts"]["labels"].items()),
+        labels="\n".join(_label_rows(mix)),
+        patterns="\n".join(_pattern_rows(mix)),
+        funnel="\n".join(_funnel_rows(manifest["ledger"])),
+        report=_REPORT_HERE,
         turns=manifest["settings"]["layout"],
         entry=json.dumps(
             {"sft": llama_factory_entry(NAME_HERE, manifest["settings"]["layout"])}, indent=2
@@ -78,6 +92,27 @@ def dataset_card(manifest: Mapping[str, Any], sample: str, ledger: str) -> str:
         ).strip(),
         ledger=ledger,
     )
+
+
+def _label_rows(mix: Mix) -> Iterator[str]:
+    """Labels with the numbers of attempts, and how many traces have each."""
+    for label, lengths in mix.labels.items():
+        for attempts, count in lengths.items():
+            yield f"| `{label}` | {attempts} | {count:,} | {count / mix.traces:.0%} |"
+
+
+def _pattern_rows(mix: Mix) -> Iterator[str]:
+    """The most frequent orders of right and wrong attempts."""
+    for letters, count in mix.patterns.most_common(_MOST_PATTERNS):
+        order = ", ".join(_TRUTH[letter] for letter in letters)
+        yield f"| {order} | {count:,} | {count / mix.traces:.0%} |"
+
+
+def _funnel_rows(ledger: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The way from questions to traces."""
+    for step in funnel(ledger):
+        share = "" if step.of is None else f"{step.share:.0%} "
+        yield f"| {step.name} | {step.count:,} | {share}{step.note} |"
 
 
 def _command(name: str, source: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -114,9 +149,25 @@ For LLaMA-Factory, in its `dataset_info.json`:
 {entry}
 ```
 
-| label | traces |
-|---|---|
+## What is in it
+
+{report}
+
+| label | attempts | traces | share |
+|---|---|---|---|
 {labels}
+
+The attempts of a trace, in their order; the most frequent orders:
+
+| attempts | traces | share |
+|---|---|---|
+{patterns}
+
+From questions to traces:
+
+| | count | |
+|---|---|---|
+{funnel}
 
 ## Columns
 
@@ -167,8 +218,10 @@ Made with {versions}. What was read, what is in it, and why the rest is not:
 """
 
 
-def pushed_card(ours: str, repo: str, theirs: str | None, default: list[dict[str, Any]]) -> str:
-    """The card of a folder as it stands in a repository.
+def pushed_card(
+    ours: str, repo: str, theirs: str | None, default: list[dict[str, Any]], report: bool = False
+) -> str:
+    """The card of a folder as it stands in a repository; `report`: its report is there too.
 
     `theirs` is the card that is there (None: none): its other configs and the rest of it stay, an
     older card of ours in it is replaced. `default` are the configs of a repository whose card names
@@ -177,6 +230,8 @@ def pushed_card(ours: str, repo: str, theirs: str | None, default: list[dict[str
     from huggingface_hub import DatasetCard, DatasetCardData
 
     head, _, sample = ours.partition("\n## One trace\n")
+    if report:
+        head = head.replace(_REPORT_HERE, _REPORT_THERE)
     ours = head.replace(NAME_HERE, repo) + "\n## One trace\n" + sample
     if theirs is None:
         return ours

@@ -16,6 +16,7 @@ from skill_factory.core.tables import PLAN
 from skill_factory.core.whole_files import sha256
 from skill_factory.plugins import shown
 from skill_factory.stages.create import card
+from skill_factory.stages.create.mix import read_mix
 from skill_factory.stages.create.phrases import Kind, PhraseBank
 from skill_factory.stages.create.result import CreateResult
 from skill_factory.stages.create.settings import CreateConfig
@@ -57,8 +58,8 @@ def describe(
     manifest = _manifest(config, source, phrases, made, input_digest)
     manifest["settings"]["exclude"] = list(excluded) or None
     manifest["output"] = {"digest": digest}
-    table = made.ledger.table()
-    _write(folder / "README.md", card.dataset_card(manifest, made.sample or "", table))
+    table, mix = made.ledger.table(), read_mix(folder / "plan.parquet")
+    _write(folder / "README.md", card.dataset_card(manifest, made.sample or "", table, mix))
     entry = card.llama_factory_entry(card.CONFIG, config.layout, file=True)
     _write(folder / "dataset_info.json", json.dumps({folder.name: entry}, indent=2) + "\n")
     # The card and the entry are for people to change; these are not.

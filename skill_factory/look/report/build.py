@@ -1,0 +1,86 @@
+"""From folders to a file with their report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from skill_factory.core.whole_files import new_file
+from skill_factory.errors import OutputError
+from skill_factory.look.folders import ChatFiles, RunView, SftFolder, open_folder
+from skill_factory.look.report.chat_files import of_chats
+from skill_factory.look.report.contents import Report
+from skill_factory.look.report.options import ROOM, Options
+from skill_factory.look.report.page import SIGNATURE, report_page
+from skill_factory.look.report.run_folder import of_run
+from skill_factory.look.report.settings import ReportSettings
+from skill_factory.look.report.sft_folder import of_sft
+from skill_factory.look.report.soundness import soundness_of
+
+
+class Written(NamedTuple):
+    """A page: its file and bytes, and how many traces of how many are in it."""
+
+    path: Path
+    size: int
+    traces: int
+    of: int
+
+    def summary(self) -> str:
+        """For a person."""
+        which = f"{self.traces:,} of {self.of:,} traces" if self.traces < self.of else "all traces"
+        return f"{self.path}: {self.size / 1e6:,.1f} MB, with {which} to read"
+
+
+def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
+    """Write the report on a folder, or on two.
+
+    Raises `InputError` for what holds nothing to look at, and `OutputError` if the file cannot be
+    written, or is there and no report.
+    """
+    validate_output(settings.output, settings.overwrite)
+    options = Options(settings.seed, ROOM // len(folders), settings.check)
+    reports = [report_on(folder, options) for folder in folders]
+    page = report_page(reports).encode("utf-8", "replace")
+    write_page(settings.output, page)
+    samples = [report.sample for report in reports]
+    shown = sum(len(sample["traces"]) for sample in samples)
+    return Written(settings.output, len(page), shown, sum(one["of"]["traces"] for one in samples))
+
+
+def report_on(path: Path, options: Options) -> Report:
+    """What is to be said of a path; raises `InputError` for one that holds nothing to look at."""
+    found = open_folder(path)
+    dataset = found.sft if isinstance(found, RunView) else found
+    with ThreadPoolExecutor(1) as beside:  # Python's work; the rest is nearly all Arrow's
+        sound = beside.submit(soundness_of, dataset.path) if options.check and dataset else None
+        report = _report_on(found, options)
+        report.soundness = sound.result() if sound else None
+    return report
+
+
+def _report_on(found: SftFolder | RunView | ChatFiles, options: Options) -> Report:
+    if isinstance(found, RunView):
+        return of_run(found, options)
+    return of_sft(found, options) if isinstance(found, SftFolder) else of_chats(found, options)
+
+
+def validate_output(path: Path, overwrite: bool = False) -> None:
+    """Raise `OutputError` if a page cannot have this name: something else has it."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
+    if path.is_file() and not overwrite:
+        with path.open("rb") as file:
+            if SIGNATURE.encode() not in file.read(4096):
+                raise OutputError(
+                    f"{path}: is there already and no report; choose another name, or replace it "
+                    "with --overwrite"
+                )
+
+
+def write_page(path: Path, page: bytes) -> None:
+    """Put a page in its place, whole; raises `OutputError` if it cannot be written."""
+    with new_file(path) as part:
+        part.write_bytes(page)
