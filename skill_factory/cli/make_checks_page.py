@@ -50,9 +50,9 @@ shared-question: the same text but for case, spacing and punctuation at its ends
 numbers and target, letters and length; a stem with the same choices in any order.
 near-copy: over {leakage.OVERLAP:.0%} of the words of the other set's question lie in runs of \
 {leakage.GRAM} words that it shares with one of ours, the rule of Tulu 3 (arXiv 2411.15124, \
-section 3.2) with the words and the longest runs of GPT-3's check (arXiv 2005.14165, appendix C). Ours: \
-runs in more than {leakage.COMMON} questions of one set are a template and do not count; shorter \
-questions, and those that a task knows by a key, are not compared so.
+section 3.2) with the words and the longest runs of GPT-3's check (arXiv 2005.14165, appendix C). \
+Ours: runs in more than {leakage.COMMON} questions of one set are a template and do not count; \
+shorter questions, and those that a task knows by a key, are not compared so.
 verdicts-by-chance: balanced accuracy below {figures.CHANCE}; 0.5 is chance.
 one-sided-filter: the shares of right and of wrong attempts that lose all reflections differ by \
 more than {figures.ONE_SIDED:.0%}.
