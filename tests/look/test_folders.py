@@ -140,6 +140,15 @@ def test_odd_turns_are_no_error(tmp_path: Path) -> None:
         assert found == wanted[:count]
 
 
+def test_half_a_surrogate_pair_is_shown_as_what_is_no_text(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q \ud800"}, {"role": "assistant", "content": "\ud800 a"}]
+    path = tmp_path / "chats.jsonl"
+    path.write_text(json.dumps({"messages": turns, "trace_id": "t\ud800"}) + "\n")
+    (found,) = traces(path)
+    shown = [text.replace("\ufffd", "") for text in (found.id, found.question, found.text)]
+    assert shown == ["t", "q ", " a"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
