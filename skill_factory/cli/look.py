@@ -47,7 +47,7 @@ def _lines(path: Path, reason: str | None, settings: ShowSettings) -> Iterator[L
     from skill_factory.look import lost, questions
     from skill_factory.look import show as showing
     from skill_factory.look.choosing import Wanted
-    from skill_factory.look.folders import open_folder, open_traces
+    from skill_factory.look.opening import open_folder, open_traces
 
     number, grep = settings.number, settings.grep
     if reason is not None or settings.questions:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo
-from skill_factory.measure.settings import CompareSettings, MeasureSettings
+from skill_factory.measure.settings import PAGE, CompareSettings, MeasureSettings
+
+if TYPE_CHECKING:
+    from skill_factory.measure.comparison import Comparison
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("measure", MeasureSettings))
@@ -42,15 +45,28 @@ def compare(models: tuple[Path, ...], **given: Any) -> None:
     with clear_errors():
         settings = read(CompareSettings, "compare", given)
         from skill_factory.core import threads
-        from skill_factory.core.whole_files import new_file
         from skill_factory.measure.compare import compare as compared
+        from skill_factory.measure.compare import printed
         from skill_factory.measure.compare_layout import written
 
         threads.save_memory()
         found = compared(models, settings)
         if settings.output is not None:
-            with new_file(settings.output) as part:
-                text = written(found, settings.output.suffix)
-                part.write_text(text + "\n", encoding="utf-8")
-        printed = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
-        echo(written(found, next((kind for kind, wanted in printed.items() if wanted), "")))
+            _write(found, settings.output)
+        flags = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
+        form = next((kind for kind, wanted in flags.items() if wanted), "")
+        echo(written(printed(found, settings), form))
+
+
+def _write(found: Comparison, path: Path) -> None:
+    """Write a comparison, as the name of its file says."""
+    from skill_factory.core.whole_files import new_file
+    from skill_factory.measure.compare_layout import written
+
+    if path.suffix == PAGE:
+        from skill_factory.look.report.build import write_comparison
+
+        write_comparison(found, path)
+    else:
+        with new_file(path) as part:
+            part.write_text(written(found, path.suffix) + "\n", encoding="utf-8")

@@ -9,15 +9,20 @@ from typing import NamedTuple
 
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import OutputError
-from skill_factory.look.folders import ChatFiles, RunView, SftFolder, open_folder
+from skill_factory.look.folders import ChatFiles, RunView, SftFolder
+from skill_factory.look.measured import MeasuredFolder
+from skill_factory.look.opening import open_folder
 from skill_factory.look.report.chat_files import of_chats
+from skill_factory.look.report.comparison import comparison_contents
 from skill_factory.look.report.contents import Report
+from skill_factory.look.report.measured_folder import of_measured
 from skill_factory.look.report.options import ROOM, Options
-from skill_factory.look.report.page import SIGNATURE, report_page
+from skill_factory.look.report.page import SIGNATURE, comparison_page, report_page
 from skill_factory.look.report.run_folder import of_run
 from skill_factory.look.report.settings import ReportSettings
 from skill_factory.look.report.sft_folder import of_sft
 from skill_factory.look.report.soundness import soundness_of
+from skill_factory.measure.comparison import Comparison
 
 
 class Written(NamedTuple):
@@ -53,6 +58,8 @@ def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
 def report_on(path: Path, options: Options) -> Report:
     """What is to be said of a path; raises `InputError` for one that holds nothing to look at."""
     found = open_folder(path)
+    if isinstance(found, MeasuredFolder):
+        return of_measured(found, options)
     dataset = found.sft if isinstance(found, RunView) else found
     with ThreadPoolExecutor(1) as beside:  # Python's work; the rest is nearly all Arrow's
         sound = beside.submit(soundness_of, dataset.path) if options.check and dataset else None
@@ -65,6 +72,11 @@ def _report_on(found: SftFolder | RunView | ChatFiles, options: Options) -> Repo
     if isinstance(found, RunView):
         return of_run(found, options)
     return of_sft(found, options) if isinstance(found, SftFolder) else of_chats(found, options)
+
+
+def write_comparison(found: Comparison, path: Path) -> None:
+    """Write the page of a comparison; raises `OutputError` if it cannot be written."""
+    write_page(path, comparison_page(comparison_contents(found)).encode("utf-8", "replace"))
 
 
 def validate_output(path: Path, overwrite: bool = False) -> None:
