@@ -75,8 +75,8 @@ def _by_id(folder: ChatFiles, wanted: str) -> Ints:
     if len(found) > 1:
         names, more = ", ".join(list(found)[:_NAMED]), len(found) - _NAMED
         raise InputError(
-            f"{folder.path}: {len(found):,} {folder.thing}s have ids that begin with {wanted!r}: {names}"
-            f"{f' and {more:,} more' if more > 0 else ''}"
+            f"{folder.path}: {len(found):,} {folder.thing}s have ids that begin with {wanted!r}: "
+            f"{names}{f' and {more:,} more' if more > 0 else ''}"
         )
     return np.array(list(found.values()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from skill_factory.stages.grade import Outcome
 NOT_GRADED = "not graded"
 """What stands for a grade where there is none."""
 
+_DECIDED = (Outcome.RIGHT, Outcome.WRONG, Outcome.CUT_OFF)
 _ROWS = 512
 _WITH_TEXTS = (
     *(Column.QUESTION, Column.GOLD, Column.TASK, Column.FACTS, Column.QUESTION_SET, Column.MODEL),
@@ -59,9 +60,7 @@ class Response(Trace):
         return response_spans(self.text, self.correct, self.right)
 
 
-def response_spans(
-    text: str, attempts: Sequence[bool | None], right: bool | None
-) -> list[Span]:
+def response_spans(text: str, attempts: Sequence[bool | None], right: bool | None) -> list[Span]:
     """The spans of a response: the answer is as right as all of it, and one without parts of ours
     is one span."""
     found = spans_of(text, attempts)
@@ -74,7 +73,7 @@ def response_spans(
 
 def is_right(grade: str | None) -> bool | None:
     """What a grade says of a response; None: it is not decided. What is cut off is not right."""
-    return {Outcome.RIGHT: True, Outcome.WRONG: False, Outcome.CUT_OFF: False}.get(grade)
+    return grade == Outcome.RIGHT if grade in _DECIDED else None
 
 
 class _ResponseFile(Chats):
@@ -165,6 +164,12 @@ class MeasuredFolder(ChatFiles):
         """Which columns tell responses apart here."""
         names = (Column.QUESTION_SET, Column.MODEL, Column.STEP, Column.SAMPLE)
         return [name for name in names if len(self.measures[name].unique()) > 1]
+
+    def read(self, wanted: Iterable[int]) -> Iterator[Response]:
+        """As `ChatFiles.read`."""
+        for one in super().read(wanted):
+            assert isinstance(one, Response)
+            yield one
 
     def labels_of(self, batch: ChatBatch) -> list[pa.Array]:
         """Grades, and names of sets."""

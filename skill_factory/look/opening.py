@@ -28,7 +28,7 @@ def open_folder(path: Path) -> SftFolder | RunView | MeasuredFolder | ChatFiles:
     if is_measured(path):
         return MeasuredFolder(path)
     if is_evaluation(path):
-        raise InputError(f"{path}: this evaluation has no responses yet; `evaluate` goes on with it")
+        raise InputError(f"{path}: has no responses yet; `evaluate` goes on with it")
     if "output" in (manifest := manifest_of(path)):
         return SftFolder(path, manifest)
     if is_run(path):

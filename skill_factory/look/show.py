@@ -60,9 +60,7 @@ def _summary(chosen: Chosen, thing: str) -> str:
     return f"{shown:,} of {of}" + ("; others with --seed, more with -n" if shown < among else "")
 
 
-def _lines_of(
-    trace: Trace, title: str, count: int, variants: Mapping[int, str]
-) -> Iterator[Line]:
+def _lines_of(trace: Trace, title: str, count: int, variants: Mapping[int, str]) -> Iterator[Line]:
     about = [*trace.about, f"{trace.number + 1:,} of {count:,}"]
     yield [Piece(title, Style.BOLD), Piece(f"  {', '.join(about)}", Style.GREY)]
     yield from heading_and_text("question", Style.BOLD, trace.question)

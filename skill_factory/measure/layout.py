@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from skill_factory.measure.figures import Figure, Measured, measure_of
 from skill_factory.measure.measures import MAIN, Section, Unit
 
+
 def shown(value: float | None, unit: Unit) -> str:
     """A figure for a person: a share in percent, a difference in points, a mean as it is.
 

@@ -1,4 +1,4 @@
-"""Figures of models before they are drawn: tables with intervals, and charts over steps or models."""
+"""Figures of models before they are drawn: tables with intervals, charts over steps or models."""
 
 from __future__ import annotations
 
@@ -161,19 +161,17 @@ def comparison_of(groups: Sequence[Measured]) -> Comparison:
         for name in dict.fromkeys(one.group.question_set for one in groups)
         if (points := [one for one in groups if one.group[:2] == (name, model)])
     ]
+    columns = tuple(model or _ONE for model in models)
     names = in_order(
-        name
-        for one in groups
-        for name, figure in one.figures.items()
-        if figure.value is not None
+        name for one in groups for name, figure in one.figures.items() if figure.value is not None
     )
     rows = [
         ComparedRow(question_set, measure_of(name), cells)
         for question_set in dict.fromkeys(one.question_set for one in series)
         for name in names
-        if any(cells := _cells(series, question_set, name, models))
+        if any(cells := _cells(series, question_set, name, columns))
     ]
-    return Comparison(tuple(model or _ONE for model in models), tuple(rows), tuple(series))
+    return Comparison(columns, tuple(rows), tuple(series))
 
 
 _ONE = "responses"
@@ -181,14 +179,12 @@ _ONE = "responses"
 
 
 def _cells(
-    series: Sequence[Series], question_set: str, name: str, models: Sequence[str | None]
+    series: Sequence[Series], question_set: str, figure: str, columns: Sequence[str]
 ) -> tuple[Cell | None, ...]:
     """What each model has of a figure at its last step; None: nothing."""
     last = {one.column: one.points[-1] for one in series if one.question_set == question_set}
-    figures = [last[title].figures.get(name) if title in last else None for title in (m or _ONE for m in models)]
-    return tuple(
-        None if figure is None or figure.value is None else Cell(figure) for figure in figures
-    )
+    found = [last[name].figures.get(figure) if name in last else None for name in columns]
+    return tuple(None if one is None or one.value is None else Cell(one) for one in found)
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -217,14 +213,16 @@ def _row(row: ComparedRow) -> FigureRow:
 
 def _figure_cell(cell: Cell, measure: Measure) -> FigureCell:
     whole = (0.0, 1.0) if measure.unit in _WHOLE else None
-    change = cell.difference and _change(cell.difference, measure)
+    change = None if cell.difference is None else _change(cell.difference, measure)
     return FigureCell(_span(cell.figure, measure.unit, whole), change)
 
 
 def _change(found: Difference, measure: Measure) -> Change | None:
     if found.value is None:
         return None
-    low, high = (None if end is None else signed(end, measure.unit) for end in (found.low, found.high))
+    low, high = (
+        None if end is None else signed(end, measure.unit) for end in (found.low, found.high)
+    )
     return Change(Span(signed(found.value, measure.unit), low, high), _meaning(found, measure))
 
 
@@ -239,11 +237,12 @@ def _meaning(found: Difference, measure: Measure) -> str:
 
 def _span(figure: Figure, unit: Unit, axis: tuple[float, float] | None) -> Span:
     numbers = (figure.value, figure.low, figure.high)
-    texts = [None if one is None else shown(one, unit) for one in numbers]
-    if axis is None or figure.value is None:
-        return Span(texts[0] or "-", *texts[1:])
-    places = [None if one is None else _place(one, axis) for one in numbers]
-    return Span(texts[0] or "-", *texts[1:], *places)
+    text, low, high = (None if one is None else shown(one, unit) for one in numbers)
+    span = Span(text or "-", low, high)
+    if axis is None:
+        return span
+    at, start, end = (None if one is None else _place(one, axis) for one in numbers)
+    return span._replace(at=at, start=start, end=end)
 
 
 def _place(value: float, axis: tuple[float, float]) -> float:
@@ -280,7 +279,8 @@ def _chart(measure: Measure, there: list[tuple[str, list[_Step]]]) -> Chart:
     if all(len(points) == 1 for _, points in there):
         bars = [(title, _span(points[0][1], measure.unit, axis)) for title, points in there]
         return Chart(*about, [], bars, ends, None)
-    steps = [step for _, points in there if len(points) > 1 for step, _ in points if step is not None]
+    several = [points for _, points in there if len(points) > 1]
+    steps = [step for points in several for step, _ in points if step is not None]
     between = min(steps), max(steps)
     curves = [
         Curve(title, [_point(one, measure.unit, axis, between, len(points)) for one in points])

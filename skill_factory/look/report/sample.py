@@ -41,7 +41,8 @@ class Sample:
     The value has `texts`, `words`, `kinds`; `traces`, each with its `id`, `label`, question (`q`,
     a place in `questions`), `pattern` (as `contents.Pattern`), `variants` and `spans`: kind, text,
     truth (1 right or true, 0 not, -1 not known), name, origin; a response also its `set`, `model`
-    and `step`; and `questions`, each with its text, gold answer, numbers, traces and attempts. Texts, names and origins are places in `texts` and `words`.
+    and `step`; and `questions`, each with its text, gold answer, numbers, traces and attempts.
+    Texts, names and origins are places in `texts` and `words`.
     `full`: something had no room. `too_long`: how many things were left out as they are alone more
     than a quarter of the room.
     """
@@ -76,9 +77,7 @@ class Sample:
         its gold answer; None: that is not shown."""
         if key not in self._question_at:
             texts = {"text": text} | ({} if gold is None else {"gold": gold})
-            with_room = self._add(
-                self._questions, {**numbers, "attempts": [], "traces": []}, texts
-            )
+            with_room = self._add(self._questions, {**numbers, "attempts": [], "traces": []}, texts)
             if not with_room:
                 return None
             self._question_at[key] = len(self._questions) - 1
