@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -235,7 +239,21 @@ def _add(made: Audit, one: Audit) -> None:
 # -- the input of an SFT folder -------------------------------------------------------------------
 
 
-def audit_input(folder: Path, manifest: dict[str, Any]) -> Audit | str:
+@contextmanager
+def audit_beside(
+    folder: Path, manifest: dict[str, Any]
+) -> Iterator[Callable[[], Audit | str | None]]:
+    """`audit_input` in another thread, as nearly all of it is Arrow's work; what is given waits for
+    it. It stops where what goes on beside it raises."""
+    stopped = Event()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(audit_input, folder, manifest, stopped).result
+        finally:
+            stopped.set()
+
+
+def audit_input(folder: Path, manifest: dict[str, Any], stopped: Event) -> Audit | str:
     """Audit the annotated dataset that an SFT folder was made from, or say why it cannot be: it is
     not where the manifest says, nor beside the folder, or its content has changed."""
     source = _source(folder, manifest["input"])
@@ -245,7 +263,8 @@ def audit_input(folder: Path, manifest: dict[str, Any]) -> Audit | str:
     roles = {name.removesuffix("_column"): settings[name] for name in settings if "_column" in name}
     columns = Columns(gold=roles.pop("answer"), **roles)
     try:
-        found = audit(source.batches(columns), columns, settings["task"])
+        batches = takewhile(lambda _: not stopped.is_set(), source.batches(columns))
+        found = audit(batches, columns, settings["task"])
     except InputError as error:
         return str(error)
     if f"{found.digest:032x}" != manifest["input"]["digest"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from skill_factory.checks import structure
-from skill_factory.checks.audit import Audit, audit_input
+from skill_factory.checks.audit import Audit, audit_beside
 from skill_factory.checks.balance import Balance
 from skill_factory.checks.codes import CODES, C
 from skill_factory.checks.figures import tell_audit, tell_balance
@@ -20,7 +21,7 @@ from skill_factory.checks.lengths import TrainerReplay
 from skill_factory.checks.own import load_check
 from skill_factory.checks.rewards import RewardReplay
 from skill_factory.checks.settings import CheckSettings
-from skill_factory.checks.traces import Read, Trace, read_chats, read_traces
+from skill_factory.checks.traces import Read, Trace, chat_traces, read_traces
 from skill_factory.checks.wording import Wording
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import is_repository, verified_manifest
@@ -66,7 +67,7 @@ def check(name: str | Path, checks: Checks | None = None) -> Report:
         return _check(read_traces(folder), manifest["counts"]["traces"], checks, folder, manifest)
     if not folder.exists() and not is_repository(str(name)):
         raise InputError(f"{name}: no such file or folder")
-    chats = read_chats(str(name), checks.config, checks.split, checks.revision)
+    chats = chat_traces(str(name), checks.config, checks.split, checks.revision)
     return _check(chats, None, checks, None, None)
 
 
@@ -79,28 +80,28 @@ def _check(
 ) -> Report:
     report = Report(ignored=checks.ignored)
     looks = _Looks(checks, manifest and manifest["phrases"])
-    with tqdm(desc="check", unit=" traces", total=total, disable=None, leave=False) as bar:
-        for traces in batches:
-            report.traces += len(traces)
-            looks.add(traces, report)
-            bar.update(len(traces))
-    looks.tell(report)
-    if checks.wording:
-        tell_balance(looks.balance, _audited(folder, manifest, report), report)
+    audited = folder and manifest and checks.wording and audit_beside(folder, manifest)
+    with audited or nullcontext(lambda: None) as audit:
+        with tqdm(desc="check", unit=" traces", total=total, disable=None, leave=False) as bar:
+            for traces in batches:
+                report.traces += len(traces)
+                looks.add(traces, report)
+                bar.update(len(traces))
+        looks.tell(report)
+        if checks.wording:
+            tell_balance(looks.balance, _audited(audit(), report), report)
     order = {code: place for place, code in enumerate([*CODES, *report.findings])}
     report.findings = dict(sorted(report.findings.items(), key=lambda one: order[one[0]]))
     return report
 
 
-def _audited(folder: Path | None, manifest: dict[str, Any] | None, report: Report) -> Audit | None:
+def _audited(found: Audit | str | None, report: Report) -> Audit | None:
     """The audit of a folder's input, told; None where there is no folder, or no input."""
-    if folder is None or manifest is None:
-        return None
-    found = audit_input(folder, manifest)
     if isinstance(found, str):
         report.tell(C.NO_AUDIT, f"the input is not to be had: {found}")
         return None
-    tell_audit(found, report)
+    if found is not None:
+        tell_audit(found, report)
     return found
 
 

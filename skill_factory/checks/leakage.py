@@ -1,4 +1,10 @@
-"""Leakage: questions that also stand in other sets, as those of evaluations or of training."""
+"""Leakage: questions that also stand in other sets, as those of evaluations or of training.
+
+Near copies are found as the decontamination of open models finds them: by Tulu 3's rule for the
+share of a question's words that lie in shared runs (arXiv 2411.15124, section 3.2), with the words
+and the length of runs of GPT-3's check (arXiv 2005.14165, appendix C), as lm-evaluation-harness has
+them. What is ours is said at the constants.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +29,19 @@ from skill_factory.tasks import Gold, gold_of, own_facts, task_of
 from skill_factory.tasks.text import normal
 
 GRAM = 13
-"""Words of a run that two questions share. As GPT-3 was checked (arXiv 2005.14165, appendix C)."""
+"""Words of a run that two questions share. GPT-3's check takes this many at most, and 8 at least
+for sets of shorter questions; Tulu 3's takes 8 tokens. Ours: always 13, and a question of fewer
+words is only compared as a whole."""
 
 COMMON = 2
-"""A run in more questions than this, of either set, is a template and says nothing. GPT-3's check
-let runs go that are common too."""
+"""A run in more questions than this, of either set, is a template and says nothing. Ours: GPT-3's
+check lets runs go that are in more than 10 documents, of far more."""
 
 OVERLAP = 0.5
-"""Share of a question's words that must lie in shared runs, as Tulu 3 asks for
-(arXiv 2411.15124, section 3.2)."""
+"""More than this share of the words of the other set's question must lie in runs that it shares
+with one of ours, as Tulu 3's rule has it. Ours: words in templates alone do not count."""
+
+_PUNCTUATION = re.compile(r"[\W_]+")
 
 _QUESTION_COLUMNS = ("question", "prompt", "problem", "conversations", "messages", "input", "text")
 
@@ -47,8 +57,10 @@ class Asked:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Its words as they are compared."""
-        return tuple(re.findall(r"\w+", self.plain))
+        """Its words as GPT-3's check has them: lower case, between white space, without
+        punctuation."""
+        words = (_PUNCTUATION.sub("", word) for word in self.plain.split())
+        return tuple(word for word in words if word)
 
     @cached_property
     def plain(self) -> str:
@@ -156,11 +168,9 @@ class Against:
             shared = {place for gram in grams for place in places.get(gram, ())}
             for place in sorted(shared):
                 name, other = theirs[place]
-                if _overlap(other, grams, common) >= OVERLAP:
-                    yield from (
-                        (one, Hit(C.NEAR_COPY, "question", f"in {name}: {other.text}"))
-                        for one in ids
-                    )
+                if (share := _overlap(other, grams, common)) > OVERLAP:
+                    text = f"{share:.0%} of one in {name}: {other.text}"
+                    yield from ((one, Hit(C.NEAR_COPY, "question", text)) for one in ids)
                     break
 
 

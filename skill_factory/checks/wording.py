@@ -10,7 +10,7 @@ from functools import lru_cache
 from skill_factory.checks.codes import C
 from skill_factory.checks.findings import Code, Hit, Report
 from skill_factory.checks.traces import Read
-from skill_factory.checks.words import conclusion, first, say, says
+from skill_factory.checks.words import conclusion, first, places, say, says
 from skill_factory.core.trace_tags import Verdict
 
 LONG_REFLECTION = 100
@@ -219,18 +219,16 @@ def _leaks(read: Read) -> Iterator[Hit]:
             yield Hit(C.GOLD_LEAK, f"reflection {number}", stated)
 
 
+_GOES_ON = re.compile(r" ?[-+*/=^]")
 _WORKED_OUT = re.compile(r"(?:=|\b(?:equals?|equal to|gives|makes|get))[ $({*\n]*$")
 
 
 def _stated(gold: str, text: str) -> str:
     """Where a text states an answer as the right one without working it out; empty: nowhere."""
-    places = [
-        match.start()
-        for match in re.finditer(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d| ?[-+*/=^])", text)
-    ]
-    if any(_WORKED_OUT.search(text, max(0, at - 20), at) for at in places):
+    found = [one.start for one in places(gold, text) if not _GOES_ON.match(text, one.stop)]
+    if any(_WORKED_OUT.search(text, max(0, at - 20), at) for at in found):
         return ""
-    for at in places:
+    for at in found:
         if says("states_gold", text[max(0, at - 80) : at]):
             return text[max(0, at - 60) : at + len(gold) + 20]
     return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +45,26 @@ def first(kind: str, text: str) -> str:
     """Where a text holds an expression of this kind, with what stands around it; empty: nowhere."""
     match = _compiled(kind).search(text)
     return text[max(0, match.start() - 40) : match.end() + 60] if match else ""
+
+
+_PART_BEFORE = re.compile(r"[\w.]")
+_PART_BEHIND = re.compile(r"\w|\.\d")
+
+
+def places(text: str, inside: str) -> Iterator[range]:
+    """Where a text stands in another, not as a part of a longer word or number. Without an
+    expression of its own: to compile one for each answer took a tenth of the time of all checks.
+
+    >>> list(places("2", "12 + 2 = 2.0, or 2."))
+    [range(5, 6), range(17, 18)]
+    """
+    at = inside.find(text)
+    while at >= 0 and text:
+        end = at + len(text)
+        before = at and _PART_BEFORE.match(inside, at - 1)
+        if not before and not _PART_BEHIND.match(inside, end):
+            yield range(at, end)
+        at = inside.find(text, at + 1)
 
 
 _SENTENCE = re.compile(r"[.!?\n]+(?:\s+|$)")

@@ -11,7 +11,7 @@ from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo, echo_lines
 from skill_factory.errors import OptionError
-from skill_factory.look.explain_settings import DiffSettings, ExplainSettings, VerifySettings
+from skill_factory.look.settings import DiffSettings, ExplainSettings, VerifySettings
 
 if TYPE_CHECKING:
     from skill_factory.look.folders import SftFolder

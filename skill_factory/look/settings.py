@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from skill_factory.core.settings.fields import Section, SettingError, Settings
-from skill_factory.core.settings.value_types import Count
+from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
+from skill_factory.core.settings.value_types import Count, KnownTask, Workers
+from skill_factory.stages.create.settings import CreateConfig, FormatNames
 
-_WHICH, _INSTEAD, _LOOK = Section("Which traces"), Section("Instead of traces"), Section("Output")
+_WHICH, _INSTEAD, _OUTPUT = Section("Which traces"), Section("Instead of traces"), Section("Output")
+_AGAIN, _WHAT = Section("What it is made again of"), Section("What")
 OTHERS = _INSTEAD.title
 """The heading of what is shown instead of traces."""
 
@@ -24,7 +26,7 @@ class ShowSettings(Settings):
     )
     seed: int = _WHICH(0, "Another seed draws other traces.")
     questions: bool = _INSTEAD(False, "A line for each question.")
-    color: bool | None = _LOOK(
+    color: bool | None = _OUTPUT(
         None, "Colours.", unset="on a terminal without NO_COLOR", off="--no-color"
     )
 
@@ -48,3 +50,37 @@ class ShowSettings(Settings):
         """The first setting that chooses traces and nothing else; empty: none does."""
         found = [name for name in ("trace", "question", "label") if getattr(self, name) is not None]
         return [*found, *(["seed"] if self.seed else []), ""][0]
+
+
+class VerifySettings(Settings):
+    """What a manifest cannot give: where the input is now, and code of the user's own."""
+
+    input: str | None = _AGAIN(
+        None, "The input, where it is now.", unset="where it was", short="-i", metavar="PATH|REPO"
+    )
+    formats: FormatNames = _AGAIN((), "Formats of your own, file.py:NAME, with all others.")
+    task: KnownTask | None = _AGAIN(None, "A task of your own, file.py:NAME.", metavar="NAME")
+    tokenizer: str | None = _AGAIN(
+        None, "The tokenizer, where it is now.", unset="where it was", metavar="PATH|REPO"
+    )
+    workers: Workers | None = same_as(CreateConfig, "workers", section="Running")
+    json: bool = _OUTPUT(False, "Print JSON.")
+
+
+class DiffSettings(Settings):
+    """How two folders are compared."""
+
+    json: bool = _OUTPUT(False, "Print JSON.")
+
+
+class ExplainSettings(Settings):
+    """What is explained."""
+
+    source: str | None = _WHAT(
+        None, "Instead of a trace: which traces use this row of the input.", metavar="ROW|FILE:ROW"
+    )
+    json: bool = _OUTPUT(False, "Print JSON.")
+
+    def __post_init__(self) -> None:
+        if self.source is not None and not self.source.rpartition(":")[2].isdecimal():
+            raise SettingError(("source",), "expected a row, from 0: 12, or FILE:12")

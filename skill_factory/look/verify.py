@@ -21,8 +21,8 @@ from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.whole_files import sha256
 from skill_factory.errors import InputError, NothingMadeError, PhraseError, SkillFactoryError
 from skill_factory.look.diff import TraceDiff, diff_sft, sft_of
-from skill_factory.look.explain_settings import VerifySettings
 from skill_factory.look.folders import SftFolder, is_run
+from skill_factory.look.settings import VerifySettings
 from skill_factory.look.spans import Kind
 from skill_factory.plugins import is_reference
 from skill_factory.stages.create.phrases import PhraseBank, load_phrases

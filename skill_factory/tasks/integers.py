@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -118,7 +119,12 @@ _ASSIGNED = re.compile(r"(?<![\w\\])([A-Za-z]) ?= ?[-+]? ?[0-9]")
 
 def reading(text: str) -> Reading | None:
     """The one number that a text says; None if it says none, several, or not quite one."""
-    plain = _said(text) if len(text) <= LONGEST else None
+    return _reading(text) if len(text) <= LONGEST else None
+
+
+@lru_cache(1024)  # a gold answer is read again for each answer to its question
+def _reading(text: str) -> Reading | None:
+    plain = _said(text)
     if plain is None:
         return None
     if _has_digits(plain):

@@ -64,7 +64,7 @@ def test_columns_of_verl_say_what_is_right(tmp_path: Path) -> None:
         ({"messages": ["Hi."]}, "expected turns with role and content, or from and value"),
         ({"messages": [{"role": "user", "content": 5}]}, "content of a turn to be text, not 5"),
         ({"messages": [{"role": [], "content": "5"}]}, "role of a turn to be text, not []"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "row 0, column 'messages': a text"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "row 0: a text is not UTF-8"),
     ],
 )
 def test_what_is_no_chat_is_one_line(tmp_path: Path, row: Row, problem: str) -> None:
@@ -91,7 +91,14 @@ def test_a_text_that_is_not_utf8_in_parquet_is_one_line(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "rows.parquet")
     done = check(tmp_path / "rows.parquet")
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
-    assert "rows.parquet: cannot be read" in done.err
+    assert "rows.parquet: row 0: a text is not UTF-8" in done.err
+
+
+def test_csv_files_hold_no_chats(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("messages,answer\n[],4\n")
+    done = check(tmp_path / "rows.csv")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "expected a parquet or JSON file of chats" in done.err
 
 
 def test_what_a_model_said_steers_no_terminal(tmp_path: Path) -> None:
@@ -140,6 +147,20 @@ def test_a_template_is_no_near_copy(tmp_path: Path) -> None:
     assert "L02" not in codes(tmp_path / "rows.jsonl", ours, "--against", other)
     other.write_text("".join(json.dumps(row) + "\n" for row in theirs[:1]))
     assert "L02" in codes(tmp_path / "few.jsonl", ours[:1], "--against", other)
+
+
+@pytest.mark.parametrize(("shared", "found"), [(14, False), (15, True)])
+def test_more_than_half_of_the_words_in_shared_runs_are_a_near_copy(
+    tmp_path: Path, shared: int, found: bool
+) -> None:
+    words = [f"w{n}o" for n in range(28)]
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"question": " ".join(words)}) + "\n")
+    ours = ", ".join(words[:shared]).upper() + " and so on."  # case and punctuation are no words
+    left = codes(tmp_path / "rows.jsonl", [chat(question=ours)], "--against", other)
+    assert ("L02" in left) is found
+    if found:
+        assert left["L02"]["examples"][0]["excerpt"].startswith("54% of one in ")
 
 
 def test_questions_of_verl_files_and_sft_folders_are_compared(tmp_path: Path) -> None:

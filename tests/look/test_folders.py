@@ -141,12 +141,21 @@ def test_odd_turns_are_no_error(tmp_path: Path) -> None:
         assert found == wanted[:count]
 
 
+def test_half_a_surrogate_pair_is_shown_as_what_is_no_text(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q \ud800"}, {"role": "assistant", "content": "\ud800 a"}]
+    path = tmp_path / "chats.jsonl"
+    path.write_text(json.dumps({"messages": turns, "trace_id": "t\ud800"}) + "\n")
+    (found,) = traces(path)
+    shown = [text.replace("\ufffd", "") for text in (found.id, found.question, found.text)]
+    assert shown == ["t", "q ", " a"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"question": "q"}, "no conversations or messages"),
-        ({"messages": [{"who": "me"}]}, "a turn has no role and content"),
-        ({"messages": [{"role": "user", "content": ["q"]}]}, "a turn has no role and content"),
+        ({"question": "q"}, "no column conversations or messages"),
+        ({"messages": [{"who": "me"}]}, "expected turns with role and content"),
+        ({"messages": [{"role": "user", "content": ["q"]}]}, "content of a turn to be text"),
     ],
 )
 def test_what_is_no_chat_is_named_with_its_row(
@@ -166,7 +175,10 @@ def test_what_cannot_be_looked_at_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no PAR1")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "\\ud8')
     for name, words in {
+        "cut": "a.jsonl: line 1",
         "nowhere": "no such file or folder",
         "a.csv": "expected a .parquet, .jsonl or .json file",
         "empty": "no parquet, jsonl, json or csv file",

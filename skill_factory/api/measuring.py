@@ -1,0 +1,60 @@
+"""From Python: `evaluate`, `grade`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skill_factory.api.common import PathLike, disk
+from skill_factory.errors import InputError
+from skill_factory.tasks import Grade
+
+if TYPE_CHECKING:
+    from skill_factory.measure.figures import Measured
+
+
+def evaluate(
+    questions: PathLike | Iterable[PathLike],
+    folder: PathLike,
+    *,
+    model: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = print,
+    **settings: Any,
+) -> list[Measured]:
+    """Ask a model questions and measure what it answers: `skill-factory evaluate`. The figures of
+    each set; `folder` has the responses and all figures.
+
+    `questions` are sets, as the command takes them. `model` has the settings of the config's key
+    `model` (`{"base_url": ..., "name": ...}`), `settings` are the command's other options. What is
+    in the folder is gone on with. `progress` takes each line that is told; None: nothing is. Raises
+    `SkillFactoryError`s.
+    """
+    from skill_factory.measure.evaluate import Evaluation
+    from skill_factory.measure.evaluate_settings import EvaluateConfig
+    from skill_factory.runs.config import load_settings
+    from skill_factory.runs.keywords import as_texts
+
+    sets = [questions] if isinstance(questions, str | Path) else questions
+    asked = as_texts(settings) | {"questions": [str(one) for one in sets]}
+    given = {"evaluate": asked, "model": as_texts(model or {})}
+    with disk():
+        config = load_settings(EvaluateConfig, None, given)
+        return Evaluation(Path(folder), config, progress or (lambda line: None)).go()
+
+
+def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:
+    """Whether an answer is right, wrong or undecided. `gold` is the gold answer as a dataset has
+    it, `facts` what the task needs besides (Countdown: `numbers`, `target`).
+
+    Raises `TaskError` for a task that is not known, `InputError` for a gold answer that cannot be
+    read.
+    """
+    from skill_factory.tasks import gold_of, graded, load_task, settled
+    from skill_factory.tasks.golds import Gold
+
+    known = load_task(settled(task))
+    found = gold_of(known, gold, dict(facts or {}))
+    if not isinstance(found, Gold):
+        raise InputError(f"gold: {gold!r} cannot be read: {found}")
+    return graded(known, answer, found.text, found.facts)
