@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -101,18 +101,29 @@ def _any_within(wanted: Ints, start: int, count: int) -> bool:
     return bool(at[0] < at[1])
 
 
-def _chat_batch(path: Path, row: int, batch: pa.RecordBatch, texts: bool) -> ChatBatch:
+@dataclass(frozen=True)
+class _ResponseBatch(ChatBatch):
+    """Responses and what was asked; null where texts were not asked for."""
+
+    _asked: pa.Array
+    _answered: pa.Array
+
+    @property
+    def question(self) -> pa.Array:
+        return self._asked
+
+    @property
+    def text(self) -> pa.Array:
+        return self._answered
+
+
+def _chat_batch(path: Path, row: int, batch: pa.RecordBatch, texts: bool) -> _ResponseBatch:
     nothing = pa.nulls(batch.num_rows, pa.string())
-    question, text = (
+    asked, answered = (
         batch.column(name) if texts else nothing for name in (Column.QUESTION, Column.RESPONSE)
     )
     label = batch.column(Column.GRADE).fill_null(NOT_GRADED)
-    return ChatBatch(path, row, row, question, text, label, nothing, partial(_row, batch))
-
-
-def _row(batch: pa.RecordBatch, place: int) -> Mapping[str, Any]:
-    found: dict[str, Any] = batch.slice(place, 1).to_pylist()[0]
-    return found
+    return _ResponseBatch(path, row, row, label, nothing, None, batch, asked, answered)
 
 
 class MeasuredFolder(ChatFiles):
