@@ -17,12 +17,13 @@ from skill_factory.look.report.comparison import comparison_contents
 from skill_factory.look.report.contents import Report
 from skill_factory.look.report.measured_folder import of_measured
 from skill_factory.look.report.options import ROOM, Options
-from skill_factory.look.report.page import SIGNATURE, comparison_page, report_page
+from skill_factory.look.report.page import comparison_page, report_page
 from skill_factory.look.report.run_folder import of_run
 from skill_factory.look.report.settings import ReportSettings
 from skill_factory.look.report.sft_folder import of_sft
 from skill_factory.look.report.soundness import soundness_of
 from skill_factory.measure.comparison import Comparison
+from skill_factory.stages.create.card import REPORT_SIGNATURE
 
 
 class Written(NamedTuple):
@@ -85,7 +86,7 @@ def validate_output(path: Path, overwrite: bool = False) -> None:
         raise OutputError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
     if path.is_file() and not overwrite:
         with path.open("rb") as file:
-            if SIGNATURE.encode() not in file.read(4096):
+            if REPORT_SIGNATURE.encode() not in file.read(4096):
                 raise OutputError(
                     f"{path}: is there already and no report; choose another name, or replace it "
                     "with --overwrite"

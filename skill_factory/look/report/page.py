@@ -22,9 +22,6 @@ from skill_factory.look.report.contents import Report
 from skill_factory.look.report.differences import differences
 from skill_factory.look.report.sample import as_json
 
-SIGNATURE = 'name="generator" content="SkillFactory'
-"""Stands at the beginning of every page."""
-
 _LONGEST, _LONGEST_RESPONSE = 2_000, 12_000
 """Characters of an example, and of a part of a response, that are shown."""
 
