@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     help="What was lost for a reason; alone, the reasons.",
 )
 def show(folder: Path, lost: str | None, **given: Any) -> None:
-    """Read traces: of an SFT folder, of a run's, or of any parquet or JSON file of chats.
+    """Read traces: of an SFT folder, of a run's, or of any parquet or JSON file of chats; or what a
+    model answered: a folder of `measure` or `evaluate`.
 
     Each part is named: attempt 2, wrong; reflection on attempt 2, true: Incorrect. --questions and
     --lost tell of an SFT folder or a run what has become of all that went in.

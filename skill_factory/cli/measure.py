@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
 from skill_factory.core.terminal import echo
-from skill_factory.measure.settings import PAGE, CompareSettings, MeasureSettings
-
-if TYPE_CHECKING:
-    from skill_factory.measure.comparison import Comparison
+from skill_factory.measure.settings import CompareSettings, MeasureSettings
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("measure", MeasureSettings))
@@ -52,21 +49,9 @@ def compare(models: tuple[Path, ...], **given: Any) -> None:
         threads.save_memory()
         found = compared(models, settings)
         if settings.output is not None:
-            _write(found, settings.output)
+            from skill_factory.look.report.build import write_comparison
+
+            write_comparison(found, settings.output)
         flags = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
         form = next((kind for kind, wanted in flags.items() if wanted), "")
         echo(written(printed(found, settings), form))
-
-
-def _write(found: Comparison, path: Path) -> None:
-    """Write a comparison, as the name of its file says."""
-    from skill_factory.core.whole_files import new_file
-    from skill_factory.measure.compare_layout import written
-
-    if path.suffix == PAGE:
-        from skill_factory.look.report.build import write_comparison
-
-        write_comparison(found, path)
-    else:
-        with new_file(path) as part:
-            part.write_text(written(found, path.suffix) + "\n", encoding="utf-8")

@@ -22,7 +22,9 @@ from skill_factory.look.report.run_folder import of_run
 from skill_factory.look.report.settings import ReportSettings
 from skill_factory.look.report.sft_folder import of_sft
 from skill_factory.look.report.soundness import soundness_of
+from skill_factory.measure.compare_layout import written
 from skill_factory.measure.comparison import Comparison
+from skill_factory.measure.settings import PAGE
 from skill_factory.stages.create.card import REPORT_SIGNATURE
 
 
@@ -76,8 +78,13 @@ def _report_on(found: SftFolder | RunView | ChatFiles, options: Options) -> Repo
 
 
 def write_comparison(found: Comparison, path: Path) -> None:
-    """Write the page of a comparison; raises `OutputError` if it cannot be written."""
-    write_page(path, comparison_page(comparison_contents(found)).encode("utf-8", "replace"))
+    """Write a comparison as the name of its file says: as a page, or as `compare_layout.written`
+    has it. Raises `OutputError` if it cannot be written."""
+    if path.suffix == PAGE:
+        text = comparison_page(comparison_contents(found))
+    else:
+        text = written(found, path.suffix) + "\n"
+    write_page(path, text.encode("utf-8", "replace"))
 
 
 def validate_output(path: Path, overwrite: bool = False) -> None:
