@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from skill_factory.checks.audit import Audit
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import OutputError
 from skill_factory.look.folders import ChatFiles, RunView, SftFolder
@@ -20,7 +21,7 @@ from skill_factory.look.report.options import ROOM, Options
 from skill_factory.look.report.page import comparison_page, report_page
 from skill_factory.look.report.run_folder import of_run
 from skill_factory.look.report.settings import ReportSettings
-from skill_factory.look.report.sft_folder import of_sft
+from skill_factory.look.report.sft_folder import Audited, of_sft
 from skill_factory.look.report.soundness import soundness_of
 from skill_factory.measure.compare_layout import written
 from skill_factory.measure.comparison import Comparison
@@ -64,17 +65,29 @@ def report_on(path: Path, options: Options) -> Report:
     if isinstance(found, MeasuredFolder):
         return of_measured(found, options)
     dataset = found.sft if isinstance(found, RunView) else found
+    if not options.check or dataset is None:
+        return _report_on(found, options, None)
+    audit: Future[Audit | str] = Future()
+    audited = audit.result if isinstance(dataset, SftFolder) else None
     with ThreadPoolExecutor(1) as beside:  # Python's work; the rest is nearly all Arrow's
-        sound = beside.submit(soundness_of, dataset.path) if options.check and dataset else None
-        report = _report_on(found, options)
-        report.soundness = sound.result() if sound else None
+        sound = beside.submit(soundness_of, dataset.path, audited)
+        try:
+            report = _report_on(found, options, audit.set_result)
+        finally:
+            if not audit.done():  # the other thread waits for it
+                audit.set_result("it was not read")
+        report.soundness = sound.result()
     return report
 
 
-def _report_on(found: SftFolder | RunView | ChatFiles, options: Options) -> Report:
+def _report_on(
+    found: SftFolder | RunView | ChatFiles, options: Options, audited: Audited | None
+) -> Report:
     if isinstance(found, RunView):
-        return of_run(found, options)
-    return of_sft(found, options) if isinstance(found, SftFolder) else of_chats(found, options)
+        return of_run(found, options, audited)
+    if isinstance(found, SftFolder):
+        return of_sft(found, options, audited)
+    return of_chats(found, options)
 
 
 def write_comparison(found: Comparison, path: Path) -> None:
