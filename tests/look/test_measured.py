@@ -259,6 +259,20 @@ def test_examples_stand_side_by_side_with_the_truth_of_their_parts(
     assert "✓ Reflection on attempt 1, true: Incorrect" in page.words
 
 
+def test_a_page_of_many_long_examples_stays_small(tmp_path: Path) -> None:
+    for name, text in (("a", PLAIN), ("b", RIGHT_AT_ONCE)):
+        long = [
+            row | {"question": f"{n} {row['question']}"} for n in range(40) for row in rows(text)
+        ]
+        padded = [row | {"response": f"{'<b>é</b> ' * 2_000}{row['response']}"} for row in long]
+        measure(tmp_path, name, padded)
+    compared("a", "b", "-o", "page.html", "--examples", "100", cwd=tmp_path)
+    assert (tmp_path / "page.html").stat().st_size < 5_000_000
+    page = Page(tmp_path / "page.html")
+    (more,) = re.findall(r"(\d+) more have no room on this page", page.words)
+    assert sum(attrs.get("class") == "card compared" for _, attrs in page.tags) == 100 - int(more)
+
+
 def test_a_comparison_over_steps_has_a_curve_for_each_model(place: Path, tmp_path: Path) -> None:
     compared("base", "rl", "-o", tmp_path / "compare.html", cwd=place)
     page = Page(tmp_path / "compare.html")

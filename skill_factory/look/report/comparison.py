@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from typing import NamedTuple
 
 from skill_factory.core import markup
 from skill_factory.core.columns import Column
+from skill_factory.core.terminal import visible
 from skill_factory.look.grading import correctness
 from skill_factory.look.measured import is_right, response_spans
 from skill_factory.look.report.figures import Figures, figures_of
+from skill_factory.look.report.options import LONGEST_RESPONSE, ROOM
 from skill_factory.look.spans import Kind, Span
 from skill_factory.measure.comparison import Comparison, Example, ExampleResponse
 
@@ -42,15 +45,35 @@ class ShownExample(NamedTuple):
 
 
 class ComparisonPage(NamedTuple):
-    """What the page says."""
+    """What the page says. `without_room`: examples that the page would be too large with."""
 
     figures: Figures
     examples: list[ShownExample]
+    without_room: int
 
 
 def comparison_contents(found: Comparison) -> ComparisonPage:
     """What a page says of a comparison."""
-    return ComparisonPage(figures_of(found), [_example(one) for one in found.examples])
+    shown, left = list[ShownExample](), ROOM
+    for one in found.examples:
+        example = _example(one)
+        if (size := _size(example)) <= left:
+            shown.append(example)
+            left -= size
+    return ComparisonPage(figures_of(found), shown, len(found.examples) - len(shown))
+
+
+_AROUND = 200
+"""Bytes that stand around a part of a response in a page."""
+
+
+def _size(example: ShownExample) -> int:
+    """About how many bytes an example takes in a page."""
+    texts = [span.text for one in example.responses for span in one.spans]
+    texts += [example.question or "", example.gold or ""]
+    shown = (escape(visible(text[:LONGEST_RESPONSE])) for text in texts)
+    sizes = (len(text.encode("utf-8", "replace")) + _AROUND for text in shown)
+    return sum(sizes)
 
 
 def _example(one: Example) -> ShownExample:

@@ -20,10 +20,11 @@ from skill_factory.core.terminal import visible
 from skill_factory.look.report.comparison import ComparisonPage
 from skill_factory.look.report.contents import Report
 from skill_factory.look.report.differences import differences
+from skill_factory.look.report.options import LONGEST_RESPONSE
 from skill_factory.look.report.sample import as_json
 
-_LONGEST, _LONGEST_RESPONSE = 2_000, 12_000
-"""Characters of an example, and of a part of a response, that are shown."""
+_LONGEST = 2_000
+"""Characters of an example that are shown."""
 
 
 def report_page(reports: Sequence[Report]) -> str:
@@ -114,7 +115,7 @@ def _visible(text: object) -> str:
 
 def _whole(text: str) -> str:
     """The same of a response's part, which may be longer."""
-    return _cut(text, _LONGEST_RESPONSE)
+    return _cut(text, LONGEST_RESPONSE)
 
 
 def _cut(text: str, longest: int) -> str:
