@@ -30,16 +30,19 @@ from skill_factory.stages.create.card import REPORT_SIGNATURE
 
 
 class Written(NamedTuple):
-    """A page: its file and bytes, and how many traces of how many are in it."""
+    """A page: its file and bytes, and how many traces of how many are in it; or of how many
+    responses, where it is of nothing else."""
 
     path: Path
     size: int
     traces: int
     of: int
+    thing: str = "trace"
 
     def summary(self) -> str:
         """For a person."""
-        which = f"{self.traces:,} of {self.of:,} traces" if self.traces < self.of else "all traces"
+        how_many = f"{self.traces:,} of {self.of:,}" if self.traces < self.of else "all"
+        which = f"{how_many} {self.thing}s"
         return f"{self.path}: {self.size / 1e6:,.1f} MB, with {which} to read"
 
 
@@ -56,7 +59,9 @@ def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
     write_page(settings.output, page)
     samples = [report.sample for report in reports]
     shown = sum(len(sample["traces"]) for sample in samples)
-    return Written(settings.output, len(page), shown, sum(one["of"]["traces"] for one in samples))
+    total = sum(one["of"]["traces"] for one in samples)
+    thing = "response" if all(report.measured for report in reports) else "trace"
+    return Written(settings.output, len(page), shown, total, thing)
 
 
 def report_on(path: Path, options: Options) -> Report:
