@@ -133,7 +133,7 @@ class Soundness(NamedTuple):
 
 
 class Mean(float):
-    """A mean count: no share, even one of at most 1."""
+    """A mean count or a score: no share, even one of at most 1."""
 
 
 @dataclass

@@ -52,8 +52,8 @@ def main_numbers(series: Sequence[Series]) -> Iterator[tuple[str, float]]:
             if figure is not None and figure.value is not None:
                 title = measure.title[0].upper() + measure.title[1:]
                 more = f", {one.question_set}" if len(series) > 1 else ""
-                whole = measure.unit in (Unit.SHARE, Unit.SCORE)
-                yield title + more, figure.value if whole else Mean(figure.value)
+                is_share = measure.unit is Unit.SHARE
+                yield title + more, figure.value if is_share else Mean(figure.value)
 
 
 def accuracies(last: Sequence[tuple[Group, pa.Table]]) -> Histogram | None:
