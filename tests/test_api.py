@@ -232,6 +232,34 @@ def test_a_model_is_evaluated(tmp_path: Path) -> None:
         sf.evaluate(sets, tmp_path / "e", sampels=3)
 
 
+def test_responses_are_measured_compared_and_reported(tmp_path: Path) -> None:
+    rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(6)]
+    for name, right in (("before", 2), ("after", 5)):
+        said = [str(n + 1 if n < right else 0) for n in range(6)]
+        responses = [
+            row | {"response": f"<answer>{text}</answer>"}
+            for row, text in zip(rows, said, strict=True)
+        ]
+        pq.write_table(pa.Table.from_pylist(responses), tmp_path / f"{name}.parquet")
+        made = sf.measure_files(tmp_path / f"{name}.parquet", tmp_path / name, task="integers")
+        assert made.groups[0].figures["accuracy"].value == right / 6
+    models = [tmp_path / "before", tmp_path / "after"]
+    found = sf.compare(models, output=tmp_path / "page.html", measures="all")
+    (accuracy,) = [row for row in found.rows if row.measure.name == "accuracy"]
+    cell = accuracy.cells[1]
+    assert cell is not None
+    assert cell.difference is not None
+    assert cell.difference.value == pytest.approx(0.5)
+    assert "SkillFactory comparison" in (tmp_path / "page.html").read_text()
+    drawn = sf.report(tmp_path / "after", output=tmp_path / "report.html")
+    assert (drawn.traces, drawn.of) == (6, 6)
+    assert [one.label for one in sf.traces(tmp_path / "after", label="wrong")] == ["wrong"]
+    with pytest.raises(sf.SkillFactoryError, match="json: is for the command"):
+        sf.compare(models, json=True)
+    with pytest.raises(sf.SkillFactoryError, match="no such file or folder"):
+        sf.report(tmp_path / "nowhere")
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, skill_factory; print(*sys.modules)"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""From Python: `traces`, `check`, `explain`, `verify`, `diff`."""
+"""From Python: `traces`, `check`, `report`, `explain`, `verify`, `diff`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from skill_factory.look.diff_runs import RunDiff
     from skill_factory.look.explain import Explanation
     from skill_factory.look.folders import Trace
+    from skill_factory.look.report.build import Written
     from skill_factory.look.verify import Verification
 
 
 def traces(
     path: PathLike, number: int | None = None, seed: int = 0, **wanted: str
 ) -> Iterator[Trace]:
-    """The traces that a path names, each with its `spans()`; `number` None: all. `wanted` has the
-    options trace, question, label and grep of `show`. Raises `InputError` if there are none."""
+    """The traces that a path names, or the responses of a measured folder, each with its `spans()`;
+    `number` None: all. `wanted` has the options trace, question, label and grep of `show`. Raises
+    `InputError` if there are none."""
     from skill_factory.look.choosing import Wanted, traces_in
 
     with disk():
@@ -44,6 +46,25 @@ def check(data: PathLike, **settings: Any) -> Report:
             raise OptionError(f"{name}: is for the command; see the report's errors and warnings")
     with disk():
         return check(data, checks_of(checked(CheckSettings, as_texts(settings))))
+
+
+def report(
+    folder: PathLike,
+    other: PathLike | None = None,
+    output: PathLike = "report.html",
+    **settings: Any,
+) -> Written:
+    """Draw a folder as one page, or two side by side: `skill-factory report`. Settings are the
+    command's options: `seed`, `check`, `overwrite`. Raises `InputError` for what holds nothing to
+    look at, `OutputError` if `output` cannot be written, or is there and no report."""
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.look.report.build import write_report
+    from skill_factory.look.report.settings import ReportSettings
+    from skill_factory.runs.keywords import as_texts
+
+    asked = checked(ReportSettings, as_texts(settings | {"output": output}))
+    with disk():
+        return write_report([Path(one) for one in (folder, other) if one is not None], asked)
 
 
 def explain(folder: PathLike, trace: str) -> Explanation:

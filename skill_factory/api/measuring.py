@@ -1,4 +1,4 @@
-"""From Python: `evaluate`, `grade`."""
+"""From Python: `evaluate`, `measure_files`, `compare`, `grade`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skill_factory.api.common import PathLike, disk
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, OptionError
 from skill_factory.tasks import Grade
 
 if TYPE_CHECKING:
+    from skill_factory.measure.comparison import Comparison
     from skill_factory.measure.figures import Measured
+    from skill_factory.measure.files import MeasuredFiles
 
 
 def evaluate(
@@ -41,6 +43,49 @@ def evaluate(
     with disk():
         config = load_settings(EvaluateConfig, None, given)
         return Evaluation(Path(folder), config, progress or (lambda line: None)).go()
+
+
+def measure_files(
+    files: PathLike | Iterable[PathLike], output: PathLike, **settings: Any
+) -> MeasuredFiles:
+    """Measure responses that are there: `skill-factory measure`. `output` is the folder for what is
+    measured; what is returned has the figures as `groups`. Settings are the command's options.
+    Raises `SkillFactoryError`s, as the command does."""
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.measure import files as measuring
+    from skill_factory.measure.settings import MeasureSettings
+    from skill_factory.runs.keywords import as_texts
+
+    asked = checked(MeasureSettings, as_texts(settings | {"output": output}))
+    with disk():
+        return measuring.measure_files(_paths(files), asked)
+
+
+def compare(models: PathLike | Iterable[PathLike], **settings: Any) -> Comparison:
+    """Compare models, a column each: `skill-factory compare`. Each is a measured folder, or a file
+    that `measure_files` takes. Settings are the command's options; `output` is a file to write it
+    to, as its name says. Raises `SkillFactoryError`s, as the command does."""
+    from skill_factory.core.settings.checking import checked
+    from skill_factory.look.report.build import write_comparison
+    from skill_factory.measure import compare as comparing
+    from skill_factory.measure.settings import CompareSettings
+    from skill_factory.runs.keywords import as_texts
+
+    if shown := {"json", "markdown", "latex"} & settings.keys():
+        raise OptionError(
+            f"{min(shown)}: is for the command; see what is returned, or name an output"
+        )
+    asked = checked(CompareSettings, as_texts(settings))
+    with disk():
+        found = comparing.compare(_paths(models), asked)
+        if asked.output is not None:
+            write_comparison(found, asked.output)
+        return found
+
+
+def _paths(given: PathLike | Iterable[PathLike]) -> tuple[Path, ...]:
+    """One path, or several."""
+    return tuple(map(Path, [given] if isinstance(given, str | Path) else given))
 
 
 def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,12 @@ from skill_factory.core import trace_tags as tags
 from skill_factory.core.arrays import Ints, given, numbers, strings, view
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger
-from skill_factory.core.sources.attempts import attempt_ids, attempts_of, sum_of_digests
+from skill_factory.core.sources.attempts import (
+    Attempts,
+    attempt_ids,
+    attempts_of,
+    sum_of_digests,
+)
 from skill_factory.core.sources.batches import Batch, Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.validate import holds
@@ -149,28 +154,48 @@ def _share(some: float | Any, all: float | Any) -> float | None:
 def audit(batches: Iterable[Batch], columns: Columns, task: str | None = None) -> Audit:
     """Hold the verdicts of annotated rows against the truth. `task`: that of all questions; None:
     what the rows say."""
-    made = Audit()
-    parts = []
-    workers = min(default_workers(), MOST_USEFUL)
-    for _, one in in_order(lambda batch: _audit(batch, columns, task), batches, workers):
-        _add(made, one)
-        parts.append((one.questions, one.decided, one.right))
-        if len(parts) > 64:
-            parts = [_merged(parts)]
-    if parts:
-        made.questions, made.decided, made.right = _merged(parts)
-    return made
+    sums, workers = AuditSums(), min(default_workers(), MOST_USEFUL)
+    for _, one in in_order(lambda batch: _of_batch(batch, columns, task), batches, workers):
+        sums.add(one)
+    return sums.audit()
 
 
-def _audit(batch: Batch, columns: Columns, task: str | None) -> Audit:
+class AuditSums:
+    """The audit of all rows, added up from those of batches."""
+
+    def __init__(self) -> None:
+        self._made = Audit()
+        self._parts: list[_Counts] = []
+
+    def add(self, one: Audit) -> None:
+        """Add the audit of a batch."""
+        _add(self._made, one)
+        self._parts.append((one.questions, one.decided, one.right))
+        if len(self._parts) > 64:
+            self._parts = [_merged(self._parts)]
+
+    def audit(self) -> Audit:
+        """What it comes to."""
+        made = self._made
+        if self._parts:
+            made.questions, made.decided, made.right = _merged(self._parts)
+        return made
+
+
+def _of_batch(batch: Batch, columns: Columns, task: str | None) -> Audit:
     found = attempts_of(batch, columns, Ledger())
+    tasks = tasks_of(batch, columns, found.row - batch.row, task)
+    return audit_attempts(found, verdicts_of(found.reflections), tasks)
+
+
+def audit_attempts(found: Attempts, verdicts: Ints, tasks: pa.Array) -> Audit:
+    """The audit of a batch's attempts: `verdicts` are those of its reflections (`verdicts_of`),
+    `tasks` of its attempts (`tasks_of`)."""
     made = Audit(digest=sum_of_digests(attempt_ids(found)))
     decided, right = given(found.correct), view(found.correct).astype(bool)
-    verdicts = verdicts_of(found.reflections)
     judged = decided[found.owner]
     owner, said = found.owner[judged], verdicts[judged]
     made.all.cells = _cells(right[owner], said)
-    tasks = _tasks(batch, columns, found.row - batch.row, task)
     for groups, names in ((made.by_variant, found.variant), (made.by_task, tasks)):
         encoded = names.dictionary_encode()
         codes = view(encoded.indices, missing=-1)[owner]
@@ -204,7 +229,7 @@ def _cells(right: npt.NDArray[np.bool_], verdicts: Ints) -> Ints:
     return np.bincount(3 * right.astype(np.int64) + verdicts, minlength=6).reshape(2, 3)
 
 
-def _tasks(batch: Batch, columns: Columns, rows: Ints, task: str | None) -> pa.Array:
+def tasks_of(batch: Batch, columns: Columns, rows: Ints, task: str | None) -> pa.Array:
     """The task of each attempt, null or empty where nothing says it."""
     if task is not None or columns.task not in batch.table.schema.names:
         return strings([task or ""]).take(numbers(np.zeros(len(rows), np.int64)))
@@ -267,8 +292,14 @@ def audit_input(folder: Path, manifest: dict[str, Any], stopped: Event) -> Audit
         found = audit(batches, columns, settings["task"])
     except InputError as error:
         return str(error)
+    return audit_of_input(found, source.name, manifest)
+
+
+def audit_of_input(found: Audit, name: str, manifest: Mapping[str, Any]) -> Audit | str:
+    """An audit of the rows called `name`, or why it is none of a folder's input: they are not what
+    its manifest says."""
     if f"{found.digest:032x}" != manifest["input"]["digest"]:
-        return f"{source.name}: is not the content that the folder was made from"
+        return f"{name}: is not the content that the folder was made from"
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,13 @@ class Checks:
     wording: bool = True
 
 
-def check(name: str | Path, checks: Checks | None = None) -> Report:
+Audited = Callable[[], Audit | str | None]
+"""Waits for the audit of an input; text: why there is none."""
+
+
+def check(name: str | Path, checks: Checks | None = None, audited: Audited | None = None) -> Report:
     """Look at every trace of an SFT folder, or of a dataset of chats: a file, a folder, or one on
-    the Hub.
+    the Hub. `audited`: gives the audit of the folder's input; None: it is made here.
 
     Raises `InputError` for what is neither, or cannot be read, `TaskError` for an unknown task,
     `OptionError` for an unknown check; `PluginError` for a task or check from outside that cannot
@@ -64,7 +68,8 @@ def check(name: str | Path, checks: Checks | None = None) -> Report:
     is_folder = folder.is_dir() and (folder / "manifest.json").is_file()
     if is_folder or (folder.is_dir() and not any(folder.rglob("*.*"))):
         manifest = verified_manifest(folder)
-        return _check(read_traces(folder), manifest["counts"]["traces"], checks, folder, manifest)
+        traces = read_traces(folder)
+        return _check(traces, manifest["counts"]["traces"], checks, folder, manifest, audited)
     if not folder.exists() and not is_repository(str(name)):
         raise InputError(f"{name}: no such file or folder")
     chats = chat_traces(str(name), checks.config, checks.split, checks.revision)
@@ -77,11 +82,11 @@ def _check(
     checks: Checks,
     folder: Path | None,
     manifest: dict[str, Any] | None,
+    audited: Audited | None = None,
 ) -> Report:
     report = Report(ignored=checks.ignored)
     looks = _Looks(checks, manifest and manifest["phrases"])
-    audited = folder and manifest and checks.wording and audit_beside(folder, manifest)
-    with audited or nullcontext(lambda: None) as audit:
+    with _auditing(checks, folder, manifest, audited) as audit:
         with tqdm(desc="check", unit=" traces", total=total, disable=None, leave=False) as bar:
             for traces in batches:
                 report.traces += len(traces)
@@ -93,6 +98,20 @@ def _check(
     order = {code: place for place, code in enumerate([*CODES, *report.findings])}
     report.findings = dict(sorted(report.findings.items(), key=lambda one: order[one[0]]))
     return report
+
+
+def _auditing(
+    checks: Checks,
+    folder: Path | None,
+    manifest: dict[str, Any] | None,
+    audited: Audited | None,
+) -> AbstractContextManager[Audited]:
+    """The audit of a folder's input, made beside unless it is made elsewhere."""
+    if audited is not None:
+        return nullcontext(audited)
+    if folder and manifest and checks.wording:
+        return audit_beside(folder, manifest)
+    return nullcontext(lambda: None)
 
 
 def _audited(found: Audit | str | None, report: Report) -> Audit | None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     help="What was lost for a reason; alone, the reasons.",
 )
 def show(folder: Path, lost: str | None, **given: Any) -> None:
-    """Read traces: of an SFT folder, of a run's, or of any parquet or JSON file of chats.
+    """Read traces: of an SFT folder, of a run's, or of any parquet or JSON file of chats; or what a
+    model answered: a folder of `measure` or `evaluate`.
 
     Each part is named: attempt 2, wrong; reflection on attempt 2, true: Incorrect. --questions and
     --lost tell of an SFT folder or a run what has become of all that went in.
@@ -47,7 +48,7 @@ def _lines(path: Path, reason: str | None, settings: ShowSettings) -> Iterator[L
     from skill_factory.look import lost, questions
     from skill_factory.look import show as showing
     from skill_factory.look.choosing import Wanted
-    from skill_factory.look.folders import open_folder, open_traces
+    from skill_factory.look.opening import open_folder, open_traces
 
     number, grep = settings.number, settings.grep
     if reason is not None or settings.questions:

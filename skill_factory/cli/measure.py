@@ -42,15 +42,16 @@ def compare(models: tuple[Path, ...], **given: Any) -> None:
     with clear_errors():
         settings = read(CompareSettings, "compare", given)
         from skill_factory.core import threads
-        from skill_factory.core.whole_files import new_file
         from skill_factory.measure.compare import compare as compared
+        from skill_factory.measure.compare import printed
         from skill_factory.measure.compare_layout import written
 
         threads.save_memory()
         found = compared(models, settings)
         if settings.output is not None:
-            with new_file(settings.output) as part:
-                text = written(found, settings.output.suffix)
-                part.write_text(text + "\n", encoding="utf-8")
-        printed = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
-        echo(written(found, next((kind for kind, wanted in printed.items() if wanted), "")))
+            from skill_factory.look.report.build import write_comparison
+
+            write_comparison(found, settings.output)
+        flags = {".json": settings.json, ".md": settings.markdown, ".tex": settings.latex}
+        form = next((kind for kind, wanted in flags.items() if wanted), "")
+        echo(written(printed(found, settings), form))

@@ -19,8 +19,9 @@ from skill_factory.look.report.settings import ReportSettings
 def report(folder: Path, other: Path | None, **given: Any) -> None:
     """Draw DIR as one page of HTML: how it was made, what was lost and why, and traces to read.
 
-    DIR is an SFT folder, a run's folder, finished or not, or a file or folder of chats. With two of
-    them the page shows what differs, and both side by side. The page needs nothing but itself.
+    DIR is an SFT folder, a run's folder, finished or not, a folder of `measure` or `evaluate`, or a
+    file or folder of chats. With two of them the page shows what differs, and both side by side.
+    The page needs nothing but itself.
     """
     with clear_errors():
         settings = read(ReportSettings, "report", given)

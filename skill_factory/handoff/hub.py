@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 from skill_factory.core.redaction import redact_hub
 from skill_factory.core.whole_files import is_repository, sha256, verified_manifest
 from skill_factory.errors import HubError, InputError, OptionError
-from skill_factory.stages.create.card import CONFIG, REPORT, config_files, pushed_card
+from skill_factory.stages.create.card import (
+    CONFIG,
+    REPORT,
+    REPORT_SIGNATURE,
+    config_files,
+    pushed_card,
+)
 from skill_factory.stages.create.settings import without_scheme
 
 MAX_FILES = 50
@@ -72,7 +78,8 @@ def push(
 
     The repository and the branch `revision` (None: main) are made if they are not there. Other
     configs, and the rest of the card, stay; older traces of `sft_train` go. What an earlier try
-    has uploaded is not sent again. `report` is a page to put beside them. Afterwards the Hub's
+    has uploaded is not sent again. `report` is a page to put beside them; without, a report of ours
+    that is there goes if it is of another dataset. Afterwards the Hub's
     digests are compared with the folder's.
 
     Raises `OptionError` for a name that no repository can have, or a pull request to a branch,
@@ -100,8 +107,11 @@ def push(
         head = api.dataset_info(repo, revision=revision).sha
         there = _remote(api, repo, head)
         with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
-            files = _staged(folder, Path(work), api, repo, head, there, report)
+            found = _report_there(api, repo, head, there, Path(work), manifest)
+            has_report = report is not None or found is True
+            files = _staged(folder, Path(work), api, repo, head, there, report, has_report)
             stale = [path for path in there if path.startswith(f"{CONFIG}/") and path not in files]
+            stale += [REPORT] if found is False and report is None else []
             missing = [path for path, file in files.items() if not _same(file, there.get(path))]
             if not missing and not stale:
                 return Pushed(repo, revision or "main", str(head), 0, None)
@@ -158,6 +168,28 @@ def _same(file: Path, digest: str | None) -> bool:
     return digest == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def _report_there(
+    api: Any,
+    repo: str,
+    head: str | None,
+    there: dict[str, str],
+    work: Path,
+    manifest: dict[str, Any],
+) -> bool | None:
+    """Whether the report that is there is of this dataset; None: there is none of ours."""
+    if REPORT not in there:
+        return None
+    got = api.hf_hub_download(repo, REPORT, repo_type="dataset", revision=head, local_dir=work)
+    page = Path(got).read_bytes()
+    if REPORT_SIGNATURE.encode() not in page[:_HEAD]:
+        return None
+    return str(manifest["output"]["digest"]).encode() in page
+
+
+_HEAD = 4096
+"""Bytes of a page that say what made it."""
+
+
 def _staged(
     folder: Path,
     work: Path,
@@ -166,9 +198,11 @@ def _staged(
     head: str | None,
     there: dict[str, str],
     report: Path | None,
+    has_report: bool,
 ) -> dict[str, Path]:
     """What is to be in the repository, by its path there: the folder's files, with the card and
-    dataset_info.json merged into those that are there, and the report."""
+    dataset_info.json merged into those that are there, and the report. `has_report`: the card names
+    it."""
     files = {
         str(path.relative_to(folder)): path
         for path in sorted([*folder.glob(f"{CONFIG}/*.parquet"), *folder.glob("*.*")])
@@ -193,7 +227,7 @@ def _staged(
         default = _unnamed_configs(repo, head, there, theirs_now)
         if theirs_now is None and default:
             theirs_now = ""
-        card = pushed_card(ours, repo, theirs_now, default, report is not None)
+        card = pushed_card(ours, repo, theirs_now, default, has_report)
     except ValueError as error:
         raise HubError(f"{repo}: the header of its README.md cannot be read: {error}") from None
     entries = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))

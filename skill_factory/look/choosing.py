@@ -17,7 +17,8 @@ from skill_factory.core.columns import Column
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.sources.chats import texts_of
 from skill_factory.errors import InputError
-from skill_factory.look.folders import ChatFiles, SftFolder, Trace, open_traces
+from skill_factory.look.folders import ChatFiles, SftFolder, Trace
+from skill_factory.look.opening import open_traces
 
 _QUESTION_ID = re.compile("[0-9a-f]{32}")
 _NAMED = 5
@@ -70,12 +71,12 @@ def _by_id(folder: ChatFiles, wanted: str) -> Ints:
     if wanted in found:
         return np.array(found[wanted])
     if not found:
-        raise InputError(f"{folder.path}: no trace has the id {wanted!r}")
+        raise InputError(f"{folder.path}: no {folder.thing} has the id {wanted!r}")
     if len(found) > 1:
         names, more = ", ".join(list(found)[:_NAMED]), len(found) - _NAMED
         raise InputError(
-            f"{folder.path}: {len(found):,} traces have ids that begin with {wanted!r}: {names}"
-            f"{f' and {more:,} more' if more > 0 else ''}"
+            f"{folder.path}: {len(found):,} {folder.thing}s have ids that begin with {wanted!r}: "
+            f"{names}{f' and {more:,} more' if more > 0 else ''}"
         )
     (numbers_of_one,) = found.values()
     return np.array(numbers_of_one)
@@ -84,19 +85,20 @@ def _by_id(folder: ChatFiles, wanted: str) -> Ints:
 def _by_label(folder: ChatFiles, wanted: str, among: Ints | None) -> Ints:
     found, there = [], Counter[str | None]()
     for batch in folder.chats.batches(texts=False, only=among):
-        found.append(batch.number + np.flatnonzero(view(pc.equal(batch.label, wanted))))
-        there.update(texts_of(pc.unique(batch.label)))
+        for names in folder.labels_of(batch):
+            found.append(batch.number + np.flatnonzero(view(pc.equal(names, wanted))))
+            there.update(texts_of(pc.unique(names)))
     labels = sorted(label for label in there if label is not None)
     return _some(
         found,
         among,
-        f"{folder.path}: no trace has the label {wanted!r}; there are: "
+        f"{folder.path}: no {folder.thing} has the label {wanted!r}; there are: "
         f"{', '.join(labels) or 'none'}{did_you_mean(wanted, labels)}",
     )
 
 
 def _by_question(folder: ChatFiles, wanted: str, among: Ints | None) -> Ints:
-    none = f"{folder.path}: no trace is of a question {wanted!r}"
+    none = f"{folder.path}: no {folder.thing} is of a question {wanted!r}"
     if isinstance(folder, SftFolder) and _QUESTION_ID.fullmatch(wanted):
         return _some([_by_question_id(folder, wanted)], among, none)
     same, holding, text = [], [], wanted.strip()
@@ -122,7 +124,7 @@ def _by_text(folder: ChatFiles, wanted: str, among: Ints | None) -> Ints:
         batch.number + np.flatnonzero(_holds(batch.question, wanted) | _holds(batch.text, wanted))
         for batch in folder.chats.batches(only=among)
     ]
-    return _some(found, among, f"{folder.path}: no trace holds {wanted!r}")
+    return _some(found, among, f"{folder.path}: no {folder.thing} holds {wanted!r}")
 
 
 def _holds(texts: pa.Array, wanted: str) -> Mask:
@@ -132,7 +134,7 @@ def _holds(texts: pa.Array, wanted: str) -> Mask:
 
 def _some(parts: list[Ints], among: Ints | None, none: str) -> Ints:
     """What was found of those that were; raises `InputError` if that is none."""
-    found = np.concatenate([np.zeros(0, np.int64), *parts])
+    found = np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
     found = found if among is None else np.intersect1d(found, among)
     if not len(found):
         raise InputError(none)

@@ -20,7 +20,8 @@ from xxhash import xxh3_64
 from skill_factory.core.arrays import Ints, given, view
 from skill_factory.core.columns import Column
 from skill_factory.core.sft_manifest import no_sft_folder, run_without_traces
-from skill_factory.look.folders import RunView, SftFolder, Trace, open_folder
+from skill_factory.look.folders import RunView, SftFolder, Trace
+from skill_factory.look.opening import open_folder
 from skill_factory.look.spans import Kind
 
 EXAMINED = 1_000

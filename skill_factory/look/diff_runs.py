@@ -22,7 +22,8 @@ from skill_factory.core.sources.validate import holds
 from skill_factory.core.yaml_files import UNREADABLE, parse
 from skill_factory.errors import InputError
 from skill_factory.look.diff import Change, SftDiff, changes_in, diff_sft, sft_of
-from skill_factory.look.folders import RunView, open_folder
+from skill_factory.look.folders import RunView
+from skill_factory.look.opening import open_folder
 from skill_factory.runs.folder import Stage
 from skill_factory.stages.grade import Outcome
 

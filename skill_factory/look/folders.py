@@ -1,4 +1,4 @@
-"""What a user may name to look at: an SFT folder, a run's folder, or files of chats."""
+"""What is looked at: an SFT folder, a run's folder, or files of chats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import nsmallest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,6 @@ from skill_factory.core.settings.value_types import Origin
 from skill_factory.core.sft_manifest import (
     account_problem,
     read_manifest,
-    run_without_traces,
     sft_manifest,
 )
 from skill_factory.core.sources.attempts import attempt_ids, attempts_of, sum_of_digests
@@ -36,7 +35,6 @@ from skill_factory.core.sources.chats import (
     texts_of,
 )
 from skill_factory.core.sources.find_source import find_source
-from skill_factory.core.sources.local_files import CSV_KINDS, DATA_SUFFIX, data_files, kind_of
 from skill_factory.core.tables import PLAN
 from skill_factory.errors import InputError
 from skill_factory.look.grading import correctness
@@ -65,6 +63,11 @@ class Trace:
     correct: tuple[bool | None, ...]
 
     @property
+    def about(self) -> list[str]:
+        """What it is called by, in words: its label."""
+        return [self.label] if self.label else []
+
+    @property
     def steps(self) -> list[dict[str, Any]]:
         """The plan's steps; empty without a plan."""
         return list(self.plan[Column.STEPS]) if self.plan else []
@@ -79,9 +82,12 @@ class Trace:
 class ChatFiles:
     """Files of chats: `path` is what the user named, `chats` what is in it."""
 
+    thing: ClassVar = "trace"
+    """What one of them is called."""
+
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self.path = path
-        self.chats = Chats(tuple(files))
+        self.chats: Chats = Chats(tuple(files))
 
     @property
     def count(self) -> int:
@@ -93,6 +99,10 @@ class ChatFiles:
         where = batch.where.name if batch.where == self.path else self._relative(batch.where)
         named = enumerate(texts_of(batch.trace_id), batch.file_row)
         return [name or f"{where}:{row}" for row, name in named]
+
+    def labels_of(self, batch: ChatBatch) -> list[pa.Array]:
+        """What `--label` goes by: columns with a name for each trace."""
+        return [batch.label]
 
     def _relative(self, file: Path) -> str:
         return str(file.relative_to(self.path))
@@ -323,39 +333,6 @@ class RunView:
         """Its SFT folder; None: there is none yet."""
         sft = self.folder.sft
         return SftFolder(sft) if "output" in read_manifest(sft) else None
-
-
-def open_folder(path: Path) -> SftFolder | RunView | ChatFiles:
-    """What a path names: an SFT folder, a run's folder, or parquet or JSON files of chats.
-
-    Raises `InputError` for anything else. Of files only the names are looked at: what holds no
-    chats is an error once it is read.
-    """
-    if path.is_file():
-        if not DATA_SUFFIX.search(path.name) or kind_of(path) in CSV_KINDS:
-            raise InputError(f"{path}: expected a .parquet, .jsonl or .json file of chats")
-        return ChatFiles(path, [path])
-    if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder")
-    if "output" in read_manifest(path):
-        return SftFolder(path)
-    if is_run(path):
-        return RunView(path)
-    files = data_files(path)
-    if kind_of(files[0]) in CSV_KINDS:
-        raise InputError(f"{path}: expected parquet or JSON files of chats, and holds CSV files")
-    return ChatFiles(path, files)
-
-
-def open_traces(path: Path) -> ChatFiles:
-    """The traces that a path names, as `open_folder`; of a run those of its SFT folder. Raises
-    `InputError` also for a run that has none yet."""
-    found = open_folder(path)
-    if not isinstance(found, RunView):
-        return found
-    if found.sft is None:
-        raise run_without_traces(path)
-    return found.sft
 
 
 def run_of(sft: Path) -> RunView | None:

@@ -19,7 +19,11 @@ class ShowSettings(Settings):
     question: str | None = _WHICH(
         None, "Traces of this question, or of those with this text.", metavar="TEXT|ID"
     )
-    label: str | None = _WHICH(None, "Traces with this label, such as 5C.", metavar="LABEL")
+    label: str | None = _WHICH(
+        None,
+        "Traces with this label, such as 5C; responses with this grade, or of this set.",
+        metavar="LABEL",
+    )
     grep: str | None = _WHICH(None, "What holds this text, in any case.", metavar="TEXT")
     number: Count | None = _WHICH(
         None, "How many.", unset="3 traces, 10 losses, all questions", short="-n", flag="--number"

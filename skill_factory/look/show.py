@@ -37,7 +37,7 @@ def chosen_traces(folder: ChatFiles, wanted: Wanted, number: int | None, seed: i
     found, count = choose(folder, wanted), folder.count
     among = count if found is None else len(found)
     if not among:
-        raise InputError(f"{folder.path}: holds no traces")
+        raise InputError(f"{folder.path}: holds no {folder.thing}s")
     drawn = folder.sample(TRACES if number is None else number, seed, found)
     return Chosen(drawn, among, count)
 
@@ -47,22 +47,22 @@ def trace_lines(folder: ChatFiles, chosen: Chosen, grep: str | None = None) -> I
     mark = marks_of(grep)
     for trace in folder.read(chosen.numbers):
         variants = _variants(folder, trace)
-        for line in _lines_of(trace, chosen.total, variants):
+        title = f"{folder.thing} {trace.id}"
+        for line in _lines_of(trace, title, chosen.total, variants):
             yield marked(line, mark)
         yield ()
-    yield [Piece(_summary(chosen), Style.GREY)]
+    yield [Piece(_summary(chosen, folder.thing), Style.GREY)]
 
 
-def _summary(chosen: Chosen) -> str:
+def _summary(chosen: Chosen, thing: str) -> str:
     shown, among = len(chosen.numbers), chosen.among
-    of = f"{among:,} traces" if among == chosen.total else f"{among:,} traces that match"
+    of = f"{among:,} {thing}s" + ("" if among == chosen.total else " that match")
     return f"{shown:,} of {of}" + ("; others with --seed, more with -n" if shown < among else "")
 
 
-def _lines_of(trace: Trace, count: int, variants: Mapping[int, str]) -> Iterator[Line]:
-    about = [f"{trace.number + 1:,} of {count:,}"]
-    about = [trace.label, *about] if trace.label else about
-    yield [Piece(f"trace {trace.id}", Style.BOLD), Piece(f"  {', '.join(about)}", Style.GREY)]
+def _lines_of(trace: Trace, title: str, count: int, variants: Mapping[int, str]) -> Iterator[Line]:
+    about = [*trace.about, f"{trace.number + 1:,} of {count:,}"]
+    yield [Piece(title, Style.BOLD), Piece(f"  {', '.join(about)}", Style.GREY)]
     yield from heading_and_text("question", Style.BOLD, trace.question)
     for span in trace.spans():
         if span.kind is not Kind.TAG:
@@ -80,7 +80,7 @@ def style_of(span: Span) -> Style:
     true stands out."""
     if span.kind is Kind.REFLECTION:
         return {True: Style.CYAN, False: Style.MAGENTA, None: Style.PLAIN}[span.true]
-    if span.kind in (Kind.ATTEMPT, Kind.RESTATED, Kind.ANSWER):
+    if span.kind in (Kind.ATTEMPT, Kind.RESTATED, Kind.ANSWER, Kind.RESPONSE):
         return {True: Style.GREEN, False: Style.RED, None: Style.PLAIN}[span.correct]
     return Style.PLAIN if span.kind is Kind.OTHER else Style.YELLOW
 

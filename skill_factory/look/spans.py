@@ -14,7 +14,8 @@ from skill_factory.core.trace_tags import ANY_TAG, Verdict
 
 class Kind(StrEnum):
     """What a span is. `TAG` is markup and the line ends around it; `OTHER` is text that stands
-    where none of a trace's parts does, as in what a model wrote itself."""
+    where none of a trace's parts does, as in what a model wrote itself; `RESPONSE` is all that a
+    model answered without parts."""
 
     TAG = "tag"
     ATTEMPT = "attempt"
@@ -25,6 +26,7 @@ class Kind(StrEnum):
     CLOSING = "closing"
     ANSWER = "answer"
     OTHER = "other"
+    RESPONSE = "response"
 
 
 class Span(NamedTuple):
@@ -61,7 +63,8 @@ class Span(NamedTuple):
         of_attempt = self.kind in (Kind.ATTEMPT, Kind.RESTATED)
         number = f" {self.step + 1}" if of_attempt and self.step is not None else ""
         right = "" if self.correct is None else (", right" if self.correct else ", wrong")
-        return f"{self.kind}{number}{right if of_attempt or self.kind is Kind.ANSWER else ''}"
+        graded = of_attempt or self.kind in (Kind.ANSWER, Kind.RESPONSE)
+        return f"{self.kind}{number}{right if graded else ''}"
 
 
 def spans_of(

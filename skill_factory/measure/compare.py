@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from skill_factory.measure.compared_models import AnsweredSet, ComparedModel, mo
 from skill_factory.measure.comparison import Cell, ComparedRow, Comparison, Difference, Series
 from skill_factory.measure.examples import examples_of
 from skill_factory.measure.figures import ByQuestion, Figure, in_order, measure_of, or_none
-from skill_factory.measure.layout import MAIN
+from skill_factory.measure.measures import is_main
 from skill_factory.measure.settings import CompareSettings
 
 PAPER = Path(__file__).with_name("paper.yaml")
@@ -39,9 +40,24 @@ def compare(paths: Sequence[Path], settings: CompareSettings) -> Comparison:
                 for model in models
                 for name, one in model.sets.items()
             ),
-            examples=tuple(examples_of(models, settings.examples)),
+            examples=tuple(examples_of(models, _most_examples(settings))),
             notes=tuple(_notes(models)),
         )
+
+
+def printed(found: Comparison, settings: CompareSettings) -> Comparison:
+    """What is printed of a comparison; a page has more."""
+    short = found if settings.measures == "all" else found.main()
+    return short if settings.examples else replace(short, examples=())
+
+
+_ON_A_PAGE = 5
+
+
+def _most_examples(settings: CompareSettings) -> int:
+    if settings.examples is None:
+        return _ON_A_PAGE if settings.is_page else 0
+    return settings.examples
 
 
 # -- rows -----------------------------------------------------------------------------------------
@@ -54,7 +70,7 @@ def _rows(
     for question_set in names:
         sets = [model.sets.get(question_set) for model in models]
         differences = [_differences(sets[0], one, settings) for one in sets]
-        for name in _figures_of(sets, settings.measures == "all"):
+        for name in _figures_of(sets, settings.measures == "all" or settings.is_page):
             cells = [
                 _cell(one, name, difference)
                 for one, difference in zip(sets, differences, strict=True)
@@ -78,7 +94,7 @@ def _figures_of(sets: list[AnsweredSet | None], all_of_them: bool) -> list[str]:
         for name, figure in one.last.figures.items()
         if figure.value is not None
     )
-    return [name for name in names if all_of_them or name in MAIN or "_at_" in name]
+    return [name for name in names if all_of_them or is_main(name)]
 
 
 class _Shared(NamedTuple):

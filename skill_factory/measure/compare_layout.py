@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from skill_factory.measure.comparison import Cell, ComparedRow, Comparison
-from skill_factory.measure.layout import aligned, shown, with_interval
-from skill_factory.measure.measures import Unit
+from skill_factory.measure.layout import aligned, percent_of, signed, with_interval
 
 _SURE, _NONE = "*", "-"
 _CAPTION = "In brackets: 95 % intervals by bootstrap over questions."
@@ -48,8 +47,7 @@ def _tables(found: Comparison) -> Iterator[_Table]:
 
 
 def _title(row: ComparedRow) -> str:
-    percent = " %" if row.measure.unit in (Unit.SHARE, Unit.DIFFERENCE) else ""
-    return row.measure.title + percent
+    return row.measure.title + percent_of(row.measure.unit)
 
 
 def _figure(row: ComparedRow, cell: Cell | None) -> str:
@@ -60,16 +58,11 @@ def _difference(row: ComparedRow, cell: Cell | None) -> str:
     found = cell and cell.difference
     if not found or found.value is None:
         return _NONE
-    text = _signed(found.value, row.measure.unit)
+    text = signed(found.value, row.measure.unit)
     if found.low is None or found.high is None:
         return text
-    ends = ", ".join(_signed(end, row.measure.unit) for end in (found.low, found.high))
+    ends = ", ".join(signed(end, row.measure.unit) for end in (found.low, found.high))
     return f"{text}{_SURE if found.is_sure else ''} [{ends}]"
-
-
-def _signed(value: float, unit: Unit) -> str:
-    text = shown(abs(value), Unit.SHARE if unit is Unit.DIFFERENCE else unit)
-    return f"{'-' if value < 0 else '+'}{text}"
 
 
 def as_text(found: Comparison) -> str:

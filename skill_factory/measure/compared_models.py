@@ -73,7 +73,7 @@ def _measured_folder(path: Path, work: Path, settings: CompareSettings) -> Path:
 
 def _models(path: Path, folder: Path, settings: CompareSettings) -> Iterator[ComparedModel]:
     """The models of a folder, each with its sets."""
-    table = _table(folder / MEASURES_FILE)
+    table = measures_table(folder / MEASURES_FILE)
     table = table.append_column("place", pa.array(range(table.num_rows), pa.int64()))
     found: dict[str | None, dict[str, list[tuple[Group, pa.Table]]]] = {}
     for group, rows in groups_of(table):
@@ -95,7 +95,8 @@ def _set(groups: list[tuple[Group, pa.Table]], settings: CompareSettings) -> Ans
     )
 
 
-def _table(path: Path) -> pa.Table:
+def measures_table(path: Path) -> pa.Table:
+    """A folder's `tables.MEASURES`; raises `InputError` for another kind of file."""
     try:
         table = pq.read_table(path)
     except (*DAMAGED, OSError) as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from skill_factory.measure.figures import Figure, Measured
-from skill_factory.measure.measures import Measure
+from skill_factory.measure.measures import Measure, is_main
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,16 @@ class ExampleResponse:
 
 @dataclass(frozen=True)
 class Example:
-    """A question that one model got right and another one did not; the same sample of each."""
+    """A question that one model got right and another one did not; the same sample of each.
+
+    `task` and `facts` are what it is graded by; None: its file does not say.
+    """
 
     question_set: str
     question: str | None
     gold: str | None
+    task: str | None
+    facts: str | None
     responses: tuple[ExampleResponse, ...]
 
 
@@ -104,6 +109,10 @@ class Comparison:
             "examples": [asdict(example) for example in self.examples],
             "notes": list(self.notes),
         }
+
+    def main(self) -> Comparison:
+        """The same with the rows of a short table."""
+        return replace(self, rows=tuple(row for row in self.rows if is_main(row.measure.name)))
 
     def sets(self) -> Sequence[str]:
         """The sets of questions, in the order of the rows."""

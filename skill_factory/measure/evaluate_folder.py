@@ -49,10 +49,15 @@ class EvaluationFolder(JournalFolder):
     def _is_evaluation(self) -> bool:
         if not self.settings.is_file():  # one that failed before anything was asked
             return not (self.root / "manifest.json").exists()
-        try:
-            return "evaluate" in yaml.safe_load(self.settings.read_bytes())
-        except (OSError, ValueError, TypeError, yaml.YAMLError):
-            return False
+        return is_evaluation(self.root)
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether a folder has the settings of an evaluation, which may have only begun."""
+    try:
+        return "evaluate" in yaml.safe_load((folder / "config.yaml").read_bytes())
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return False
 
 
 @dataclass

@@ -58,6 +58,8 @@ def _example_texts(
             name,
             row[Column.QUESTION],
             row[Column.GOLD],
+            row[Column.TASK],
+            row[Column.FACTS],
             tuple(
                 ExampleResponse(model.title, one[Column.RESPONSE], one[Column.GRADE])
                 for model, one in ((first, row), (other, rival))
@@ -68,7 +70,10 @@ def _example_texts(
 def _texts_at(path: Path, places: list[int]) -> dict[int, dict[str, str]]:
     """The rows at some places of a table, which is read a piece at a time."""
     wanted, start, found = sorted(set(places)), 0, dict[int, dict[str, str]]()
-    columns = [Column.QUESTION, Column.GOLD, Column.RESPONSE, Column.GRADE]
+    columns = [
+        *(Column.QUESTION, Column.GOLD, Column.TASK, Column.FACTS),
+        *(Column.RESPONSE, Column.GRADE),
+    ]
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(1024, columns=columns):
             inside = [at for at in wanted if start <= at < start + batch.num_rows]

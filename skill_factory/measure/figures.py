@@ -61,6 +61,17 @@ class Measured:
             "figures": {name: vars(figure) for name, figure in self.figures.items()},
         }
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Measured:
+        """From what `as_dict` gave; raises `KeyError` and `TypeError` for anything else."""
+        return cls(
+            Group(*(content[name] for name in Group._fields)),
+            questions=content["questions"],
+            responses=content["responses"],
+            samples=content["samples"],
+            figures={name: Figure(**one) for name, one in content["figures"].items()},
+        )
+
 
 class ByQuestion(NamedTuple):
     """The sums of a group: `ids` name the rows, `names` the columns. `answered` has the number of

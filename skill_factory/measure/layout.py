@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skill_factory.measure.figures import Figure, Measured, measure_of
-from skill_factory.measure.measures import Section, Unit
-
-MAIN = (
-    *("accuracy", "explicit_answers", "explicit_reflections", "f1_correct", "f1_incorrect"),
-    *("first_right", "rescued", "harmed", "cut_off"),
-)
-"""The measures of a short table."""
+from skill_factory.measure.measures import MAIN, Section, Unit
 
 
 def shown(value: float | None, unit: Unit) -> str:
@@ -27,6 +21,17 @@ def shown(value: float | None, unit: Unit) -> str:
     if unit is Unit.DIFFERENCE:
         return f"{100 * value:+.1f}"
     return f"{value:,.0f}" if unit is Unit.LENGTH else f"{value:.2f}"
+
+
+def signed(value: float, unit: Unit) -> str:
+    """A difference of two figures for a person, with its sign."""
+    text = shown(abs(value), Unit.SHARE if unit is Unit.DIFFERENCE else unit)
+    return f"{'-' if value < 0 else '+'}{text}"
+
+
+def percent_of(unit: Unit) -> str:
+    """What stands after the title of a figure that `shown` gives in percent or points."""
+    return " %" if unit in (Unit.SHARE, Unit.DIFFERENCE) else ""
 
 
 def with_interval(figure: Figure, unit: Unit) -> str:
@@ -68,8 +73,7 @@ def _whole(one: Measured) -> str:
 
 def _line(name: str, figure: Figure) -> str:
     measure = measure_of(name)
-    percent = " %" if measure.unit in (Unit.SHARE, Unit.DIFFERENCE) else ""
-    return f"  {measure.title + percent:34}{with_interval(figure, measure.unit)}"
+    return f"  {measure.title + percent_of(measure.unit):34}{with_interval(figure, measure.unit)}"
 
 
 def _rows(found: Sequence[Measured]) -> str:

@@ -347,6 +347,18 @@ MEASURES: tuple[Measure, ...] = (
 """All measures but those by word rules, in the order of the tables."""
 
 
+MAIN = (
+    *("accuracy", "explicit_answers", "explicit_reflections", "f1_correct", "f1_incorrect"),
+    *("first_right", "rescued", "harmed", "cut_off"),
+)
+"""The measures of a short table."""
+
+
+def is_main(name: str) -> bool:
+    """Whether a short table has the figure of this name: of several samples too."""
+    return name in MAIN or "_at_" in name
+
+
 def word_measures(names: list[str]) -> Iterator[Measure]:
     """The measures of a table's columns `words_NAME`."""
     for name in names:

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 from skill_factory.core.settings.fields import Section, SettingError, Settings
 from skill_factory.core.settings.value_types import Between, KnownTask, Workers
 
+PAGE = ".html"
+"""How the name of a page ends."""
+
 _FILES, _QUESTIONS = Section("The files"), Section("Questions and gold answers")
 _MEASURING, _OUTPUT = Section("Measuring"), Section("Output")
 
@@ -108,19 +111,28 @@ class CompareSettings(ReadingSettings):
         Literal["countdown_3arg", "countdown_4arg", "gsm8k", "csqa", "countdown_4_to_6arg"] | None
     ) = _OUTPUT(None, "Put the paper's own figures beside.")
     measures: Literal["main", "all"] = _OUTPUT("main", "Which measures are shown.")
-    examples: Annotated[int, Between(0, 100)] = _OUTPUT(
-        0, "Questions to show that one got right and another did not, of each kind."
+    examples: Annotated[int, Between(0, 100)] | None = _OUTPUT(
+        None,
+        "Questions to show that one got right and another did not, of each kind.",
+        unset="none, 5 in a page",
     )
     json: bool = _OUTPUT(False, "Print JSON.")
     markdown: bool = _OUTPUT(False, "Print Markdown.")
     latex: bool = _OUTPUT(False, "Print LaTeX.")
     output: Path | None = _OUTPUT(
-        None, "Write to this file: .json, .md or .tex.", metavar="FILE", short="-o"
+        None, "Write to this file: .html, a page, .json, .md or .tex.", metavar="FILE", short="-o"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.json + self.markdown + self.latex > 1:
             raise SettingError(("json",), "choose one of --json, --markdown and --latex")
-        if self.output and self.output.suffix not in (".json", ".md", ".tex"):
-            raise SettingError(("output",), f"expected a .json, .md or .tex file: {self.output}")
+        if self.output and self.output.suffix not in (PAGE, ".json", ".md", ".tex"):
+            raise SettingError(
+                ("output",), f"expected a .html, .json, .md or .tex file: {self.output}"
+            )
+
+    @property
+    def is_page(self) -> bool:
+        """Whether the file is a page, which has all measures."""
+        return self.output is not None and self.output.suffix == PAGE

@@ -81,6 +81,11 @@ def measure_responses(
     return found
 
 
+def is_measured(folder: Path) -> bool:
+    """Whether a folder is one that `measure` or `evaluate` made."""
+    return all((folder / name).is_file() for name in (RESPONSES_FILE, MEASURES_FILE, SUMMARY_FILE))
+
+
 def summary(found: Iterable[Measured], rules: MeasureRules) -> dict[str, Any]:
     """What summary.json holds."""
     return {

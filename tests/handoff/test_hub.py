@@ -147,6 +147,30 @@ def test_the_report_is_pushed_beside_the_data_and_the_card_says_so(
     assert not (folder / "report.html").exists()
 
 
+def test_a_report_stays_as_long_as_it_is_of_the_dataset(
+    place: Place, folder: Path, tmp_path: Path
+) -> None:
+    assert place.command("push", folder, REPO, "--report").code == 0
+    done = place.command("push", folder, REPO)
+    assert "everything was there already" in done.out
+    made = run("-i", REAL, "-o", tmp_path / "other", "--attempts", "2")
+    assert made.code == 0, made.err
+    done = place.command("push", tmp_path / "other", REPO)
+    assert done.code == 0, done.err
+    there = place.repos[REPO].files
+    assert "report.html" not in there
+    assert "report.html" not in there["README.md"].decode()
+
+
+def test_a_page_of_others_stays_and_the_card_does_not_name_it(place: Place, folder: Path) -> None:
+    assert place.command("push", folder, REPO).code == 0
+    place.repos[REPO].push(place.repos[REPO].files | {"report.html": b"<html>theirs</html>"})
+    assert place.command("push", folder, REPO).code == 0
+    there = place.repos[REPO].files
+    assert there["report.html"] == b"<html>theirs</html>"
+    assert "report.html" not in there["README.md"].decode()
+
+
 def test_create_pushes_what_it_makes(place: Place) -> None:
     done = place.command("create", "-i", REAL, "-o", REPO, "--private")
     assert done.code == 0, done.err

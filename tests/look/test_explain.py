@@ -90,7 +90,7 @@ def test_spans_join_to_the_trace_and_each_is_what_its_source_says(
             assert span.holds is (None if span.span.kind is Kind.TAG else True), span
         steps = [step["row"] for step in planned["steps"]]
         assert {row_of(span) for span, _ in one.spans} - {None} == set(steps)
-    assert kinds == set(Kind) - {Kind.OTHER}
+    assert kinds == set(Kind) - {Kind.OTHER, Kind.RESPONSE}
 
 
 def row_of(origin: Any) -> int | None:

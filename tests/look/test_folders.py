@@ -15,7 +15,8 @@ from conftest import BUNDLED, REAL, ROOT, Make, attempts, read_traces
 
 from skill_factory.core.columns import Columns
 from skill_factory.errors import InputError
-from skill_factory.look.folders import ChatFiles, RunView, SftFolder, Trace, open_folder
+from skill_factory.look.folders import ChatFiles, RunView, SftFolder, Trace
+from skill_factory.look.opening import open_folder
 from skill_factory.runs.folder import Stage
 
 ANSWER = "<think>\n<sample>\nIt is {}.\n<answer>{}</answer>\n</sample>\n</think>\n\nSo:\n\n" \

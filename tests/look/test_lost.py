@@ -33,7 +33,8 @@ from test_terminal import EVIL, ORDERS
 from tutor import speak
 
 from skill_factory.core.ledger import Reason
-from skill_factory.look.folders import SftFolder, open_folder
+from skill_factory.look.folders import SftFolder
+from skill_factory.look.opening import open_folder
 from skill_factory.stages.create.losses import Loss, examples, lost
 
 Row = dict[str, Any]

@@ -185,7 +185,7 @@ def test_latex_compiles_in_its_grammar(place: Path) -> None:
     [
         (["none"], "none: no such file or folder", 1),
         (["base", "--json", "--latex"], "choose one of --json, --markdown and --latex", 2),
-        (["base", "-o", "x.txt"], "expected a .json, .md or .tex file: x.txt", 2),
+        (["base", "-o", "x.txt"], "expected a .html, .json, .md or .tex file: x.txt", 2),
         (["base", "--paper", "mmlu"], "countdown_3arg", 2),
         (["damaged"], "measures.parquet: cannot be read", 1),
         (["old"], "measures.parquet: has no column 'question_id'; measure its responses", 1),

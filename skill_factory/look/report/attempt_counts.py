@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from skill_factory.checks.audit import Confusion, verdicts_of
+from skill_factory.checks.audit import Confusion
 from skill_factory.core.arrays import Ints, given, view
 from skill_factory.core.sources.attempts import Attempts
 from skill_factory.look.report.contents import Bin, Histogram, Variant
@@ -39,10 +39,10 @@ class AttemptCounts:
         default_factory=lambda: defaultdict(lambda: np.zeros(len(QUESTION_NUMBERS), np.int64))
     )
 
-    def add(self, found: Attempts) -> None:
-        """Count the attempts of a batch."""
+    def add(self, found: Attempts, says: Ints) -> None:
+        """Count the attempts of a batch; `says`: what its reflections say (`verdicts_of`)."""
         decided, right = given(found.correct), view(found.correct)
-        says, judged = verdicts_of(found.reflections), decided[found.owner]
+        judged = decided[found.owner]
         truth = right[found.owner].astype(np.int64)
         true = judged & (says == truth)
         places = (truth * 3 + says)[judged]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from skill_factory.checks.audit import Confusion
+from skill_factory.look.report.figures import Figures
 from skill_factory.stages.create.mix import Step
 
 
@@ -131,12 +132,17 @@ class Soundness(NamedTuple):
         return sum(finding.severity == severity for finding in self.findings)
 
 
+class Mean(float):
+    """A mean count or a score: no share, even one of at most 1."""
+
+
 @dataclass
 class Report:
     """All that a page says of one folder. What is None or empty is not known, and not drawn.
 
     `place` is where it is, as the user named it; `facts` say how it was made, by name. `sample` is
-    what the browser of traces shows, a value of JSON (`sample.Sample`).
+    what the browser of traces shows, a value of JSON (`sample.Sample`). `measured` has the figures
+    of responses; None: it is of no measured folder, but of traces.
     """
 
     title: str
@@ -148,6 +154,7 @@ class Report:
     settings: dict[str, Any] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
     soundness: Soundness | None = None
+    measured: Figures | None = None
     funnel: list[Step] = field(default_factory=list)
     accounts: list[Account] = field(default_factory=list)
     pass_rates: Histogram | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from skill_factory.look.report.contents import Report
+from skill_factory.look.report.contents import Mean, Report
 
 
 class NumberPair(NamedTuple):
@@ -18,7 +18,8 @@ class NumberPair(NamedTuple):
     @property
     def is_share(self) -> bool:
         """Whether both are shares."""
-        return max(self.before, self.after) <= 1 and self.name != "Traces"
+        is_mean = isinstance(self.before, Mean)
+        return max(self.before, self.after) <= 1 and self.name != "Traces" and not is_mean
 
     @property
     def change(self) -> float:

@@ -11,6 +11,10 @@ ROOM = 4_400_000
 """Bytes for the samples of a page; the rest is what is drawn, at most half a megabyte."""
 
 
+LONGEST_RESPONSE = 12_000
+"""Characters of a part of a response that are shown where two stand side by side."""
+
+
 @dataclass(frozen=True)
 class Options:
     """`room`: bytes for the sample of questions and traces; `seed` draws it. `check`: whether

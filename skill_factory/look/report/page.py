@@ -17,12 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from skill_factory import __version__
 from skill_factory.core.terminal import visible
+from skill_factory.look.report.comparison import ComparisonPage
 from skill_factory.look.report.contents import Report
 from skill_factory.look.report.differences import differences
+from skill_factory.look.report.options import LONGEST_RESPONSE
 from skill_factory.look.report.sample import as_json
-
-SIGNATURE = 'name="generator" content="SkillFactory'
-"""Stands at the beginning of every page."""
 
 _LONGEST = 2_000
 """Characters of an example that are shown."""
@@ -38,6 +37,11 @@ def report_page(reports: Sequence[Report]) -> str:
         differences=differences(*reports) if len(reports) > 1 else None,
         data=as_json(data),
     )
+
+
+def comparison_page(page: ComparisonPage) -> str:
+    """The page of a comparison of models."""
+    return _page("compare.html.jinja", title=" and ".join(page.figures.columns), page=page)
 
 
 def live_page(progress: Mapping[str, Any], seconds: int) -> str:
@@ -80,6 +84,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"visible": _visible, "count": _count, "percent": _percent, "words": _words}
+    made.filters |= {"whole": _whole}
     return made
 
 
@@ -105,9 +110,17 @@ def _digest(text: str) -> str:
 
 def _visible(text: object) -> str:
     """A text with its control characters spelt out, cut where it is very long."""
-    whole = str(text)
-    shown = visible(whole[:_LONGEST]).encode("utf-8", "replace").decode()
-    return shown if len(whole) <= _LONGEST else f"{shown} … ({len(whole):,} characters)"
+    return _cut(str(text), _LONGEST)
+
+
+def _whole(text: str) -> str:
+    """The same of a response's part, which may be longer."""
+    return _cut(text, LONGEST_RESPONSE)
+
+
+def _cut(text: str, longest: int) -> str:
+    shown = visible(text[:longest]).encode("utf-8", "replace").decode()
+    return shown if len(text) <= longest else f"{shown} … ({len(text):,} characters)"
 
 
 def _count(number: float) -> str:

@@ -20,16 +20,23 @@ from skill_factory.look.report.losses import add_examples
 from skill_factory.look.report.options import Options
 from skill_factory.look.report.read_input import read_attempts
 from skill_factory.look.report.sample import Sample
-from skill_factory.look.report.sft_folder import accounts_of, add_attempts, add_sample, of_sft
+from skill_factory.look.report.sft_folder import (
+    Audited,
+    accounts_of,
+    add_attempts,
+    add_sample,
+    of_sft,
+)
 from skill_factory.runs.folder import Stage
 from skill_factory.stages.create.mix import Step
 
 _SETTINGS = ("questions", "model", "sample", "grade", "reflect")
 
 
-def of_run(run: RunView, options: Options) -> Report:
-    """What is to be said of a run: of its SFT folder, if it has come so far, and of its stages."""
-    report = of_sft(run.sft, options) if run.sft else _unfinished(run, options)
+def of_run(run: RunView, options: Options, audited: Audited | None = None) -> Report:
+    """What is to be said of a run: of its SFT folder, if it has come so far, and of its stages.
+    `audited` is as `of_sft` has it."""
+    report = of_sft(run.sft, options, audited) if run.sft else _unfinished(run, options)
     report.title, report.kind, report.place = run.path.resolve().name, "Run", str(run.path)
     config = _config(run)
     report.facts = _how_asked(config) | report.facts

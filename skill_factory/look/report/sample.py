@@ -40,8 +40,9 @@ class Sample:
 
     The value has `texts`, `words`, `kinds`; `traces`, each with its `id`, `label`, question (`q`,
     a place in `questions`), `pattern` (as `contents.Pattern`), `variants` and `spans`: kind, text,
-    truth (1 right or true, 0 not, -1 not known), name, origin; and `questions`, each with its text,
-    numbers, traces and attempts. Texts, names and origins are places in `texts` and `words`.
+    truth (1 right or true, 0 not, -1 not known), name, origin; a response also its `set`, `model`
+    and `step`; and `questions`, each with its text, gold answer, numbers, traces and attempts.
+    Texts, names and origins are places in `texts` and `words`.
     `full`: something had no room. `too_long`: how many things were left out as they are alone more
     than a quarter of the room.
     """
@@ -69,12 +70,14 @@ class Sample:
             "questions": self._questions,
         }
 
-    def question(self, key: str, text: str, numbers: Mapping[str, int]) -> int | None:
-        """The place of a question, which is made if it is not there; None: it has no room."""
+    def question(
+        self, key: str, text: str, numbers: Mapping[str, int], gold: str | None = None
+    ) -> int | None:
+        """The place of a question, which is made if it is not there; None: it has no room. `gold`:
+        its gold answer; None: that is not shown."""
         if key not in self._question_at:
-            with_room = self._add(
-                self._questions, {**numbers, "attempts": [], "traces": []}, {"text": text}
-            )
+            texts = {"text": text} | ({} if gold is None else {"gold": gold})
+            with_room = self._add(self._questions, {**numbers, "attempts": [], "traces": []}, texts)
             if not with_room:
                 return None
             self._question_at[key] = len(self._questions) - 1
@@ -103,8 +106,10 @@ class Sample:
         trace: Trace,
         variants: Sequence[str | None] = (),
         origins: Sequence[str] = (),
+        groups: Mapping[str, str] | None = None,
     ) -> None:
-        """Add a trace; `origins` says of each span where it comes from, empty: not known."""
+        """Add a trace; `origins` says of each span where it comes from, empty: not known. `groups`:
+        the set, model and step of a response."""
         spans = trace.spans()
         said = [*origins, *[""] * (len(spans) - len(origins))]
         value = {
@@ -113,6 +118,7 @@ class Sample:
             "q": question,
             "pattern": letters_of(spans),
             "variants": list(dict.fromkeys(variant for variant in variants if variant)),
+            **(groups or {}),
         }
         pieces = [span.text for span in spans]
         if not self._add(self._traces, value, {}, pieces, 24 * len(spans)):

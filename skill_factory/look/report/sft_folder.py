@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import PurePath
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skill_factory.checks.audit import Audit, audit_of_input
 from skill_factory.core.arrays import Ints, strings, view
 from skill_factory.core.columns import Column
 from skill_factory.core.trace_tags import Verdict
@@ -30,9 +31,12 @@ from skill_factory.look.report.sizes import histogram
 from skill_factory.runs.folder import Stage
 from skill_factory.stages.create.mix import Mix, funnel, mix_of
 
+Audited = Callable[[Audit | str], None]
 
-def of_sft(folder: SftFolder, options: Options) -> Report:
-    """What is to be said of an SFT folder."""
+
+def of_sft(folder: SftFolder, options: Options, audited: Audited | None = None) -> Report:
+    """What is to be said of an SFT folder. `audited` takes the audit of its input, or why there is
+    none, as soon as that is read; None: nobody waits for it."""
     report = Report(folder.path.resolve().name, "SFT dataset", str(folder.path))
     plan = pa.Table.from_batches(folder.plan_batches(PLAN_COLUMNS))
     describe_manifest(report, folder.manifest)
@@ -42,6 +46,9 @@ def of_sft(folder: SftFolder, options: Options) -> Report:
     report.phrases = count_phrases(plan, folder.manifest["phrases"])
     report.sizes = histogram(_characters(folder), "traces", "characters in a trace")
     read, run = _read_input(folder, report, options)
+    if audited is not None:
+        name, none = folder.manifest["input"]["name"], "it is not there"
+        audited(audit_of_input(read.audit, name, folder.manifest) if read else none)
     if read:
         add_attempts(report, read, set(pc.unique(plan[Column.QUESTION_ID]).to_pylist()))
     _add_numbers(report, folder.manifest["ledger"], mix, read)
@@ -108,7 +115,8 @@ def _read_input(
     """The input, and the run that made it; None, and a note, if it is not there any more."""
     try:
         source, columns, run = folder.same_input()
-        return read_attempts(source.batches(columns), columns, options), run
+        task = folder.settings.get("task")
+        return read_attempts(source.batches(columns), columns, options, task), run
     except InputError as error:
         report.notes.append(
             f"What depends on the input is left out: pass rates, prompt variants, verdicts, and "

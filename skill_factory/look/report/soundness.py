@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skill_factory.checks.check import Checks, check
+from skill_factory.checks.check import Audited, Checks, check
 from skill_factory.checks.findings import Finding as Found
 from skill_factory.checks.findings import Severity
 from skill_factory.look.report.contents import Example, Finding, Soundness
@@ -13,10 +13,10 @@ _LEFT_OUT = {"V01"}
 """Codes that the page says elsewhere: that the input is not there."""
 
 
-def soundness_of(path: Path) -> Soundness:
+def soundness_of(path: Path, audited: Audited | None) -> Soundness:
     """What `check` finds in a dataset, errors first; notes that it has nothing to say of are left
-    out."""
-    report = check(path, Checks(rewards=False))
+    out. `audited` is as `check` has it."""
+    report = check(path, Checks(rewards=False), audited)
     found = [
         _finding(one)
         for severity in Severity

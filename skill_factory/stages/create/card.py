@@ -26,6 +26,9 @@ NAME_HERE = "PATH_OR_REPO"
 REPORT = "report.html"
 """The page with the report, in a repository that has one."""
 
+REPORT_SIGNATURE = 'name="generator" content="SkillFactory'
+"""Stands at the beginning of every page of ours."""
+
 _REPORT_HERE = "`skill-factory report` draws all of this as one page, with traces to read."
 _REPORT_THERE = (
     f"[{REPORT}]({REPORT}) has all of this as one page, with traces to read: download it, and open "

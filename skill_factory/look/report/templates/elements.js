@@ -2,6 +2,7 @@
 
 const sides = JSON.parse(document.getElementById("data").textContent).sides;
 const $ = (id) => document.getElementById(id);
+const THING = $("traces").dataset.thing; // trace or response
 const LONGEST = 20000; // characters of a part that are shown at first
 const STEER = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 const TRUTH = { R: ["✓", "right", "1"], W: ["✗", "wrong", "0"], "?": ["?", "not known", "n"] };

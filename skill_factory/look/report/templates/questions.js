@@ -13,9 +13,10 @@ const COLUMNS = [
     ["wrong", (q) => q.wrong ?? -1, plain],
     ["undecided", (q) => q.undecided ?? -1, plain],
     ["pass rate", (q) => share(q.right, q.right + q.wrong), percent],
-    ["true verdicts", (q) => share(q.true, q.reflections), percent],
+    ...(questions.some((question) => question.true !== undefined)
+      ? [["true verdicts", (q) => share(q.true, q.reflections), percent]] : []),
   ] : []),
-  ["traces", (q) => q.traces.length, plain],
+  [THING + "s", (q) => q.traces.length, plain],
 ];
 const order = { by: -1, down: false, many: MANY };
 
@@ -63,7 +64,7 @@ function detailOf(question) {
     return link;
   });
   const joined = links.flatMap((link, i) => (i ? [", ", link] : [link]));
-  cell.append(make("p", "", links.length ? "Traces: " : "No trace has this question.", ...joined));
+  cell.append(make("p", "", links.length ? `${THING[0].toUpperCase() + THING.slice(1)}s: ` : `No ${THING} has this question.`, ...joined));
   cell.append(...question.attempts.flatMap((attempt, i) => attemptOf(question, attempt, i)));
   return make("tr", "detail", cell);
 }

@@ -9,7 +9,7 @@ room.setAttribute("role", "presentation");
 list.append(room);
 
 function option(trace, at) {
-  const label = make("span", "label", oneLine(trace.label || trace.id));
+  const label = make("span", "label", oneLine([trace.label || trace.id, groupsOf(trace)].filter(Boolean).join(", ")));
   const words = inWords(trace.pattern);
   const first = make("div", "first", label, make("span", "hidden", ", " + words + ": "), lettersOf(trace.pattern));
   const made = make("div", "option", first, make("div", "second", oneLine(textAt(trace, trace.question.text))));
@@ -81,8 +81,14 @@ function spanOf(side, words, [kind, text, truth, name, origin]) {
 const wholeText = (trace) => trace.spans.map((span) => trace.side.texts[span[1]]).join("");
 const linkOf = (trace) => location.href.split("#")[0] + "#trace=" + encodeURIComponent(trace.id);
 
+// What several sets, models or steps tell a response apart by.
+function groupsOf(trace) {
+  const several = ["set", "model", "step"].filter((name) => trace[name] && !$("f-" + name)?.closest("label").hidden);
+  return several.map((name) => `${name} ${oneLine(trace[name])}`).join(", ");
+}
+
 function read(trace) {
-  const title = make("h3", "", `${oneLine(trace.label || "Trace")}: ${inWords(trace.pattern)}`);
+  const title = make("h3", "", `${oneLine(trace.label || THING)}: ${inWords(trace.pattern)}`);
   title.id = "reader-h";
   const tools = make("div", "tools",
     button("Copy", "b-copy", (event) => copy(wholeText(trace), event.target)),
@@ -90,9 +96,13 @@ function read(trace) {
     button("Fold", "b-fold", () => foldAll(!open.folded)),
     button("Tags", "b-tags", () => showTags(!open.tags)));
   const where = sides.length > 1 ? `${trace.side.name}: ` : "";
-  const head = make("header", "", title, tools, make("span", "id", oneLine(where + trace.id)));
+  const head = make("header", "", title, tools, make("span", "id", oneLine(where + trace.id)),
+    ...(groupsOf(trace) ? [make("span", "said", groupsOf(trace))] : []));
   const question = make("div", "question", make("h4", "", "Question"),
     textOf(textAt(trace, trace.question.text), "text", shown.words));
+  if (trace.question.gold !== undefined) {
+    question.append(make("h4", "gold", "Gold answer"), textOf(textAt(trace, trace.question.gold)));
+  }
   const parts = make("div", "parts", ...trace.spans.map((span) => spanOf(trace.side, shown.words, span)));
   reader.replaceChildren(head, question, parts);
   open.trace = trace;
@@ -116,13 +126,14 @@ function showTags(show) {
 
 // -- filters ------------------------------------------------------------------------------------
 
-const filters = ["side", "label", "length", "pattern", "variant"].map((name) => [name, $("f-" + name)]);
+const filters = ["side", "label", "set", "model", "step", "length", "pattern", "variant"].map((name) => [name, $("f-" + name)]);
 const VALUES = {
   side: (trace) => [String(trace.number)],
   label: (trace) => [trace.label],
   length: (trace) => [String(trace.pattern.length)],
   pattern: (trace) => [trace.pattern],
   variant: (trace) => trace.variants,
+  ...Object.fromEntries(["set", "model", "step"].map((name) => [name, (trace) => (trace[name] ? [trace[name]] : [])])),
 };
 
 function fillSelects() {
@@ -160,13 +171,13 @@ function filter() {
     return !found || found[trace.question.text] || trace.spans.some((span) => found[span[1]]);
   });
   shown.at = -1;
-  $("shown").textContent = `${shown.list.length.toLocaleString("en")} of ${traces.length.toLocaleString("en")} traces`;
+  $("shown").textContent = `${shown.list.length.toLocaleString("en")} of ${traces.length.toLocaleString("en")} ${THING}s`;
   list.scrollTop = 0;
   list.hidden = !shown.list.length;
   draw(true);
   const at = shown.list.indexOf(before);
   if (shown.list.length) choose(Math.max(at, 0), false);
-  else reader.replaceChildren(make("p", "said", "No trace is like this."));
+  else reader.replaceChildren(make("p", "said", `No ${THING} is like this.`));
   document.documentElement.dataset.filtered = (performance.now() - start).toFixed(1);
 }
 
@@ -184,7 +195,7 @@ function follow() {
     choose(at, false);
     $("traces").scrollIntoView();
   } else {
-    const text = `The trace ${oneLine(name)} is not on this page.`;
+    const text = `The ${THING} ${oneLine(name)} is not on this page.`;
     reader.replaceChildren(make("p", "note", text));
     $("traces").scrollIntoView();
   }
