@@ -124,15 +124,23 @@ def test_metadata_of_a_run_that_is_no_json_object(folder: Path, value: str) -> N
     assert "column 'metadata' holds what is no JSON object" in command("grade", folder)
 
 
-@pytest.mark.parametrize("said", ['{"a": ' * 30_000, '{"output": {"files": [1]}}', "[]", "7"])
-def test_a_manifest_that_is_none(folder: Path, said: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ('{"a": ' * 30_000, "is no SFT folder"),
+        ('{"output": {"files": [1]}}', "versions: is missing"),
+        ("[]", "is no SFT folder"),
+        ("7", "is no SFT folder"),
+    ],
+)
+def test_a_manifest_that_is_none(folder: Path, said: str, fault: str) -> None:
     (folder / "manifest.json").write_text(said)
     assert "is no run's folder" in command("sample", "-o", folder, "--dry-run")
     (folder / "sft" / "manifest.json").write_text(said)
     sft, config = folder / "sft", folder / "x.yaml"
-    assert "is no SFT folder" in command("check", sft)
-    assert "is no SFT folder" in command("push", sft, "me/x")
-    assert "is no SFT folder" in command("export", "llama-factory", sft, "-o", config)
+    assert fault in command("check", sft)
+    assert fault in command("push", sft, "me/x")
+    assert fault in command("export", "llama-factory", sft, "-o", config)
 
 
 def test_settings_and_entries_that_are_nested_too_deeply(folder: Path) -> None:
