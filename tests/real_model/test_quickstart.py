@@ -60,7 +60,8 @@ def test_the_quickstart_ends_in_traces_within_ten_minutes(place: Path) -> None:
     traces = pq.read_table(folder / "sft_train").to_pylist()
     assert len(traces) >= 20
     assert all(trace["conversations"][1]["content"].startswith("<think>") for trace in traces)
-    assert "No fault found." in skill_factory(place, "check", str(folder))
+    checked = skill_factory(place, "check", str(folder))  # its verdicts may earn a warning
+    assert checked.splitlines()[-1].startswith(("No fault found", "0 errors"))
 
 
 def test_the_same_command_again_asks_nothing(place: Path) -> None:
