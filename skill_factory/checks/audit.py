@@ -19,6 +19,7 @@ from skill_factory.core import trace_tags as tags
 from skill_factory.core.arrays import Ints, given, numbers, strings, view
 from skill_factory.core.columns import Columns
 from skill_factory.core.ledger import Ledger
+from skill_factory.core.sft_manifest import input_file
 from skill_factory.core.sources.attempts import (
     Attempts,
     attempt_ids,
@@ -309,9 +310,8 @@ def _source(folder: Path, said: dict[str, Any]) -> Source | str:
     try:
         if revision and not Path(name).exists():
             return find_source(name, said["config"], said["split"], revision)
-        for path in (Path(name).expanduser(), folder.parent / Path(name).name):
-            if path.exists():
-                return find_source(str(path), said["config"], said["split"], None)
+        if path := input_file(name, folder.parent):
+            return find_source(str(path), said["config"], said["split"], None)
     except (InputError, OSError) as error:
         return str(error)
     return f"{name}: there is no such file or folder"

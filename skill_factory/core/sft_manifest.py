@@ -73,6 +73,13 @@ def sft_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def input_file(name: str, beside: Path) -> Path | None:
+    """Where the input is that a manifest names: there, or in the folder `beside`, as of a run that
+    was moved; None: it is gone."""
+    places = (Path(name).expanduser(), beside / Path(name).name)
+    return next((path for path in places if path.exists()), None)
+
+
 def account_problem(said: Any, place: str) -> str:
     """What is wrong with the accounts of a run's stage, in words; empty: nothing."""
     if problem := _problem(said, {"*": {}}, place):

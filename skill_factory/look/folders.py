@@ -23,6 +23,7 @@ from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.settings.value_types import Origin
 from skill_factory.core.sft_manifest import (
     account_problem,
+    input_file,
     read_manifest,
     sft_manifest,
 )
@@ -285,14 +286,13 @@ class SftFolder(ChatFiles):
 
     def input_path(self, name: str) -> Path:
         """Where the file is: as it was named, or beside the folder, as in a run that was moved."""
-        beside = self.path.resolve().parent / Path(name).name
-        for path in (Path(name).expanduser(), beside):
-            if path.exists():
-                return path
-        raise InputError(
-            f"{self.path}: was made from {name}, which is not here; put it there, or beside the "
-            "folder"
-        )
+        path = input_file(name, self.path.resolve().parent)
+        if path is None:
+            raise InputError(
+                f"{self.path}: was made from {name}, which is not here; put it there, or beside "
+                "the folder"
+            )
+        return path
 
 
 class SftInput(NamedTuple):

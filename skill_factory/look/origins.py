@@ -113,7 +113,7 @@ def origins_of(folder: SftFolder, traces: Sequence[Trace]) -> Origins:
     if source is not None and problem is None and len(found) < len(rows):
         problem = f"{source.source.name}: has fewer rows than when {folder.path} was made"
     names = source.columns if source else folder.columns
-    finder = _Finder(folder.manifest["input"]["name"], names, found, _phrases(folder.phrases))
+    finder = _Finder(folder.manifest["input"]["name"], names, found, phrases_of(folder.phrases))
     return Origins([finder.origins(trace) for trace in traces], problem, source and _run_of(source))
 
 
@@ -127,7 +127,7 @@ def _run_of(source: SftInput) -> RunView | None:
     )
 
 
-def _phrases(bank: PhraseBank) -> list[Phrase]:
+def phrases_of(bank: PhraseBank) -> list[Phrase]:
     """The phrases by their ids."""
     numbered = (
         (kind, number, text)

@@ -10,7 +10,6 @@ time, and peak memory. The limits for 50,000 traces on two cores: 20 s and 600 M
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -61,10 +60,9 @@ def main() -> None:
         create.create(source, sft)
         for words in ([], ["--no-rewards"]):
             command = [sys.executable, "-m", "skill_factory", "check", str(sft), *words]
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = create.cpu_seconds()
             wall, peak = create.measure(command)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            cpu = create.cpu_seconds() - before
             print(f"check {' '.join(words)}: {wall:.1f} s, {cpu:.1f} s CPU, {peak:.0f} MB")
 
 

@@ -12,6 +12,7 @@ once for each.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,12 @@ def measure(command: list[str]) -> tuple[float, float]:
     if process.returncode:
         sys.exit(f"failed: {' '.join(command)}")
     return time.perf_counter() - start, peak / 1e6
+
+
+def cpu_seconds() -> float:
+    """CPU time of all commands so far, which does not depend on what else the machine does."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 FLOOR = """

@@ -11,7 +11,6 @@ peaks are alike.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from create import FLOOR, LETTERS, measure
+from create import FLOOR, LETTERS, cpu_seconds, measure
 
 SAMPLES, CHARACTERS = 4, 8000
 SCHEMA = pa.schema(
@@ -61,12 +60,6 @@ def trace(draw: np.random.Generator, pool: str, gold: int) -> str:
         )
     thinking = "Let me look at the question again.\n".join(blocks)
     return f"<think>\n{thinking}</think>\n\nSo the answer is:\n\n<answer>\n{answer}\n</answer>"
-
-
-def cpu_seconds() -> float:
-    """CPU time of all commands so far, which does not depend on what else the machine does."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def main() -> None:

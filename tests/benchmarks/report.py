@@ -10,13 +10,12 @@ there are Playwright and a Chromium, also how long the page takes to open and to
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from create import create, make_input, measure
+from create import cpu_seconds, create, make_input, measure
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "browser"))
 WORDS = ("the", "q", "<answer>7", "no trace says this")
@@ -40,11 +39,10 @@ def main() -> None:
         if not sft.exists():
             create(source, sft)
         for more in ([], ["--no-check"]):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = cpu_seconds()
             command = [sys.executable, "-m", "skill_factory", "report", str(sft), "-o", str(page)]
             seconds, peak = measure([*command, *more])
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            busy = cpu_seconds() - before
             print(
                 f"report {' '.join(more)}: {seconds:.1f} s, {busy:.1f} s of CPU time; peak "
                 f"{peak:.0f} MB; page {page.stat().st_size / 1e6:.2f} MB",

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -340,12 +340,19 @@ def test_what_a_task_of_ones_own_prints_in_another_process_is_shown(tmp_path: Pa
 
 def on_a_terminal(*words: str | Path, **environment: str) -> str:
     """What a command writes to a terminal."""
+    return written_to_terminal(words, os.environ | environment, rows=24, typed=False)
+
+
+def written_to_terminal(
+    words: Iterable[str | Path], environment: Mapping[str, str], rows: int, typed: bool
+) -> str:
+    """What a command writes to a terminal of 80 columns; `typed`: it is its input, too."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
+    termios.tcsetwinsize(theirs, (rows, 80))
     with subprocess.Popen(
         [sys.executable, "-m", "skill_factory", *map(str, words)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), **environment},
-        stdin=subprocess.DEVNULL,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdin=theirs if typed else subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
     ):

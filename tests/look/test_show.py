@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import subprocess
-import sys
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,6 @@ from conftest import (
     BUNDLED,
     REFLECTION,
     RESPONSE,
-    ROOT,
     Make,
     Outcome,
     attempts,
@@ -28,7 +23,7 @@ from conftest import (
     run_apart,
     write_rows,
 )
-from test_terminal import EVIL, ORDERS
+from test_terminal import EVIL, ORDERS, written_to_terminal
 
 import skill_factory as sf
 from skill_factory.core.markup import Step, Trace, write
@@ -254,27 +249,10 @@ def test_secrets_of_the_environment_are_not_shown(tmp_path: Path, chats: Path) -
 
 def on_a_terminal(*words: str | Path, rows: int = 24, **environment: str) -> str:
     """What `show` writes to a terminal that is typed at."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (rows, 80))
     not_theirs = ("PAGER", "NO_COLOR", "COLUMNS", "LINES")
     clean = {name: value for name, value in os.environ.items() if name not in not_theirs}
-    with subprocess.Popen(
-        [sys.executable, "-m", "skill_factory", "show", *map(str, words)],
-        env=clean | {"PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ):
-        os.close(theirs)
-        said = b""
-        try:
-            while part := os.read(ours, 4096):
-                said += part
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        finally:
-            os.close(ours)
-    return said.decode().replace("\r\n", "\n")
+    around = clean | {"TERM": "xterm", **environment}
+    return written_to_terminal(("show", *words), around, rows, typed=True)
 
 
 def test_a_terminal_has_colours_unless_it_says_no(chats: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from skill_factory.core.columns import Column
 from skill_factory.look.folders import RunView, Trace
+from skill_factory.look.origins import phrases_of
 from skill_factory.look.requests import Place, Request, requests_of
 from skill_factory.look.spans import Kind, Span
-from skill_factory.stages.create.phrases import Kind as PhraseKind
 from skill_factory.stages.create.phrases import PhraseBank
 
 _KEY = 16
@@ -29,7 +29,7 @@ class Origins:
         self, rows: Sequence[Mapping[str, Any]], bank: PhraseBank | None, run: RunView | None
     ) -> None:
         self._variants = {(row["row"], row["response"]): row["variant"] for row in rows}
-        self._phrases = _named_phrases(bank) if bank else []
+        self._phrases = phrases_of(bank) if bank else []
         self._requests: Mapping[Place, Request] = {}
         self.problem: str | None = None
         if run is not None:
@@ -72,15 +72,8 @@ class Origins:
     def _phrase(self, number: int | None) -> str:
         if number is None or not 0 <= number < len(self._phrases):
             return ""
-        return self._phrases[number]
-
-
-def _named_phrases(bank: PhraseBank) -> list[str]:
-    return [
-        f"the phrases, {kind.value} number {number}"
-        for kind in PhraseKind
-        for number in range(len(bank.phrases[kind]))
-    ]
+        phrase = self._phrases[number]
+        return f"the phrases, {phrase.kind} number {phrase.number}"
 
 
 def _places(rows: Sequence[Mapping[str, Any]]) -> list[Place]:
