@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from datasets import Dataset
-from transformers import AutoTokenizer, TrainerCallback, TrainerControl
+from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from skill_factory.rewards import answer_reward
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--at-once", type=int, default=16, help="completions in a backward pass")
-    parser.add_argument("--minutes", type=float, help="stop after the step in which they are over")
+    parser.add_argument("--compile", action="store_true", help="on a GPU: pays from some 20 steps on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     gpu = torch.cuda.is_available()
@@ -61,30 +60,18 @@ def main() -> None:
             save_strategy="no",
             report_to="none",
             use_cpu=not gpu,
-            bf16=gpu,
+            tf32=gpu,
+            cache_implementation="static" if args.compile else None,
             model_init_kwargs={"dtype": "float32"},
         ),
         train_dataset=questions(args.questions, args.prompts),
         processing_class=AutoTokenizer.from_pretrained(args.model, padding_side="left"),
-        callbacks=[Stop(args.minutes)] if args.minutes else None,
     )
+    trainer.generation_config.disable_compile = not args.compile
     trainer.train()
     trainer.save_model(args.output)
     log = [line for line in trainer.state.log_history if "reward" in line]
     Path(args.output, "rewards.json").write_text(json.dumps(log, indent=1), encoding="utf-8")
-
-
-class Stop(TrainerCallback):
-    """Ends a training after some minutes."""
-
-    def __init__(self, minutes: float) -> None:
-        self.end = time.monotonic() + 60 * minutes
-
-    def on_step_end(
-        self, args: Any, state: Any, control: TrainerControl, **_: Any
-    ) -> TrainerControl:
-        control.should_training_stop |= time.monotonic() > self.end
-        return control
 
 
 def questions(path: str, prompts: list[str] | None) -> Dataset:

@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
 # Does priming help? The whole way with a very small real model: questions, attempts, reflections, SFT data, SFT, GRPO, and
-# four models measured on questions that none of them has seen. docs/proof.md tells what came of it.
+# four models measured on questions that none of them has seen, with ablations. docs/proof.md tells what came of it.
 #
 #   bash examples/laptop/proof.sh [minimal|short|full|gpu] [OUTPUT]
 #
 # minimal: some minutes, and shows only that the parts fit. short: one seed, on two cores. full: some hours, three seeds.
-# gpu: one GPU of 80 GB, three seeds side by side. What is done is not done again.
+# gpu: one GPU of 80 GB, three seeds side by side. What is done is not done again. full and gpu also measure harder sums,
+# and what is left of priming without its reflections, without its order, or with one attempt a trace.
 set -euo pipefail
 form=${1:-short} out=${2:-outputs/laptop}
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$(realpath -s -- "$(command -v "${PYTHON:-python3}")")
-low=10 high=39 tokens_at_once=16384 together=1 attempts=2 longest=3 batch=8 lr=2e-6 minutes=600
+low=10 high=39 tokens_at_once=32768 together=1 attempts=2 longest=3 batch=8 lr=2e-6 ablations="" harder=0 faster=""
 case $form in
 minimal) seeds=0 sft=6 rl=6 test=4 epochs=1 steps=1 prompts=2 group=2 samples=1 tokens=48 low=3
     attempts=1 longest=2 ;;
-short) seeds=0 sft=48 rl=200 test=60 epochs=3 steps=8 prompts=4 group=8 samples=2 tokens=256 ;;
-full) seeds="0 1 2" sft=150 rl=200 test=100 epochs=3 steps=60 prompts=8 group=8 samples=4 tokens=320 ;;
-gpu) seeds="0 1 2" sft=500 rl=328 test=300 epochs=2 steps=60 prompts=32 group=8 samples=4 tokens=320
-    low=3 high=49 tokens_at_once=600000 together=3 attempts=4 batch=16 lr=5e-6 minutes=4 ;;
+short) seeds=0 sft=48 rl=200 test=60 epochs=3 steps=6 prompts=4 group=8 samples=2 tokens=256 ;;
+full) seeds="0 1 2" sft=150 rl=200 test=100 epochs=3 steps=60 prompts=8 group=8 samples=4 tokens=320
+    ablations="no_reflection random 0C" harder=100 ;;
+gpu) seeds="0 1 2" sft=500 rl=328 test=300 epochs=2 steps=30 prompts=32 group=8 samples=4 tokens=320
+    low=3 high=49 tokens_at_once=600000 together=3 attempts=4 batch=16 lr=5e-6
+    ablations="no_reflection random 0C" harder=300 faster=--compile ;;
 *) echo "unknown form: $form; choose minimal, short, full or gpu" >&2; exit 2 ;;
 esac
 export HF_HUB_OFFLINE=1 TQDM_MININTERVAL=10
@@ -42,6 +45,12 @@ once drawn.jsonl skill_factory questions addition --low "$low" --high "$high" --
 sed -n "1,${sft}p" all.jsonl > sft.jsonl
 sed -n "$((sft + 1)),$((sft + rl))p" all.jsonl > rl.jsonl
 sed -n "$((sft + rl + 1)),$((sft + rl + test))p" all.jsonl > test.jsonl
+sets=(test.jsonl)
+if [ "$harder" != 0 ]; then # larger numbers than any in training
+    once far.jsonl skill_factory questions addition --low $((high + 1)) --high 99 --count 2000 -o far.jsonl
+    "$python" "$here/one_order.py" far.jsonl | sed -n "1,${harder}p" > harder.jsonl
+    sets+=(harder.jsonl)
+fi
 
 # SFT data. The prompts' grammars let every answer be read, and know nothing of what is right.
 bank=$here/../../configs/quickstart_prompts.yaml
@@ -73,29 +82,41 @@ bank = yaml.safe_load(open(sys.argv[1], encoding="utf-8"))
 original = {"messages": bank["variants"]["original"]["messages"]}  # without its grammar
 yaml.safe_dump({"variants": {"original": original}, "reflection": bank["reflection"]}, sys.stdout)
 END
-train_sft() { # SEED
-    once "sft-$1/model.safetensors" "$python" "$here/sft.py" base run/sft "sft-$1" --epochs "$epochs" --batch "$batch" --seed "$1"
+train_sft() { # TRACES TO SEED
+    once "$2/model.safetensors" "$python" "$here/sft.py" base "$1" "$2" --epochs "$epochs" --batch "$batch" --seed "$3"
 }
 grpo() { # FROM TO SEED [OPTION]...
     once "$2/model.safetensors" "$python" "$here/grpo.py" "$1" rl/train.parquet "$2" --steps "$steps" --prompts-a-step "$prompts" \
-        --group "$group" --tokens "$tokens" --lr "$lr" --minutes "$minutes" --seed "$3" "${@:4}"
+        --group "$group" --tokens "$tokens" --lr "$lr" --seed "$3" $faster "${@:4}"
 }
 once rl/train.parquet skill_factory export verl -i rl.jsonl -o rl --task addition --exclude-sft run/sft --val-size 1
-for seed in $seeds; do beside train_sft "$seed"; done
+for seed in $seeds; do
+    beside grpo base "base-grpo-$seed" "$seed" --prompts examples.yaml original
+    beside train_sft run/sft "sft-$seed" "$seed"
+done
+for format in $ablations; do
+    once "$format/manifest.json" skill_factory create -i run/annotated.parquet -o "$format" --formats "$format" \
+        --attempts "$longest" --layout messages
+    beside train_sft "$format" "sft-$format" 0
+done
 join
-for seed in $seeds; do beside grpo "sft-$seed" "sft-grpo-$seed" "$seed"; done
-for seed in $seeds; do beside grpo base "base-grpo-$seed" "$seed" --prompts examples.yaml original; done
+primed=()
+for name in $seeds $ablations; do
+    beside grpo "sft-$name" "sft-grpo-$name" "$([[ $name == [0-9] ]] && echo "$name" || echo 0)"
+    primed+=("sft-$name" "sft-grpo-$name")
+done
 join
 
-# Four models on the questions that were kept.
+# All models on the questions that were kept.
 measure() { # MODEL
-    local asked=(evaluate test.jsonl --task addition --samples "$samples" --model "$1" --exclude-sft run/sft --temperature 0.7
+    local asked=(evaluate "${sets[@]}" --task addition --samples "$samples" --model "$1" --exclude-sft run/sft --temperature 0.7
         --top-p 1 --top-k 0 --repetition-penalty none --max-tokens "$tokens" --base-url http://localhost/v1 -o "eval/$1")
     case $1 in base*) asked+=(--prompts examples.yaml --prompt-variant original) ;; esac
     [ -e "eval/$1/summary.json" ] || answers "$1" "eval/$1" "${asked[@]}"
 }
 models=(base)
-for seed in $seeds; do models+=("base-grpo-$seed" "sft-$seed" "sft-grpo-$seed"); done
+for seed in $seeds; do models+=("base-grpo-$seed"); done
+models+=("${primed[@]}")
 for model in "${models[@]}"; do beside measure "$model"; done
 join
 skill_factory compare "${models[@]/#/eval/}" | tee compare.txt
