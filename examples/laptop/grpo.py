@@ -35,7 +35,6 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--at-once", type=int, default=16, help="completions in a backward pass")
-    parser.add_argument("--compile", action="store_true", help="on a GPU: pays from some 20 steps on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     gpu = torch.cuda.is_available()
@@ -60,14 +59,12 @@ def main() -> None:
             save_strategy="no",
             report_to="none",
             use_cpu=not gpu,
-            tf32=gpu,
-            cache_implementation="static" if args.compile else None,
+            bf16=gpu,
             model_init_kwargs={"dtype": "float32"},
         ),
         train_dataset=questions(args.questions, args.prompts),
         processing_class=AutoTokenizer.from_pretrained(args.model, padding_side="left"),
     )
-    trainer.generation_config.disable_compile = not args.compile
     trainer.train()
     trainer.save_model(args.output)
     log = [line for line in trainer.state.log_history if "reward" in line]

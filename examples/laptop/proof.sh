@@ -11,16 +11,17 @@ set -euo pipefail
 form=${1:-short} out=${2:-outputs/laptop}
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$(realpath -s -- "$(command -v "${PYTHON:-python3}")")
-low=10 high=39 tokens_at_once=32768 together=1 attempts=2 longest=3 batch=8 lr=2e-6 ablations="" harder=0 faster=""
+low=10 high=39 tokens_at_once=32768 together=1 attempts=2 reflections=3 longest=3 batch=8 lr=2e-6 ablations="" harder=0
 case $form in
 minimal) seeds=0 sft=6 rl=6 test=4 epochs=1 steps=1 prompts=2 group=2 samples=1 tokens=48 low=3
     attempts=1 longest=2 ;;
-short) seeds=0 sft=48 rl=200 test=60 epochs=3 steps=6 prompts=4 group=8 samples=2 tokens=256 ;;
+short) seeds=0 sft=48 rl=200 test=60 epochs=3 steps=4 prompts=4 group=8 samples=2 tokens=256
+    reflections=2 ;;
 full) seeds="0 1 2" sft=150 rl=200 test=100 epochs=3 steps=60 prompts=8 group=8 samples=4 tokens=320
     ablations="no_reflection random 0C" harder=100 ;;
-gpu) seeds="0 1 2" sft=500 rl=328 test=300 epochs=2 steps=30 prompts=32 group=8 samples=4 tokens=320
+gpu) seeds="0 1 2" sft=500 rl=328 test=300 epochs=2 steps=12 prompts=32 group=8 samples=4 tokens=320
     low=3 high=49 tokens_at_once=600000 together=3 attempts=4 batch=16 lr=5e-6
-    ablations="no_reflection random 0C" harder=300 faster=--compile ;;
+    ablations="no_reflection random 0C" harder=300 ;;
 *) echo "unknown form: $form; choose minimal, short, full or gpu" >&2; exit 2 ;;
 esac
 export HF_HUB_OFFLINE=1 TQDM_MININTERVAL=10
@@ -59,7 +60,7 @@ cat > run.yaml << END
 questions: {source: sft.jsonl, task: addition}
 model: {base_url: "http://localhost/v1", name: smollm2}
 sample: {prompts: $bank, samples: $attempts, $sampling}
-reflect: {reflections: 3, $sampling}
+reflect: {reflections: $reflections, $sampling}
 create: {formats: ["*C_full"], attempts: $longest, layout: messages}
 END
 once base/model.safetensors "$python" "$here/model.py" base
@@ -87,7 +88,7 @@ train_sft() { # TRACES TO SEED
 }
 grpo() { # FROM TO SEED [OPTION]...
     once "$2/model.safetensors" "$python" "$here/grpo.py" "$1" rl/train.parquet "$2" --steps "$steps" --prompts-a-step "$prompts" \
-        --group "$group" --tokens "$tokens" --lr "$lr" --seed "$3" $faster "${@:4}"
+        --group "$group" --tokens "$tokens" --lr "$lr" --seed "$3" "${@:4}"
 }
 once rl/train.parquet skill_factory export verl -i rl.jsonl -o rl --task addition --exclude-sft run/sft --val-size 1
 for seed in $seeds; do
