@@ -4,7 +4,7 @@ python answer.py MODEL REQUESTS.jsonl ANSWERS.jsonl [TOKENS]
 
 Requests that begin alike are answered together, so many that their prompts and answers have at
 most TOKENS tokens (32,768; a GPU takes twenty times as many). What they have in common, worked
-examples as a rule, is read once. An answer is held to its request's `grammar` (GBNF), if it has one.
+examples as a rule, is read once. An answer is held to the `grammar` (GBNF) of its request, if any.
 """
 
 from __future__ import annotations

@@ -24,11 +24,15 @@ def measure(files: tuple[Path, ...], **given: Any) -> None:
     """
     with clear_errors():
         settings = read(MeasureSettings, "measure", given)
+        from tqdm import tqdm
+
         from skill_factory.core import threads
         from skill_factory.measure.files import measure_files
 
         threads.save_memory()
-        echo(measure_files(files, settings).summary())
+        with tqdm(desc="measure", unit=" responses", disable=None, leave=False) as bar:
+            measured = measure_files(files, settings, bar.update)
+        echo(measured.summary())
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("compare", CompareSettings))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
 from skill_factory.measure.bootstrap import Floats, Intervals, Sums, intervals
@@ -117,13 +120,34 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def groups_of(table: pa.Table) -> Iterator[tuple[Group, pa.Table]]:
     """The rows of a table of measures for each group, in the order of sets, models and steps."""
-    names = (Column.QUESTION_SET, Column.MODEL, Column.STEP)
-    keys = zip(*(table[name].to_pylist() for name in names), strict=True)
-    places: dict[Group, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(Group(*key), []).append(place)
-    for group in sorted(places, key=_order):
-        yield group, table if len(places) == 1 else table.take(pa.array(places[group]))
+    groups = sorted(groups_in(table), key=_order)
+    for group in groups:
+        yield group, table if len(groups) == 1 else table.filter(_is_of(group))
+
+
+def each_group(path: Path, groups: Collection[Group]) -> Iterator[tuple[Group, pa.Table]]:
+    """The same of a file that has these groups; only one group's rows are in memory."""
+    for group in sorted(groups, key=_order):
+        yield group, pq.read_table(path, filters=_is_of(group) if len(groups) > 1 else None)
+
+
+def groups_in(rows: pa.Table | pa.RecordBatch) -> set[Group]:
+    """The groups that some rows of measures are of."""
+    named = pa.table({name: rows.column(name) for name in _GROUP})
+    found = named.group_by(_GROUP).aggregate([]).to_pylist()
+    return {Group(*(one[name] for name in _GROUP)) for one in found}
+
+
+_GROUP = [Column.QUESTION_SET, Column.MODEL, Column.STEP]
+
+
+def _is_of(group: Group) -> pc.Expression:
+    """Which rows are a group's."""
+    is_of = [
+        pc.field(name).is_null() if value is None else pc.field(name) == pa.scalar(value)
+        for name, value in zip(_GROUP, group, strict=True)
+    ]
+    return is_of[0] & is_of[1] & is_of[2]
 
 
 def _order(group: Group) -> tuple[str, str, float]:

@@ -48,7 +48,7 @@ class MeasuredFiles:
 def measure_files(
     paths: tuple[Path, ...],
     settings: MeasureSettings,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], object] = lambda rows: None,
 ) -> MeasuredFiles:
     """Measure what some files hold into the folder of the settings, whole or not at all.
 

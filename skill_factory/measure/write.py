@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +24,7 @@ from skill_factory.core.tables import RESPONSES
 from skill_factory.core.threads import in_order
 from skill_factory.core.whole_files import new_file, sha256
 from skill_factory.errors import InputError
-from skill_factory.measure.figures import Measured, groups_of, measured
+from skill_factory.measure.figures import Group, Measured, each_group, groups_in, measured
 from skill_factory.measure.rows import (
     MeasuredBatch,
     has_judges,
@@ -52,7 +52,7 @@ def measure_responses(
     rules: MeasureRules,
     *,
     manifest: Callable[[], Mapping[str, Any]] = dict,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], object] = lambda rows: None,
 ) -> list[Measured]:
     """Measure batches of `tables.RESPONSES` into a folder that is there, each file whole or not.
 
@@ -60,22 +60,20 @@ def measure_responses(
     `progress` is called with the rows of each batch. Raises `InputError` if there are no rows,
     `TaskError` and `PluginError` as grading does.
     """
-    measures = list[pa.RecordBatch]()
-    schema = measures_schema(rules.words)
+    groups = set[Group]()
     with ExitStack() as stack:
-        part = stack.enter_context(new_file(folder / RESPONSES_FILE))
-        out = stack.enter_context(pq.ParquetWriter(part, RESPONSES, compression="zstd"))
+        responses = _Table(folder / RESPONSES_FILE, RESPONSES, stack)
+        measures = _Table(folder / MEASURES_FILE, measures_schema(rules.words), stack)
         names = _QuestionIds()
         for done in _worked(batches, rules, stack):
-            out.write_batch(done.responses)
-            measures.append(names.added(done))
+            responses.write(done.responses)
+            measures.write(names.added(done))
+            groups.update(groups_in(done.measures))
             progress(done.responses.num_rows)
-    if not measures:
-        raise InputError("there are no responses to measure")
-    table = pa.Table.from_batches(measures, schema)
-    with new_file(folder / MEASURES_FILE) as part:
-        pq.write_table(table, part, compression="zstd")
-    found = [measured(group, rows, rules.draws, rules.seed) for group, rows in groups_of(table)]
+        if not groups:
+            raise InputError("there are no responses to measure")
+    tables = each_group(folder / MEASURES_FILE, groups)
+    found = [measured(group, rows, rules.draws, rules.seed) for group, rows in tables]
     _write_json(folder / SUMMARY_FILE, summary(found, rules))
     _write_json(folder / MANIFEST_FILE, _manifest(folder, found, manifest()))
     return found
@@ -120,6 +118,33 @@ def _write_json(path: Path, content: Any) -> None:
     with new_file(path) as part:
         text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
         part.write_text(text, encoding="utf-8")
+
+
+_ROWS = 1 << 16
+"""Rows of measures in a part of their file."""
+
+
+class _Table:
+    """A parquet file that takes its name when the stack ends well."""
+
+    def __init__(self, path: Path, schema: pa.Schema, stack: ExitStack) -> None:
+        part = stack.enter_context(new_file(path))
+        self._out = stack.enter_context(pq.ParquetWriter(part, schema, compression="zstd"))
+        self._waiting = list[pa.RecordBatch]()
+        self._schema = schema
+        stack.callback(self._flush)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take some rows; small ones are brought together."""
+        self._waiting.append(batch)
+        rows = sum(one.num_rows for one in self._waiting)
+        if rows >= _ROWS or sum(one.nbytes for one in self._waiting) >= BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._out.write_table(pa.Table.from_batches(self._waiting, self._schema))
+        self._waiting.clear()
 
 
 # -- the work -------------------------------------------------------------------------------------
@@ -171,28 +196,25 @@ def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 class _QuestionIds:
-    """Names of questions: a digest of the set and of the words; a row without a question is one of
+    """Names of questions: a digest of the words; a row without a question is one of
     its own."""
 
     def __init__(self) -> None:
         self._unnamed = 0
-        self._names: dict[tuple[str, str], str] = {}
 
     def added(self, done: MeasuredBatch) -> pa.RecordBatch:
         """The measures with the ids of their questions."""
-        sets, questions = (
-            done.responses.column(name).to_pylist()
-            for name in (Column.QUESTION_SET, Column.QUESTION)
-        )
-        ids = list(map(self._of, sets, questions))
-        columns = [strings(ids), *done.measures.columns[1:]]
+        questions = done.responses.column(Column.QUESTION).to_pylist()
+        columns = [strings(list(map(self._of, questions))), *done.measures.columns[1:]]
         return pa.RecordBatch.from_arrays(columns, schema=done.measures.schema)
 
-    def _of(self, question_set: str, question: str | None) -> str:
+    def _of(self, question: str | None) -> str:
         if question is None:
             self._unnamed += 1
             return xxh3_128_hexdigest(f"row {self._unnamed}".encode())
-        key = (question_set, question)
-        if key not in self._names:
-            self._names[key] = xxh3_128_hexdigest(f"text: {normal(question)}".encode())
-        return self._names[key]
+        return _id_of(question)
+
+
+@lru_cache(1 << 14)
+def _id_of(question: str) -> str:
+    return xxh3_128_hexdigest(f"text: {normal(question)}".encode())
