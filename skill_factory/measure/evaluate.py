@@ -46,9 +46,12 @@ from skill_factory.runs.context import Say
 from skill_factory.runs.folder import one_line_for_damaged_tables
 from skill_factory.runs.model_choice import (
     assume_name,
+    ended_with,
     find_name,
-    make_model,
+    identified,
+    own_servers,
     require_continuing,
+    settle_identity,
 )
 from skill_factory.runs.sample_stage import validate_graders
 from skill_factory.runs.settings import resolve_model
@@ -91,7 +94,9 @@ class Evaluation:
     def __init__(self, folder: Path, config: EvaluateConfig, say: Say) -> None:
         settings = config.evaluate
         self.folder = EvaluationFolder(folder)
-        self._context = EvaluationContext(self.folder, _resolved(config), say)
+        resolved = _resolved(config, self.folder)
+        servers = own_servers(resolved.model, self.folder, say)
+        self._context = EvaluationContext(self.folder, resolved, say, servers=servers)
         self._continues = False  # it is not known yet
         self._first_responses = responses.FirstResponses(settings.force_budget is not None, say)
         self._rules = MeasureRules(phrases=_phrases(settings.sft_folders), workers=cores())
@@ -114,7 +119,7 @@ class Evaluation:
         """Ask for what the journal lacks, and measure all that there is. Raises `AskedBeforeError`
         before answers are asked for anew without leave, `ModelError` before anything is asked if a
         response is to be continued and cannot be."""
-        with self.folder.locked(self.config):
+        with self.folder.locked(self.config), ended_with(self._context):
             find_name(self._context)
             self._make_questions()
             model = self._ask()
@@ -203,7 +208,7 @@ class Evaluation:
             if not self.folder.questions.is_file():
                 raise InputError(f"{self.folder.questions}: is missing; --write-requests makes it")
             asking.take_responses(self._context, path)
-            return self._measure(make_model(self.config.model))
+            return self._measure(identified(self.config.model))
 
     def _validate_by_files(self) -> None:
         if self._spec.forcing:
@@ -246,8 +251,9 @@ class Evaluation:
         return config.evaluate.label or config.model.name or local or model.identity
 
 
-def _resolved(config: EvaluateConfig) -> EvaluateConfig:
-    return config.model_copy(update={"model": resolve_model(config.model)})
+def _resolved(config: EvaluateConfig, folder: EvaluationFolder) -> EvaluateConfig:
+    model = settle_identity(resolve_model(config.model), folder)
+    return config.model_copy(update={"model": model})
 
 
 def _phrases(folders: tuple[Path, ...]) -> frozenset[str]:

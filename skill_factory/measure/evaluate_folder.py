@@ -14,6 +14,7 @@ from skill_factory.runs import lock
 from skill_factory.runs.context import Say
 from skill_factory.runs.folder import JournalFolder, configured_identity
 from skill_factory.runs.watcher import Watcher
+from skill_factory.serving.servers import OwnServers
 
 
 class EvaluationFolder(JournalFolder):
@@ -68,6 +69,7 @@ class EvaluationContext:
     config: EvaluateConfig
     say: Say
     watcher: Watcher = field(default_factory=Watcher)
+    servers: OwnServers | None = None
 
     def name_model(self, name: str) -> None:
         model = self.config.model.model_copy(update={"name": name})

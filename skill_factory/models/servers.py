@@ -77,11 +77,13 @@ class OpenAIModel:
     """A model behind an OpenAI-compatible server.
 
     `model` None: the only one that the server has, once `preflight` has looked. `api_key_env` names
-    the environment variable with the key; none need be there for servers without one. `timeout` is
-    in seconds, for a whole request. `identity` stands in the journal's keys for the server's
-    address and the model's name: give the old one when the same model has moved. A reply has at
-    most `largest` bytes, unpacked. `note` is called, once for each, with what is odd about answers.
-    With a `template`, which makes a prompt of messages, it is asked for completions of prompts.
+    the environment variable with the key; none need be there for servers without one. `own_key` is
+    sent in its place, past all proxies, to a server that this run has started; None: it has not.
+    `timeout` is in seconds, for a whole request. `identity` stands in the journal's keys for the
+    server's address and the model's name: give the old one when the same model has moved. A reply
+    has at most `largest` bytes, unpacked. `note` is called, once for each, with what is odd about
+    answers. With a `template`, which makes a prompt of messages, it is asked for completions of
+    prompts.
 
     Proxies and certificates are those of the environment. Use it in one event loop only.
     """
@@ -92,6 +94,7 @@ class OpenAIModel:
         model: str | None,
         *,
         api_key_env: str = "OPENAI_API_KEY",
+        own_key: str | None = None,
         timeout: float = 600.0,
         identity: str | None = None,
         largest: int = _LARGEST,
@@ -104,7 +107,8 @@ class OpenAIModel:
         self.note = note
         self._largest = largest
         self._env = api_key_env
-        self._key = os.environ.get(api_key_env, "").strip()
+        self._key = own_key or os.environ.get(api_key_env, "").strip()
+        self._is_own = own_key is not None
         try:
             parts = urlsplit(base_url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -296,7 +300,8 @@ class OpenAIModel:
         """The connections; to be made in the event loop."""
         parts = urlsplit(self._url)
         # Looked up once: aiohttp's `trust_env` does it for each request, and reads ~/.netrc too.
-        proxies = {} if proxy_bypass(parts.netloc) else getproxies()
+        direct = self._is_own or proxy_bypass(parts.netloc)
+        proxies = {} if direct else getproxies()
         secure = any(there.startswith("https") for there in (self._url, *proxies.values()))
         trust = trusted() if secure else True
         return aiohttp.ClientSession(

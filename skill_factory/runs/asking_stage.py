@@ -25,6 +25,7 @@ from skill_factory.runs.fingerprint import files_at
 from skill_factory.runs.folder import public_address
 from skill_factory.runs.model_choice import (
     Known,
+    identified,
     identity_of,
     keep_name,
     known_model,
@@ -175,7 +176,7 @@ def _tell_server(context: AskingContext, stage: str) -> None:
     """Tell which model would be asked, and whether a server answers at its address; the only model
     that it has is taken to be the one."""
     config = context.config.model
-    if config.local:
+    if config.local or config.serve:
         context.say(f"{stage}: would ask {where(config)}")
         return
     seen = look(config)
@@ -243,7 +244,7 @@ def _asked_before(context: AskingContext, about: Estimate, at_most: bool) -> str
 
 def _ask(context: AskingContext, plan: Asking, about: Estimate) -> Known:
     """Ask, and tell what has become of it; the model that was asked."""
-    model = make_model(context.config.model)
+    model = make_model(context)
     if isinstance(model, OpenAIModel):
         model.note = lambda text: context.say(f"Note: {text}")
 
@@ -359,7 +360,7 @@ def read_responses(context: AskingContext, plan: Plan, path: Path) -> Made:
     """Take a batch service's answers, and make the stage's table of what there is."""
     take_responses(context, path)
     with Journal(context.folder.journal) as journal:
-        return plan.write(make_model(context.config.model), journal)
+        return plan.write(identified(context.config.model), journal)
 
 
 def take_responses(context: AskingContext, path: Path) -> None:

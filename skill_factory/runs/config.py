@@ -79,13 +79,29 @@ def load_settings(
     for stage, given in flags.items():
         _check_texts(given)
         if given:
-            # Another source is another set of questions: settings of the last are not its own.
-            before = None if stage == "questions" and "source" in given else settings.get(stage)
-            settings[stage] = (before or {}) | dict(given)
+            settings[stage] = _kept(stage, settings.get(stage) or {}, given) | dict(given)
     try:
         return checked(kind, settings)
     except SettingError as error:
         raise OptionError(str(SettingError(error.key[1:], error.problem))) from None
+
+
+def _kept(stage: str, before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of a stage's settings under flags. Another source is another set of questions:
+    settings of the last are not its own. A model is either at an address or served, and one of
+    another name has not the identity that was made of the last one's."""
+    if stage == "questions" and "source" in given:
+        return {}
+    dropped: set[str] = set()
+    if stage == "model":
+        name, identity = before.get("name"), before.get("identity")
+        if given.get("serve") is not None:
+            dropped |= {"base_url"}
+        if given.get("base_url") is not None:
+            dropped |= {"serve", "replicas", "serve_args"}
+        if name and identity and given.get("name", name) != name:
+            dropped |= {"identity"} if identity.split(" ")[-1] == name else set()
+    return {name: value for name, value in before.items() if name not in dropped}
 
 
 def load_run_file(path: Path) -> RunConfig:

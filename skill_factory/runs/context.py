@@ -11,6 +11,7 @@ from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.ledger import Account, account_table
 from skill_factory.runs.folder import JournalFolder, ModelSettings, RunFolder, Stage
 from skill_factory.runs.watcher import Watcher
+from skill_factory.serving.servers import OwnServers
 from skill_factory.stages.settings import RunConfig
 
 Say = Callable[[str], None]
@@ -32,6 +33,11 @@ class AskingContext(Protocol):
     @property
     def watcher(self) -> Watcher: ...
 
+    @property
+    def servers(self) -> OwnServers | None:
+        """The servers that are started for it; None: none are."""
+        ...
+
     def name_model(self, name: str) -> None:
         """Take a name for the model's."""
         ...
@@ -46,6 +52,7 @@ class Context:
     bank: PromptBank
     say: Say
     watcher: Watcher = field(default_factory=Watcher)
+    servers: OwnServers | None = None
 
     @property
     def hints(self) -> frozenset[str]:

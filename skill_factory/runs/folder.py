@@ -190,9 +190,10 @@ def public_address(url: str | None) -> str:
 
 
 def _to_keep(config: ModelSettings) -> Settings:
-    """The settings without what may be secret in them, and without leave to ask anew: that is
-    given each time."""
+    """The settings without what may be secret in them, and without leave to ask anew and to start
+    servers: that is given each time."""
     changes: dict[str, object] = {"ask_again": False}
+    changes |= {"serve": None, "replicas": None, "serve_args": ""}
     if config.model.base_url is not None:
         changes["base_url"] = public_address(config.model.base_url)
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
@@ -220,12 +221,14 @@ def _read_manifest(folder: Path) -> dict[Stage, Record]:
 
 
 def configured_identity(settings: Path) -> str | None:
-    """The identity of the server's model that a file of settings names; None: it names none."""
+    """The identity of the server's model that a file of settings names; None: it names none. One
+    without an address was served by the run itself."""
     try:
         model = yaml.safe_load(settings.read_bytes())["model"]
         if identity := model.get("identity"):
             return str(identity)
-        return f"{model['base_url']} {model['name']}" if model["name"] else None
+        at = f"{model['base_url']} " if model["base_url"] else ""
+        return f"{at}{model['name']}" if model["name"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return None
 

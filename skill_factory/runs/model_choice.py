@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Messages, Model, ModelError, Trouble
 from skill_factory.models.continuing import validate_continues
 from skill_factory.models.servers import OpenAIModel
-from skill_factory.runs.context import AskingContext
+from skill_factory.runs.context import AskingContext, Say
 from skill_factory.runs.folder import JournalFolder, public_address
+from skill_factory.serving.servers import OwnServers, Serving
 from skill_factory.stages.settings import ModelConfig
 
 LOCAL_REQUESTS = 32
@@ -30,23 +32,47 @@ class Known(NamedTuple):
     identity: str
 
 
-def make_model(config: ModelConfig) -> Model:
-    """The model that a config names; raises `ModelError` if it cannot be one."""
-    if config.local:
-        from skill_factory.models.local import LocalModel
+def make_model(context: AskingContext) -> Model:
+    """The model that is to be asked; its servers are started. Raises `ModelError` if it cannot be
+    one, or if they cannot be started."""
+    config = context.config.model
+    if context.servers:
+        context.servers.start()
+        (address,) = context.servers.addresses()
+        return _server(config, address, context.servers.key)
+    return _local(config) if config.local else make_server(config)
 
-        return LocalModel(config.local, context=config.context)
-    return make_server(config)
+
+def identified(config: ModelConfig) -> Identified:
+    """What the journal knows the model by that a config names; raises `ModelError` if it cannot be
+    one, or if that is open."""
+    if config.identity:
+        return Known(config.identity)
+    return _local(config) if config.local else make_server(config)
 
 
 def make_server(config: ModelConfig) -> OpenAIModel:
-    """The model behind the server that a config names; raises `OptionError` if it names none."""
+    """The model behind the server that a config names; raises `OptionError` if it names none. One
+    that is to be served is nowhere yet, and can only say what it would be sent."""
     if config.local:
         raise OptionError("--write-requests is for servers, not for a model in this process")
+    return _server(config, config.base_url or ("http://localhost" if config.serve else ""))
+
+
+def _local(config: ModelConfig) -> Model:
+    """The model in this process."""
+    from skill_factory.models.local import LocalModel
+
+    assert config.local
+    return LocalModel(config.local, context=config.context)
+
+
+def _server(config: ModelConfig, address: str, own_key: str | None = None) -> OpenAIModel:
     return OpenAIModel(
-        config.base_url or "",
+        address,
         config.name,
         api_key_env=config.api_key_env,
+        own_key=own_key,
         timeout=config.timeout,
         identity=config.identity,
         template=_template(config.chat_template) if config.chat_template else None,
@@ -59,6 +85,30 @@ def _template(name: str) -> Callable[[Messages], str]:
     from skill_factory.models.chat_template import ChatTemplate
 
     return ChatTemplate(name)
+
+
+# -- its servers ----------------------------------------------------------------------------------
+
+
+def own_servers(config: ModelConfig, folder: JournalFolder, say: Say) -> OwnServers | None:
+    """The servers that are to be started for a model, none of them yet; None: there are none."""
+    if not config.serve:
+        return None
+    assert config.name
+    serving = Serving(
+        serve=config.serve,
+        model=config.name,
+        replicas=config.replicas,
+        arguments=config.serve_args,
+        startup=config.serve_timeout,
+        silence=config.timeout,
+    )
+    return OwnServers(serving, folder.root, say)
+
+
+def ended_with(context: AskingContext) -> AbstractContextManager[object]:
+    """Ends the servers with the block, if any were started."""
+    return context.servers or nullcontext()
 
 
 def make_pace(config: ModelConfig, skip_too_long: bool) -> Pace:
@@ -78,6 +128,8 @@ def where(config: ModelConfig) -> str:
     """The model, for people."""
     if config.local:
         return f"{config.local}, in this process"
+    if config.serve:
+        return f"{config.name}, in servers that are started for it"
     return f"{public_address(config.base_url)} {config.name or '(its only model)'}"
 
 
@@ -93,7 +145,7 @@ def known_model(context: AskingContext) -> Identified | None:
     """The model, if its identity is known without asking; else what it was in this run before."""
     config = context.config.model
     if is_named(config):
-        return make_model(config)
+        return identified(config)
     name = name_before(context)
     return Known(f"{public_address(config.base_url)} {name}") if name else None
 
@@ -140,12 +192,11 @@ def keep_name(context: AskingContext, name: str | None) -> None:
 
 def require_continuing(context: AskingContext) -> None:
     """Raise `ModelError` if the model does not go on with an answer that is begun."""
-    keep_name(context, run_async(_continuing_model(context.config.model)))
+    keep_name(context, run_async(_continuing_model(make_model(context))))
 
 
-async def _continuing_model(config: ModelConfig) -> str | None:
+async def _continuing_model(model: Model) -> str | None:
     """The name of the model, once it is seen that it continues an answer."""
-    model = make_model(config)
     try:
         await model.preflight()
         await validate_continues(model)
@@ -162,6 +213,20 @@ async def _only_model(config: ModelConfig) -> str | None:
         return model.model
     finally:
         await model.close()
+
+
+def settle_identity(config: ModelConfig, folder: JournalFolder) -> ModelConfig:
+    """The settings with what the journal knows the model by, where servers come and go: then its
+    name alone. A model of that name which was asked at an address before stays that one, and one
+    that was served before is the same at an address: with servers of its own or without, a run
+    asks nothing twice."""
+    if config.identity or config.local or not config.name:
+        return config
+    name, before = config.name, list(folder.identities())
+    if config.serve:
+        same = [known for known in before if known == name or known.endswith(f" {name}")]
+        return config.model_copy(update={"identity": next(iter(same), name)})
+    return config.model_copy(update={"identity": name}) if name in before else config
 
 
 # -- what it was ----------------------------------------------------------------------------------
@@ -193,7 +258,7 @@ def look(config: ModelConfig) -> Seen:
 def validate_listed(config: ModelConfig) -> None:
     """Raise `ModelError` if the server lists its models and the one that is to be asked is not
     among them."""
-    lists = [] if config.local else look(config).lists
+    lists = [] if config.local or config.serve else look(config).lists
     if config.name and lists and config.name not in lists:
         raise ModelError(
             f"{public_address(config.base_url)}: no model {config.name!r} there; the server has "

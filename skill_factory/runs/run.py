@@ -31,7 +31,14 @@ from skill_factory.runs.context import Context, Say, prompts_of
 from skill_factory.runs.create_stage import CreateStage
 from skill_factory.runs.folder import STAGES, Record, RunFolder, Stage, one_line_for_damaged_tables
 from skill_factory.runs.grade_stage import GradeStage
-from skill_factory.runs.model_choice import Known, assume_name, find_name
+from skill_factory.runs.model_choice import (
+    Known,
+    assume_name,
+    ended_with,
+    find_name,
+    own_servers,
+    settle_identity,
+)
 from skill_factory.runs.questions_stage import QuestionsStage
 from skill_factory.runs.reflect_stage import ReflectStage
 from skill_factory.runs.sample_stage import SampleStage
@@ -85,8 +92,14 @@ class Run:
     ) -> None:
         self.folder = RunFolder(folder)
         resolved = resolve(config)
+        model = settle_identity(resolved.model, self.folder)
         self._context = Context(
-            self.folder, resolved, prompts_of(resolved), say, watcher or Watcher()
+            self.folder,
+            resolved.model_copy(update={"model": model}),
+            prompts_of(resolved),
+            say,
+            watcher or Watcher(),
+            own_servers(model, self.folder, say),
         )
         self._stages = _stages_of(self._context)
         self._states = States(self.folder, self._stages.by_name)
@@ -104,7 +117,7 @@ class Run:
         any case. Raises `AskedBeforeError` before answers are asked for anew without leave."""
         if last is Stage.CREATE:
             validate_attempts(self.config)
-        with self.folder.locked(self.config):
+        with self.folder.locked(self.config), ended_with(self._context):
             self._validate_input(first)
             for stage in STAGES[STAGES.index(first) : STAGES.index(last) + 1]:
                 if stage in _ASKING:

@@ -34,7 +34,11 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def resolve_model(model: ModelConfig) -> ModelConfig:
     """A model's settings with the address that the environment names, where they name none. Raises
-    `OptionError` if that is none."""
+    `OptionError` if that is none, or if a model is to be served and none is named."""
+    if model.serve:
+        if not model.name:
+            raise OptionError("serve: which model? Give its path, or its name on the Hub (--model)")
+        return model
     own = _own_address()
     if model.local or model.base_url not in (None, public_address(own)):
         return model
@@ -58,7 +62,7 @@ def validate_key(config: ModelConfig, given: Container[str]) -> None:
     user or their environment names.
     """
     name, address = config.api_key_env, public_address(config.base_url)
-    if config.local or "api_key_env" in given or not os.environ.get(name):
+    if config.local or config.serve or "api_key_env" in given or not os.environ.get(name):
         return
     theirs = "base_url" in given or address in ("", public_address(_own_address()))
     if theirs and name == ModelConfig.model_fields["api_key_env"].default:

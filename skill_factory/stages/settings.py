@@ -21,6 +21,7 @@ from skill_factory.core.settings.value_types import (
     Count,
     Digits,
     Few,
+    FromOrigin,
     KnownTask,
     Matches,
     Names,
@@ -37,6 +38,7 @@ from skill_factory.core.settings.value_types import (
 from skill_factory.models import Sampling
 from skill_factory.models.thinking import Thinking
 from skill_factory.plugins import is_named
+from skill_factory.serving.commands import validate_arguments, validate_serve
 from skill_factory.stages.create.settings import CreateConfig
 
 GYM = "reasoning-gym:"
@@ -207,6 +209,7 @@ def _body(extra: dict[Any, Any]) -> dict[str, Any]:
 
 
 _MODEL = Section("Model")
+_SERVERS = Section("Servers that the run starts itself")
 
 
 class ModelConfig(Settings):
@@ -274,7 +277,28 @@ class ModelConfig(Settings):
     prompt_price: Price | None = _MODEL(None, "Price of a million tokens of prompts.")
     completion_price: Price | None = _MODEL(None, "Price of a million tokens of answers.")
 
+    serve: Annotated[str, FromOrigin(validate_serve)] | None = _SERVERS(
+        None,
+        "Serve the model: vllm, sglang, llama-server, or a command with {model} and {port}.",
+        metavar="SERVER",
+        common=True,
+    )
+    """The model is `name`: a path, or a model on the Hub. Not kept in the run's folder."""
+    replicas: Few | None = _SERVERS(None, "Servers.", unset="one a GPU, else one", common=True)
+    serve_args: Annotated[str, validate_arguments] = _SERVERS(
+        "", "More arguments of each server, in one text.", metavar="TEXT", common=True
+    )
+    serve_timeout: Seconds = _SERVERS(
+        1800.0, "Seconds until a server has to be ready.", metavar="SECONDS"
+    )
+
     def __post_init__(self) -> None:
+        if self.serve and (self.base_url or self.local):
+            other = "base_url" if self.base_url else "local"
+            raise SettingError(("serve",), f"starts servers of its own: leave out {other}")
+        if not self.serve and (self.replicas or self.serve_args):
+            unused = "replicas" if self.replicas else "serve_args"
+            raise SettingError((unused,), "has no use without serve")
         if self.local and (self.base_url or self.name):
             raise SettingError(("local",), "a model in this process has no base_url and no name")
         if self.local and self.chat_template:

@@ -94,6 +94,8 @@ class Server:
     calls_itself: str | None = None
     """The model's name in answers; None: as it was asked."""
     lists: bool = True
+    health: int | None = None
+    """The status at /health; None: there is nothing."""
     speak: Callable[[dict[str, Any], int], str | dict[str, Any]] | None = None
     """The answer to a request's body, given the sample's number: its text, or what there is in the
     message; None: words from its digest."""
@@ -185,6 +187,8 @@ class Server:
         elif line == "GET /v1/models" and self.lists:
             data = [{"id": name, "object": "model", "owned_by": "us"} for name in self.models]
             _send(writer, 200, {"object": "list", "data": data})
+        elif line == "GET /health" and self.health:
+            _send(writer, self.health, {})
         elif line in ("POST /v1/chat/completions", "POST /v1/completions"):
             self.asked += 1
             self.busy += 1
