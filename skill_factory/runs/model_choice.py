@@ -9,12 +9,13 @@ from typing import NamedTuple
 from skill_factory.asking.interrupts import run_async
 from skill_factory.asking.pace import Pace
 from skill_factory.asking.requests import digest
+from skill_factory.core.redaction import public_address
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Messages, Model, ModelError, Trouble
 from skill_factory.models.continuing import validate_continues
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs.context import AskingContext
-from skill_factory.runs.folder import JournalFolder, public_address
+from skill_factory.runs.folder import JournalFolder
 from skill_factory.stages.settings import ModelConfig
 
 LOCAL_REQUESTS = 32
