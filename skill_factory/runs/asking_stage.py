@@ -16,13 +16,13 @@ from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
+from skill_factory.core.redaction import public_address
 from skill_factory.errors import AskedBeforeError, InputError, OptionError
 from skill_factory.models import Completion, Identified, Model, Sampling
 from skill_factory.models.servers import START_IT, OpenAIModel
 from skill_factory.runs import summary
 from skill_factory.runs.context import AskingContext
 from skill_factory.runs.fingerprint import files_at
-from skill_factory.runs.folder import public_address
 from skill_factory.runs.model_choice import (
     Known,
     identified,

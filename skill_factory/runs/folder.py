@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import yaml
 
 from skill_factory import __version__
+from skill_factory.core.redaction import public_address
 from skill_factory.core.settings.fields import Settings
 from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.whole_files import new_file, resolved
@@ -177,16 +177,6 @@ class RunFolder(JournalFolder):
         records = {name: asdict(self.records[name]) for name in STAGES if name in self.records}
         manifest = {"skill_factory": __version__, "stages": records}
         write_whole(self.root / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
-
-
-def public_address(url: str | None) -> str:
-    """A server's address without what may be secret in it; empty: there is none, or what is there
-    is no address."""
-    try:
-        parts = urlsplit(url or "")
-    except ValueError:
-        return ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
 
 
 def _to_keep(config: ModelSettings) -> Settings:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from skill_factory.asking.interrupts import run_async
 from skill_factory.asking.pace import Pace
 from skill_factory.asking.requests import digest
+from skill_factory.core.redaction import public_address
 from skill_factory.errors import OptionError
 from skill_factory.models import Identified, Messages, Model, ModelError, Trouble
 from skill_factory.models.continuing import validate_continues
+from skill_factory.models.server_pool import ServerPool
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs.context import AskingContext, Say
-from skill_factory.runs.folder import JournalFolder, public_address
+from skill_factory.runs.folder import JournalFolder
 from skill_factory.serving.servers import OwnServers, Serving
 from skill_factory.stages.settings import ModelConfig
 
@@ -37,10 +39,22 @@ def make_model(context: AskingContext) -> Model:
     one, or if they cannot be started."""
     config = context.config.model
     if context.servers:
-        context.servers.start()
-        (address,) = context.servers.addresses()
-        return _server(config, address, context.servers.key)
+        return _served(context, context.servers)
     return _local(config) if config.local else make_server(config)
+
+
+def _served(context: AskingContext, servers: OwnServers) -> ServerPool:
+    """The model in servers of the run's own, which are started."""
+    servers.start()
+    config = context.config.model
+    return ServerPool(
+        servers,
+        partial(_server, config, own_key=servers.key),
+        model=config.name,
+        identity=config.identity,
+        patience=config.patience,
+        note=lambda text: context.say(f"Note: {text}"),
+    )
 
 
 def identified(config: ModelConfig) -> Identified:

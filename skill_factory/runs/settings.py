@@ -7,10 +7,10 @@ from collections.abc import Container
 from pathlib import Path
 
 from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.redaction import public_address
 from skill_factory.core.settings.value_types import is_address
 from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError
-from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.excluded import load_excluded
 from skill_factory.stages.create.phrases import load_phrases
 from skill_factory.stages.create.settings import HUB

@@ -36,9 +36,11 @@ class Serving:
 
 
 class OwnServers:
-    """The servers that a run starts itself; a context manager, which ends them. They are started
-    once, by `start`, and all have the same `key`, which nobody else knows. `say` takes what there
-    is to tell, in lines, also in threads of their own."""
+    """The servers that a run starts itself, as `models.addresses.Addresses`; a context manager,
+    which ends them. They are started once, by `start`, and all have the same `key`, which nobody
+    else knows. `say` takes what there is to tell, in lines, also in threads of their own."""
+
+    may_come = True
 
     def __init__(self, serving: Serving, folder: Path, say: Callable[[str], None]) -> None:
         self.key = secrets.token_urlsafe(32)
@@ -46,6 +48,9 @@ class OwnServers:
         self._changed = threading.Condition()
         self._replicas: list[Replica] = []
         self._threads: list[threading.Thread] = []
+
+    def __str__(self) -> str:
+        return f"servers of {self._serving.model}"
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +90,7 @@ class OwnServers:
                 self._changed.wait(1.0)  # with an end, so that Ctrl-C is heard
         self._say(f"servers: ready after {time.monotonic() - begin:.0f} s")
 
-    def addresses(self) -> list[str]:
+    def current(self) -> list[str]:
         """Where the servers are that can be asked at this moment; none while all are being started
         again. Raises `ModelError` once all are given up."""
         if all(one.failure for one in self._replicas):
