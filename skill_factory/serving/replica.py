@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -188,17 +188,16 @@ class Replica:
     def _watch(self, process: _Process) -> str:
         """Wait until the server has ended or is not well for too long; what is wrong."""
         launch, well = self.launch, time.monotonic()
-        while not self._stopping.wait(_EVERY):
-            if process.guardian.poll() is not None:
-                return f"ended ({_ending(process.guardian.returncode)})"
+        while not self._stopping.is_set():
+            with suppress(subprocess.TimeoutExpired):
+                return f"ended ({_ending(process.guardian.wait(_EVERY))})"
             seen = look(launch.port, launch.key, launch.silence, with_models=False)
             if seen.state is State.SILENT:
                 return f"gives {seen.words} (--timeout)"
-            if seen.state in (State.UNWELL, State.CLOSED):
-                if time.monotonic() - well > _UNWELL:
-                    return f"has not been well for {_UNWELL:g} s ({seen.words})"
-            else:
+            if seen.state not in (State.UNWELL, State.CLOSED):
                 well = time.monotonic()
+            elif time.monotonic() - well > _UNWELL:
+                return f"has not been well for {_UNWELL:g} s ({seen.words})"
         return ""
 
     def _told(self, process: _Process, problem: str) -> str:

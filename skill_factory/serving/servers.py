@@ -131,5 +131,5 @@ class OwnServers:
     def _raise_first(self, failed: list[Replica]) -> None:
         """Raise `ModelError` for the first of some that are given up."""
         if failed:
-            more = f" ({len(failed)} servers ended so or otherwise)" if len(failed) > 1 else ""
+            more = f"; given up: {len(failed)} servers" if len(failed) > 1 else ""
             raise ModelError(f"{failed[0].failure}{more}")

@@ -1,5 +1,5 @@
-"""A program that serves a model as vLLM's does, with the scripted server of these tests behind it, and
-misbehaves on demand.
+"""A program that serves a model as vLLM's does, with the scripted server of these tests behind it,
+and misbehaves on demand.
 
     python tests/fakes/served.py --port PORT --model NAME [OPTIONS]
     python tests/fakes/served.py serve NAME --host HOST --port PORT --served-model-name NAME
@@ -16,7 +16,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,8 @@ def options() -> argparse.Namespace:
 
 def main(given: argparse.Namespace) -> None:
     if given.tells:
-        about = {"argv": sys.argv, "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "pid": os.getpid()}
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        about = {"argv": sys.argv[1:], "gpus": gpus, "port": given.port}
         with given.tells.open("a") as file:
             file.write(json.dumps(about) + "\n")
     if given.fails:
@@ -92,9 +92,7 @@ async def forever(server: Server) -> None:
 def fork() -> None:
     """As engines do: a process with a session of its own, and one whose parent is gone at once.
     Both heed no SIGTERM."""
-    sleeps = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
-    )
+    sleeps = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
     subprocess.Popen([sys.executable, "-c", sleeps], start_new_session=True)
     orphans = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleeps!r}])"
     subprocess.run([sys.executable, "-c", orphans], start_new_session=True, check=True)
