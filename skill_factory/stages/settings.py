@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
 from skill_factory.core.settings.value_types import (
-    Address,
+    Addresses,
     Beside,
     Between,
     Commas,
@@ -212,13 +212,21 @@ _MODEL = Section("Model")
 class ModelConfig(Settings):
     """The model that is asked: behind an OpenAI-compatible server, or in this process."""
 
-    base_url: Address | None = _MODEL(
+    base_url: Addresses | None = _MODEL(
         None,
-        "The server.",
+        "The server; again for more servers of the same model.",
         unset="$OPENAI_BASE_URL, else http://localhost:8000/v1",
         metavar="URL",
         common=True,
     )
+    """Several are a list. Each has its own pace and its share of the work."""
+    base_urls: Beside | None = _MODEL(
+        None,
+        "File with a server's address a line, read again while the run goes on.",
+        metavar="FILE",
+        common=True,
+    )
+    """In place of `base_url`. What follows a `#` is a comment. The first server is waited for."""
     name: str | None = _MODEL(
         None,
         "The model's name.",
@@ -241,13 +249,13 @@ class ModelConfig(Settings):
     identity: str | None = _MODEL(
         None,
         "What the journal knows the model by.",
-        unset="address and name",
+        unset="address and name; of several servers, name",
         metavar="TEXT",
         common=True,
     )
     """Give the old one when the same model has moved, and nothing is asked again."""
     timeout: Seconds = _MODEL(600.0, "Seconds for a request.", metavar="SECONDS")
-    concurrency: Few = _MODEL(256, "Requests in flight at most.", common=True)
+    concurrency: Few = _MODEL(256, "Requests in flight at most, at each server.", common=True)
     """How many are best is found out."""
     patience: Seconds = _MODEL(1800.0, "Seconds that the server may be away.", metavar="SECONDS")
     tries: Few = _MODEL(6, "How often a request that fails is sent.")
@@ -275,8 +283,10 @@ class ModelConfig(Settings):
     completion_price: Price | None = _MODEL(None, "Price of a million tokens of answers.")
 
     def __post_init__(self) -> None:
-        if self.local and (self.base_url or self.name):
+        if self.local and (self.base_url or self.base_urls or self.name):
             raise SettingError(("local",), "a model in this process has no base_url and no name")
+        if self.base_url and self.base_urls:
+            raise SettingError(("base_urls",), "base_url says where the servers are; leave out one")
         if self.local and self.chat_template:
             raise SettingError(("chat_template",), "a model in this process has its own")
 
