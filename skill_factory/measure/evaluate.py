@@ -83,8 +83,9 @@ class _Round:
 
 class Evaluation:
     """An evaluation's folder with the settings it goes on with. `say` takes what there is to tell,
-    in lines. `addresses` None: the settings say where the servers are. Raises `OptionError` for settings that do not go together, `PromptError` for its
-    prompt file, `InputError` for a folder of another kind."""
+    in lines. `addresses` None: the settings say where the servers are. Raises `OptionError` for
+    settings that do not go together, `PromptError` for its prompt file, `InputError` for a folder
+    of another kind."""
 
     def __init__(
         self,

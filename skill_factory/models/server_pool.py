@@ -253,6 +253,8 @@ class ServerPool:
         return found
 
     def _refuse(self, address: str, error: ModelError) -> None:
+        if _shown(address) not in str(error):
+            error = ModelError(f"{_shown(address)}: {error}", error.status)
         self._set_aside[address] = error
         self._away.pop(address, None)
         self.note(f"{error}; this server is left out")
