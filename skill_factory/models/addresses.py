@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from skill_factory.core.redaction import public_address
+
+_SHOWN = 4
+"""Addresses that a message names."""
+
 
 class Addresses(Protocol):
     """Where servers are; as a text, what people call the list."""
@@ -30,7 +35,8 @@ class FixedAddresses:
         self._addresses = list(addresses)
 
     def __str__(self) -> str:
-        return f"{len(self._addresses)} servers"
+        more = f" and {len(self._addresses) - _SHOWN} more" if len(self._addresses) > _SHOWN else ""
+        return ", ".join(map(public_address, self._addresses[:_SHOWN])) + more
 
     def current(self) -> list[str]:
         return self._addresses

@@ -102,10 +102,10 @@ class ServerPool:
             self.note(f"no server answers at {_shown(at)} ({trouble}); it is asked once it does")
         self._watcher = asyncio.create_task(self._watch())
 
-    async def find_model(self) -> None:
+    async def find_model(self, waits: bool = True) -> None:
         """Find the name of the only model that the servers have. Raises `ModelError` if they have
-        several, or if there is none."""
-        await self._until(lambda: self.model is not None, self._look_for_name)
+        several, or if no server answers; unless it `waits`, just now."""
+        await self._until(lambda: self.model is not None, self._look_for_name, waits)
 
     async def complete(self, messages: Messages, sampling: Sampling, n: int) -> list[Completion]:
         """As `Model` has it, of the first server that may be asked."""
@@ -155,7 +155,9 @@ class ServerPool:
 
     # -- who is there -----------------------------------------------------------------------------
 
-    async def _until(self, done: Callable[[], bool], look: Callable[[], Awaitable[None]]) -> None:
+    async def _until(
+        self, done: Callable[[], bool], look: Callable[[], Awaitable[None]], waits: bool = True
+    ) -> None:
         """Look again and again, as long as patience lasts and servers may come."""
         self._empty_since = time.monotonic()
         told = False
@@ -164,7 +166,7 @@ class ServerPool:
             if done():
                 return
             self.validate_left()
-            if not self.addresses.may_come or self.exhausted(time.monotonic()):
+            if not (waits and self.addresses.may_come) or self.exhausted(time.monotonic()):
                 raise ModelError(f"{self._nobody()}: {START_IT}")
             if not told:
                 told = True
@@ -251,6 +253,8 @@ class ServerPool:
         return found
 
     def _refuse(self, address: str, error: ModelError) -> None:
+        if _shown(address) not in str(error):
+            error = ModelError(f"{_shown(address)}: {error}", error.status)
         self._set_aside[address] = error
         self._away.pop(address, None)
         self.note(f"{error}; this server is left out")

@@ -86,22 +86,19 @@ def load_settings(
         raise OptionError(str(SettingError(error.key[1:], error.problem))) from None
 
 
-def _kept(stage: str, before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays of a stage's settings under flags. Another source is another set of questions:
-    settings of the last are not its own. A model is either at an address or served, and one of
-    another name has not the identity that was made of the last one's."""
+def _kept(stage: str, before: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file that go on under flags."""
     if stage == "questions" and "source" in given:
-        return {}
-    dropped: set[str] = set()
+        return {}  # another set of questions: settings of the last are not its own
+    gone = set()
     if stage == "model":
-        name, identity = before.get("name"), before.get("identity")
-        if given.get("serve") is not None:
-            dropped |= {"base_url"}
-        if given.get("base_url") is not None:
-            dropped |= {"serve", "replicas", "serve_args"}
-        if name and identity and given.get("name", name) != name:
-            dropped |= {"identity"} if identity.split(" ")[-1] == name else set()
-    return {name: value for name, value in before.items() if name not in dropped}
+        if given.keys() & {"base_url", "base_urls", "serve"}:
+            gone |= {"base_url", "base_urls", "serve"}  # other servers
+        if given.keys() & {"base_url", "base_urls"}:
+            gone |= {"replicas", "serve_args"}
+        if before.get("name") not in (None, given.get("name", before.get("name"))):
+            gone.add("identity")  # another model
+    return {name: value for name, value in before.items() if name not in gone}
 
 
 def load_run_file(path: Path) -> RunConfig:

@@ -50,7 +50,7 @@ class OwnServers:
         self._threads: list[threading.Thread] = []
 
     def __str__(self) -> str:
-        return f"servers of {self._serving.model}"
+        return "servers of its own"
 
     def __enter__(self) -> Self:
         return self
@@ -91,9 +91,9 @@ class OwnServers:
         self._say(f"servers: ready after {time.monotonic() - begin:.0f} s")
 
     def current(self) -> list[str]:
-        """Where the servers are that can be asked at this moment; none while all are being started
-        again. Raises `ModelError` once all are given up."""
-        if all(one.failure for one in self._replicas):
+        """Where the servers are that can be asked at this moment; none before they are started, or
+        while all are being started again. Raises `ModelError` once all are given up."""
+        if self._replicas and all(one.failure for one in self._replicas):
             self._raise_first(self._replicas)
         return [one.address for one in self._replicas if one.ready]
 
