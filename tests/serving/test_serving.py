@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, Outcome
+from conftest import ROOT, Outcome, read_traces
 from conftest import run as run_command
 from model_server import Server, serve
 from test_runs import accounts, rows
@@ -379,6 +379,34 @@ def test_each_server_has_gpus_of_its_own(
     monkeypatch.setenv(variable, value)
     assert asked(sample(tmp_path / "run", "vllm", *replicas)) == 192
     assert sorted(start["gpus"] for start in starts(tmp_path / "starts")) == gpus
+
+
+@pytest.mark.slow
+def test_a_whole_run_on_a_node_with_eight_gpus(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """examples/one_node, with stand-ins for vLLM and the GPUs."""
+    write_program(programs / "nvidia-smi", NVIDIA_SMI)
+    write_program(programs / "skill-factory", f'exec {sys.executable} -m skill_factory "$@"')
+    monkeypatch.setenv("GPUS", "8")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    settings = {
+        "questions": {"source": "addition", "count": 24},
+        "sample": {"samples": 4},
+        "reflect": {"reflections": 3},
+        "create": {"attempts": 3},
+    }
+    (tmp_path / "sums.yaml").write_text(yaml.safe_dump(settings))
+    script = ["bash", str(ROOT / "examples" / "one_node" / "run.sh"), "sums.yaml", "org/tiny"]
+    done = subprocess.run(
+        [*script, "--concurrency", "4"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(start["gpus"] for start in starts(tmp_path / "starts")) == list("01234567")
+    run = tmp_path / "outputs" / "sums"
+    assert len(rows(run, "annotated")) == 384
+    assert read_traces(run / "sft")
+    assert len(list((run / "servers").glob("?.log"))) == 8
 
 
 # -- whatever ends the run ------------------------------------------------------------------------
