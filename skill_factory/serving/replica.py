@@ -76,6 +76,7 @@ class Replica:
         self.ready = False
         self.failure: str | None = None
         self._say, self._changed = say, changed
+        self._was_ready = False
         self._stopping = threading.Event()
         self._guardian: subprocess.Popen[bytes] | None = None
 
@@ -106,8 +107,6 @@ class Replica:
                 )
         self.failure = problem
         self._changed()
-
-    _was_ready = False
 
     def _live(self, start: int) -> str:
         """Start the server; what went wrong, once something has."""
@@ -202,9 +201,9 @@ class Replica:
 
     def _told(self, process: _Process, problem: str) -> str:
         """A problem with the last lines of the log, on one line."""
-        lines = _last_lines(self.launch.log, process.begin)
-        clean = redact(" | ".join(lines), [self.launch.key, *environment_secrets()])
-        ends = f"its log, {self.launch.log}, ends: {clean}" if lines else "its log is empty"
+        launch = self.launch
+        lines = _last_lines(launch.log, process.begin, [launch.key, *environment_secrets()])
+        ends = f"its log, {launch.log}, ends: {' | '.join(lines)}" if lines else "its log is empty"
         return f"server {self.launch.number} {problem}; {ends}"
 
 
@@ -214,10 +213,15 @@ def _ending(code: int) -> str:
     return f"signal {number}" if 0 < number < 65 else f"exit code {code}"
 
 
-def _last_lines(log: Path, begin: int) -> list[str]:
-    """The last lines of a log, from a place on."""
+def _last_lines(log: Path, begin: int, secrets: list[str]) -> list[str]:
+    """The last lines of a log, from a place on, without secrets."""
     with log.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
-        file.seek(max(begin, end - _TAIL))
-        lines = file.read().decode("utf-8", "replace").splitlines()
+        if end - _TAIL > begin:
+            file.seek(end - _TAIL)
+            file.readline()  # a part of a line, and perhaps of a secret
+        else:
+            file.seek(begin)
+        text = redact(file.read().decode("utf-8", "replace"), secrets)
+    lines = text.splitlines()
     return [line.strip()[:_WIDTH] for line in lines if line.strip()][-_LINES:]

@@ -287,11 +287,12 @@ class ModelConfig(Settings):
 
     serve: Annotated[str, FromOrigin(validate_serve)] | None = _SERVERS(
         None,
-        "Serve the model: vllm, sglang, llama-server, or a command with {model} and {port}.",
+        "Serve the model: vllm, sglang, llama-server, or a command with {port}.",
         metavar="SERVER",
         common=True,
     )
-    """The model is `name`: a path, or a model on the Hub. Not kept in the run's folder."""
+    """The model is `name`: a path, or a model on the Hub; a command may have `{model}` for it. Not
+    kept in the run's folder."""
     replicas: Few | None = _SERVERS(None, "Servers.", unset="one a GPU, else one", common=True)
     serve_args: Annotated[str, validate_arguments] = _SERVERS(
         "", "More arguments of each server, in one text.", metavar="TEXT", common=True
