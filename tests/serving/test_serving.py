@@ -266,7 +266,8 @@ def test_others_go_on_while_one_dies_again_and_again(tmp_path: Path) -> None:
     """Of two servers the one that starts first dies, again and again."""
     first = tmp_path / "first"
     dies = f"bash -c 'mkdir {first} 2>/dev/null && echo {{port}} > {first}/port; sleep 0.3; "
-    dies += f"[ {{port}} = $(cat {first}/port) ] && dies=--dies-after=5; exec {COMMAND} --slow 0.5 $dies'"
+    dies += f"[ {{port}} = $(cat {first}/port) ] && dies=--dies-after=5; "
+    dies += f"exec {COMMAND} --slow 0.5 $dies'"
     done = sample(tmp_path / "run", dies, "--replicas", "2", "--concurrency", "2")
     assert asked(done) == 192
     assert "It is started again (1 of 3 times at most)" in done.out
