@@ -18,8 +18,8 @@ MODEL, PORT = "{model}", "{port}"
 
 KEY_VARIABLES = ("SERVE_API_KEY", "VLLM_API_KEY", "LLAMA_API_KEY")
 """Environment variables with the key that a server is to ask for: for a command of the user's own,
-vLLM's (vllm/envs.py) and llama.cpp's (tools/server/README.md). SGLang takes a key on its command
-line alone, where all users of the machine would see it, and is given none."""
+vLLM's (vllm/envs.py) and llama.cpp's (tools/server/README.md). SGLang takes none from there: a key
+on its command line would be seen by all users of the machine, so it is given none."""
 
 HOST = "127.0.0.1"
 
