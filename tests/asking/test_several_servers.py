@@ -232,14 +232,22 @@ def test_one_that_is_back_with_another_model_is_left_out(tmp_path: Path) -> None
         def act() -> None:
             soon(lambda: dying.waiting == other.waiting == 16)
             dying.die()
+            soon(lambda: counts[-1] == (1, 2))
             dying.models = ("another",)
             dying.revive()
             soon(lambda: bool(notes))
             other.held = False
 
         hold(servers)
+        counts: list[tuple[int, int] | None] = []
         with meanwhile(act):
-            gather(fixed(*servers), tmp_path / "j", asks(100, 1), notes=notes)
+            gather(
+                fixed(*servers),
+                tmp_path / "j",
+                asks(100, 1),
+                notes=notes,
+                seen=lambda tally: counts.append(tally.servers),
+            )
         assert notes == [f"{dying.url} serves 'another', not 'tiny'; this server is left out"]
         assert share(other) == 100
 
