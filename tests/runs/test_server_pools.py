@@ -18,6 +18,7 @@ import yaml
 from conftest import ROOT
 from model_server import Server, serve
 from test_runs import KEY_NAME, command, config, go, rows
+from trained import speak as trained
 from tutor import speak
 
 TABLES = ("attempts", "graded", "annotated")
@@ -249,6 +250,41 @@ def test_no_key_goes_to_servers_that_only_the_folder_names(
         said = command("sample", "-o", folder, "--samples", "5", code=2)
         assert "only the run's own config.yaml says to send the key in $OPENAI_API_KEY" in said
         assert "a-secret" not in (folder / "config.yaml").read_text()
+
+
+# -- an evaluation --------------------------------------------------------------------------------
+
+
+def evaluate(folder: Path, *options: str, code: int = 0) -> str:
+    questions = folder.parent / "sums.parquet"
+    if not questions.is_file():
+        command("questions", "addition", "--count", "12", "-o", questions)
+    sampled = ("--samples", "2", "--seed", "0", "--force-budget", "40,140")
+    return command("evaluate", questions, "-o", folder, *sampled, *options, code=code)
+
+
+def test_an_evaluation_asks_only_servers_that_continue_an_answer(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        good, other, spoilt = (Server(speak=trained, counts=True) for _ in range(3))
+        spoilt.continues = "spoilt"
+        for server in (good, other, spoilt):
+            stack.enter_context(serve(server))
+        options = [part for server in (good, other, spoilt) for part in ("--base-url", server.url)]
+        said = evaluate(tmp_path / "several", *options)
+        assert said.count(f"Note: {spoilt.url}: the model does not continue an answer") == 1
+        assert not asked(spoilt)
+        assert asked(good)
+        assert asked(other)
+        assert set(asked(good, other).values()) == {1}
+        evaluate(tmp_path / "alone", "--base-url", good.url)
+        one, two = (rows(tmp_path / name, "responses") for name in ("several", "alone"))
+        assert one == two
+        assert any(row["completion_tokens"] > 40 for row in one)
+        # With one of them left, and a second whose checks fail, nothing is asked again.
+        said = evaluate(tmp_path / "several", "--base-url", good.url, "--base-url", spoilt.url)
+        assert "evaluate: nothing to ask" in said
+        said = evaluate(tmp_path / "none", *options[-2:], *options[-2:], code=1)
+        assert "the model does not continue an answer" in said
 
 
 # -- all at once ----------------------------------------------------------------------------------
