@@ -301,8 +301,7 @@ class _Collection:
         others = lane.throttle.last_success > started
         blamed = trouble.kind in (Kind.FAULTY, Kind.SLOW) or (trouble.kind is Kind.GONE and others)
         away = self.lanes.struggle(lane, trouble, started)
-        blamed = blamed and not away
-        job = job._replace(tries=job.tries + blamed)
+        job = job._replace(tries=job.tries + (blamed and not away))
         if job.tries >= self.pace.tries:
             self._give_up(job, trouble)
             return

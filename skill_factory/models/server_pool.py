@@ -126,9 +126,8 @@ class ServerPool:
     def validate_left(self) -> None:
         """Raise `ModelError` if there is no server that can be asked, now or later; what reading
         the addresses has raised."""
-        watcher = self._watcher
-        if watcher and watcher.done() and not watcher.cancelled() and watcher.exception():
-            raise watcher.exception() or AssertionError
+        if self._watcher and self._watcher.done():
+            self._watcher.result()
         if self.listed and all(address in self._set_aside for address in self.listed):
             reasons = "; ".join(map(str, self._set_aside.values()))
             raise ModelError(f"no server is left that can be asked: {reasons}")
@@ -301,6 +300,8 @@ class ServerPool:
         if self._served is None:
             names = [one.served for one in passed.values() if one.served is not None]
             self._served = self.model if self.model in names else next(iter(names), None)
+            if self._served not in (None, self.model):
+                self.note(f"asked for {self.model!r}, servers answer as {self._served!r}")
         for address, (model, served) in passed.items():
             self._admit_one(address, model, served)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_server import Server, serve
+from model_server import Fault, Server, serve
 from test_collect import KEY_NAME, QUICK, SAMPLING, asks
 
 from skill_factory.asking.collect import collect
@@ -175,6 +175,15 @@ def test_work_goes_to_the_server_that_has_answered(tmp_path: Path) -> None:
         assert set(answered(*servers).values()) == {1}
 
 
+def test_one_that_is_too_busy_does_not_slow_the_others_down(tmp_path: Path) -> None:
+    busy = Server(faults=[Fault(429, holds="What is", headers={"retry-after": "1"})])
+    with several(busy, Server()) as servers:
+        tally = gather(fixed(*servers), tmp_path / "j", asks(200, 1))
+        assert (tally.answered, tally.failed, tally.servers) == (200, 0, (2, 2))
+        assert (share(busy), share(servers[1])) == (0, 200)
+        assert busy.faults[0].met < 40  # it is left alone for so long as it asks to be
+
+
 # -- servers that go ------------------------------------------------------------------------------
 
 
@@ -232,14 +241,22 @@ def test_one_that_is_back_with_another_model_is_left_out(tmp_path: Path) -> None
         def act() -> None:
             soon(lambda: dying.waiting == other.waiting == 16)
             dying.die()
+            soon(lambda: counts[-1] == (1, 2))
             dying.models = ("another",)
             dying.revive()
             soon(lambda: bool(notes))
             other.held = False
 
         hold(servers)
+        counts: list[tuple[int, int] | None] = []
         with meanwhile(act):
-            gather(fixed(*servers), tmp_path / "j", asks(100, 1), notes=notes)
+            gather(
+                fixed(*servers),
+                tmp_path / "j",
+                asks(100, 1),
+                notes=notes,
+                seen=lambda tally: counts.append(tally.servers),
+            )
         assert notes == [f"{dying.url} serves 'another', not 'tiny'; this server is left out"]
         assert share(other) == 100
 
