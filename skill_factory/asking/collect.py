@@ -9,12 +9,14 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from skill_factory.asking.interrupts import Interrupted, on_interrupt
 from skill_factory.asking.journal import Asked, Journal, Refused, Sample
+from skill_factory.asking.lanes import Lane, Lanes
 from skill_factory.asking.missing_samples import Lacking, allow_again, compare
-from skill_factory.asking.pace import Pace, Throttle
+from skill_factory.asking.pace import Pace
 from skill_factory.asking.refused_prompts import ALL_REFUSED, Refusals
 from skill_factory.asking.requests import Ask, runs, seeded
 from skill_factory.asking.tally import Rates, Tally
@@ -96,7 +98,6 @@ class _Collection:
         self.pace = pace
         self.tally = Tally()
         self.rates = Rates()
-        self.throttle = Throttle(pace)
         self.more = True  # asks may be left
         self.first_alone = first_alone  # and it has not been taken yet
         self.one_by_one = False  # and not several samples in a request
@@ -112,6 +113,7 @@ class _Collection:
         self.tasks: set[asyncio.Task[None]] = set()
         self.fatal: BaseException | None = None
         self.news = asyncio.Event()
+        self.lanes = Lanes(model, pace, self.news.set)
         self.numbers = itertools.count()
         self.answered: Callable[[Ask, list[Completion]], None] = lambda ask, answers: None
         self.stopping: Callable[[int], None] = lambda in_flight: None
@@ -154,7 +156,7 @@ class _Collection:
         """Whether more asks are to be taken."""
         if self.fatal or self.stopped or (self.waits and self.left):
             return False
-        return self.more and len(self.ready) < self.pace.concurrency
+        return self.more and len(self.ready) < self.lanes.capacity
 
     def _stop(self) -> None:
         """Send nothing any more."""
@@ -218,20 +220,20 @@ class _Collection:
         now = time.monotonic()
         if self.stopped:
             return asyncio.get_running_loop().time() + 60.0
-        if self.throttle.exhausted(now):
-            raise ModelError(
-                f"{self.model.identity}: no answer for too long; the last trouble: "
-                f"{self.throttle.last}{self.throttle.asks_for_too_much(now)}. All answers are kept:"
-                " the same command goes on from here"
-            )
+        self.lanes.validate(now)
         while self.delayed and self.delayed[0][0] <= now:
             self.ready.append(heapq.heappop(self.delayed)[2])
-        for _ in range(min(self.throttle.room(now) - len(self.tasks), len(self.ready))):
-            task = asyncio.create_task(self._ask(self.ready.popleft()))
+        while self.ready and (lane := self.lanes.free(now)):
+            lane.in_flight += 1
+            task = asyncio.create_task(self._ask(self.ready.popleft(), lane))
             self.tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._came_home, lane))
         due = [self.delayed[0][0]] if self.delayed else []
-        return asyncio.get_running_loop().time() + self.throttle.sleep(now, due)
+        return asyncio.get_running_loop().time() + self.lanes.sleep(now, due)
+
+    def _came_home(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        lane.in_flight -= 1
+        self._done(task)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
@@ -240,7 +242,7 @@ class _Collection:
             self.fatal = self.fatal or error
         self.news.set()
 
-    async def _ask(self, job: _Job) -> None:
+    async def _ask(self, job: _Job, lane: Lane) -> None:
         """Send one request, and see to what comes of it."""
         if job.key in self.refusals.errors:
             self._refuse(job, self.refusals.errors[job.key])
@@ -248,9 +250,9 @@ class _Collection:
         sampling = seeded(job.ask.drawn(self.sampling), job.run[0])
         started = time.monotonic()
         try:
-            answers = await self.model.complete(job.ask.messages, sampling, len(job.run))
+            answers = await lane.model.complete(job.ask.messages, sampling, len(job.run))
         except Trouble as trouble:
-            self._retry(job, trouble, started)
+            self._retry(job, lane, trouble, started)
             return
         except TooLongError as error:
             if not self.pace.skip_too_long:
@@ -260,7 +262,12 @@ class _Collection:
         except RefusedError as error:
             self._refuse(job, error)
             return
-        self.throttle.succeed()
+        except ModelError as error:
+            if not self.lanes.set_aside(lane, error):
+                raise
+            self.ready.append(job)
+            return
+        lane.throttle.succeed()
         self.good += 1
         done, rest = job.run[: len(answers)], job.run[len(answers) :]
         asked = {job.ask.name: job.asked} if job.asked else {}
@@ -287,21 +294,21 @@ class _Collection:
             spent = tally.prompt_tokens * (pace.prompt_price or 0)
             tally.cost = (spent + tally.completion_tokens * (pace.completion_price or 0)) / 1e6
 
-    def _retry(self, job: _Job, trouble: Trouble, started: float) -> None:
+    def _retry(self, job: _Job, lane: Lane, trouble: Trouble, started: float) -> None:
         """Put a request that failed back, or give it up."""
         self.tally.last_trouble = str(trouble)
         # A server that is away is not the request's fault, unless others get through.
-        others = self.throttle.last_success > started
+        others = lane.throttle.last_success > started
         blamed = trouble.kind in (Kind.FAULTY, Kind.SLOW) or (trouble.kind is Kind.GONE and others)
-        self.throttle.struggle(trouble, started)
-        job = job._replace(tries=job.tries + blamed)
+        away = self.lanes.struggle(lane, trouble, started)
+        job = job._replace(tries=job.tries + (blamed and not away))
         if job.tries >= self.pace.tries:
             self._give_up(job, trouble)
             return
         self.tally.retried += 1
         self.tally.troubles[str(trouble.kind)] += 1
-        if trouble.kind is Kind.BUSY:
-            self.ready.append(job)  # all of them wait already
+        if trouble.kind is Kind.BUSY or away:
+            self.ready.append(job)  # all of them wait already, or another server takes it
             return
         wait = min(self.pace.longest_wait, self.pace.wait * 2 ** max(0, job.tries - 1))
         when = time.monotonic() + wait * random.uniform(0.5, 1)
@@ -336,5 +343,6 @@ class _Collection:
 
     def _measure(self) -> None:
         """Bring times and rates up to date."""
-        self.tally.concurrency = self.throttle.room(time.monotonic())
+        self.tally.concurrency = self.lanes.room(time.monotonic())
+        self.tally.servers = self.lanes.servers
         self.rates.measure(self.tally)

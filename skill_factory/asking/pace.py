@@ -21,11 +21,12 @@ _DEAD = 8
 class Pace:
     """How hard a server is asked; times in seconds.
 
-    At most `concurrency` requests are in flight. A request that fails is sent again after `wait`,
-    then after twice as long and so on up to `longest_wait`, `tries` times in all: then its samples
-    are counted as failed, and the next run asks for them. A server that is not there uses up no
-    tries; when it has not been for `patience` (None: ever), the run ends. `skip_too_long`: prompts
-    that do not fit the model's context are counted as failed instead of ending the run.
+    At most `concurrency` requests are in flight at each server. A request that fails is sent again
+    after `wait`, then after twice as long and so on up to `longest_wait`, `tries` times in all:
+    then its samples are counted as failed, and the next run asks for them. A server that is not
+    there uses up no tries; when it has not been for `patience` (None: ever), the run ends.
+    `skip_too_long`: prompts that do not fit the model's context are counted as failed instead of
+    ending the run.
     `retry_refused`: ask again what the server refused before. Prices are of a million tokens; None:
     not known. Progress is told `every` so often.
     """
@@ -58,6 +59,11 @@ class Throttle:
         self.last_success = 0.0
         self.last = ""
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing is answered any more."""
+        return self.streak >= _DEAD
+
     def room(self, now: float) -> int:
         """How many requests may be in flight."""
         return 0 if now < self.until else int(self.limit)
@@ -67,7 +73,7 @@ class Throttle:
         patience = self.pace.patience
         if patience is None:
             return False
-        away = self.streak >= _DEAD and now - self.since > patience
+        away = self.is_dead and now - self.since > patience
         return away or self.asked_until - now > patience
 
     def asks_for_too_much(self, now: float) -> str:
@@ -100,7 +106,7 @@ class Throttle:
         self.streak += 1
         if stale and self.streak != _DEAD:
             return
-        dead = self.streak >= _DEAD
+        dead = self.is_dead
         if not dead and trouble.kind not in (Kind.BUSY, Kind.SLOW):
             return
         if self.limit > 1:

@@ -126,6 +126,8 @@ class Progress:
             f"{tally.tokens_per_second:,.0f} tokens/s",
             f"{tally.prompt_tokens + tally.completion_tokens:,} tokens",
         ]
+        if tally.servers is not None:
+            parts.append("{} of {} servers answer".format(*tally.servers))
         if tally.cost is not None:
             parts.append(f"cost {tally.cost:,.2f}")
         if self._judged:

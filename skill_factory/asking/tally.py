@@ -37,6 +37,8 @@ class Tally:
     attempts_per_second: float = 0.0
     tokens_per_second: float = 0.0
     concurrency: int = 0
+    servers: tuple[int, int] | None = None
+    """How many servers answer, of how many; None: there is one."""
     last_trouble: str = ""
     """What made a request be sent again last."""
     last_failure: str = ""
@@ -61,7 +63,7 @@ class Tally:
         self.seconds += other.seconds
         self.attempts_per_second = other.attempts_per_second
         self.tokens_per_second = other.tokens_per_second
-        self.concurrency = other.concurrency
+        self.concurrency, self.servers = other.concurrency, other.servers
         self.last_trouble = other.last_trouble or self.last_trouble
         self.last_failure = other.last_failure or self.last_failure
         self.last_refusal = other.last_refusal or self.last_refusal

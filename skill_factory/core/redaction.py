@@ -62,3 +62,13 @@ def address_secrets(url: str) -> list[str]:
     header = b64encode(":".join(plain).encode()).decode() if len(plain) == 2 else ""
     query = [value for _, value in parse_qsl(parts.query)]
     return [*filter(None, [*login, header, parts.query]), *plain, *query]
+
+
+def public_address(url: str | None) -> str:
+    """A server's address without what may be secret in it; empty: there is none, or what is there
+    is no address."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")

@@ -24,7 +24,7 @@ from skill_factory.look.folders import RunView
 from skill_factory.models import Completion, Messages, Sampling
 from skill_factory.models.thinking import Thinking, handle_thinking
 from skill_factory.runs.folder import Stage
-from skill_factory.runs.model_choice import Known
+from skill_factory.runs.model_identity import Known
 from skill_factory.stages.sample import grammar_body
 from skill_factory.stages.settings import RunConfig
 

@@ -18,7 +18,7 @@ from skill_factory.look.folders import RunView
 from skill_factory.runs.config import load_run
 from skill_factory.runs.context import Context, prompts_of
 from skill_factory.runs.folder import Stage
-from skill_factory.runs.model_choice import Known
+from skill_factory.runs.model_identity import Known
 from skill_factory.runs.reflect_stage import reflect_spec
 from skill_factory.runs.sample_stage import SamplePlan
 from skill_factory.stages import reflect as reflecting

@@ -40,16 +40,14 @@ from skill_factory.measure.figures import Measured
 from skill_factory.measure.rules import MeasureRules, phrases_of
 from skill_factory.measure.write import measure_responses
 from skill_factory.models import Completion, Identified, Sampling
+from skill_factory.models.addresses import Addresses
 from skill_factory.runs import asking_stage as asking
 from skill_factory.runs import summary
 from skill_factory.runs.context import Say
 from skill_factory.runs.folder import one_line_for_damaged_tables
-from skill_factory.runs.model_choice import (
-    assume_name,
-    find_name,
-    make_model,
-    require_continuing,
-)
+from skill_factory.runs.model_choice import make_model
+from skill_factory.runs.model_identity import assume_name, find_name, require_continuing
+from skill_factory.runs.own_servers import ended_with, own_servers
 from skill_factory.runs.sample_stage import validate_graders
 from skill_factory.runs.settings import resolve_model
 from skill_factory.stages.grade import Outcome, grade_answer
@@ -66,6 +64,7 @@ class _Round:
     first_answers: responses.FirstResponses
     one_by_one: bool = False
     first_alone: bool = False
+    continues: bool = False
     called = "right"
     skip_too_long = False
     at_most = False
@@ -85,13 +84,22 @@ class _Round:
 
 class Evaluation:
     """An evaluation's folder with the settings it goes on with. `say` takes what there is to tell,
-    in lines. Raises `OptionError` for settings that do not go together, `PromptError` for its
-    prompt file, `InputError` for a folder of another kind."""
+    in lines. `addresses` None: the settings say where the servers are. Raises `OptionError` for
+    settings that do not go together, `PromptError` for its prompt file, `InputError` for a folder
+    of another kind."""
 
-    def __init__(self, folder: Path, config: EvaluateConfig, say: Say) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: EvaluateConfig,
+        say: Say,
+        addresses: Addresses | None = None,
+    ) -> None:
         settings = config.evaluate
         self.folder = EvaluationFolder(folder)
-        self._context = EvaluationContext(self.folder, _resolved(config), say)
+        resolved = _resolved(config)
+        addresses = addresses or own_servers(resolved.model, self.folder, say)
+        self._context = EvaluationContext(self.folder, resolved, say, addresses=addresses)
         self._continues = False  # it is not known yet
         self._first_responses = responses.FirstResponses(settings.force_budget is not None, say)
         self._rules = MeasureRules(phrases=_phrases(settings.sft_folders), workers=cores())
@@ -114,7 +122,7 @@ class Evaluation:
         """Ask for what the journal lacks, and measure all that there is. Raises `AskedBeforeError`
         before answers are asked for anew without leave, `ModelError` before anything is asked if a
         response is to be continued and cannot be."""
-        with self.folder.locked(self.config):
+        with self.folder.locked(self.config), ended_with(self._context):
             find_name(self._context)
             self._make_questions()
             model = self._ask()
@@ -162,7 +170,7 @@ class Evaluation:
     ) -> _Round:
         exact = self._spec.forcing is not None  # budgets are of tokens, counted for each sample
         return _Round(
-            stage, self._spec.sampling, all_asks, self._first_responses, exact, first_alone
+            stage, self._spec.sampling, all_asks, self._first_responses, exact, first_alone, exact
         )
 
     # -- what it would do, and asking by files ----------------------------------------------------
@@ -203,7 +211,7 @@ class Evaluation:
             if not self.folder.questions.is_file():
                 raise InputError(f"{self.folder.questions}: is missing; --write-requests makes it")
             asking.take_responses(self._context, path)
-            return self._measure(make_model(self.config.model))
+            return self._measure(make_model(self._context))
 
     def _validate_by_files(self) -> None:
         if self._spec.forcing:

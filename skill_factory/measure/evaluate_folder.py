@@ -10,9 +10,10 @@ import yaml
 
 from skill_factory.errors import InputError
 from skill_factory.measure.evaluate_settings import EvaluateConfig
+from skill_factory.models.addresses import Addresses
 from skill_factory.runs import lock
 from skill_factory.runs.context import Say
-from skill_factory.runs.folder import JournalFolder, configured_identity
+from skill_factory.runs.folder import ConfiguredModel, JournalFolder, configured_model
 from skill_factory.runs.watcher import Watcher
 
 
@@ -22,7 +23,7 @@ class EvaluationFolder(JournalFolder):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.reread()
-        self._identity = configured_identity(self.settings)
+        self._configured = configured_model(self.settings)
 
     @property
     def questions(self) -> Path:
@@ -33,9 +34,13 @@ class EvaluationFolder(JournalFolder):
     def has_records(self) -> bool:
         return (self.root / "responses.parquet").is_file()
 
+    @property
+    def configured(self) -> ConfiguredModel:
+        return self._configured
+
     def identities(self) -> Iterator[str]:
-        if self._identity:
-            yield self._identity
+        if identity := self.configured.known_by:
+            yield identity
 
     def reread(self) -> None:
         """See that it is an evaluation's, or empty."""
@@ -68,7 +73,10 @@ class EvaluationContext:
     config: EvaluateConfig
     say: Say
     watcher: Watcher = field(default_factory=Watcher)
+    addresses: Addresses | None = None
+    noted: set[str] = field(default_factory=set)
 
-    def name_model(self, name: str) -> None:
-        model = self.config.model.model_copy(update={"name": name})
+    def name_model(self, name: str, identity: str | None = None) -> None:
+        changes = {"name": name, "identity": identity or self.config.model.identity}
+        model = self.config.model.model_copy(update=changes)
         self.config = self.config.model_copy(update={"model": model})

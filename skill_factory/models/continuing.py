@@ -26,11 +26,23 @@ _CURE = (
 
 
 async def validate_continues(model: Model) -> None:
+    """As `check_continues`; raises `ModelError` too if there is no answer."""
+    try:
+        await check_continues(model)
+    except Trouble as trouble:
+        raise ModelError(
+            f"the server did not say whether it continues an answer ({trouble}): run the same "
+            "command again"
+        ) from None
+
+
+async def check_continues(model: Model) -> None:
     """Ask for a token of three prompts: without an answer, with one begun, with it a word longer.
 
     A model that goes on with an answer has so many tokens more to read as the answer has. If there
     are others, they close the turn and begin another, or the chat template puts them before the
-    answer. Raises `ModelError` for a model that does not go on, or does not count tokens.
+    answer. Raises `ModelError` for a model that does not go on, or does not count tokens, and
+    `Trouble` if there is no answer.
     """
     try:
         none, one, two = [await _tokens(model, begun) for begun in _BEGUN]
@@ -60,7 +72,4 @@ async def _answer(model: Model, messages: Messages) -> Completion:
         except Trouble as trouble:
             last = trouble
             await asyncio.sleep(2**tried / 4)
-    raise ModelError(
-        f"the server did not say whether it continues an answer ({last}): run the same command "
-        "again"
-    )
+    raise last

@@ -77,11 +77,13 @@ class OpenAIModel:
     """A model behind an OpenAI-compatible server.
 
     `model` None: the only one that the server has, once `preflight` has looked. `api_key_env` names
-    the environment variable with the key; none need be there for servers without one. `timeout` is
-    in seconds, for a whole request. `identity` stands in the journal's keys for the server's
-    address and the model's name: give the old one when the same model has moved. A reply has at
-    most `largest` bytes, unpacked. `note` is called, once for each, with what is odd about answers.
-    With a `template`, which makes a prompt of messages, it is asked for completions of prompts.
+    the environment variable with the key; none need be there for servers without one. `own_key` is
+    sent in its place, past all proxies, to a server that this run has started; None: it has not.
+    `timeout` is in seconds, for a whole request. `identity` stands in the journal's keys for the
+    server's address and the model's name: give the old one when the same model has moved. A reply
+    has at most `largest` bytes, unpacked. `note` is called, once for each, with what is odd about
+    answers. With a `template`, which makes a prompt of messages, it is asked for completions of
+    prompts.
 
     Proxies and certificates are those of the environment. Use it in one event loop only.
     """
@@ -92,6 +94,7 @@ class OpenAIModel:
         model: str | None,
         *,
         api_key_env: str = "OPENAI_API_KEY",
+        own_key: str | None = None,
         timeout: float = 600.0,
         identity: str | None = None,
         largest: int = _LARGEST,
@@ -102,9 +105,12 @@ class OpenAIModel:
         self.template = template
         self.timeout = timeout
         self.note = note
+        self.answers_as: str | None = None
+        """The name that answers have to come under; None: any."""
         self._largest = largest
         self._env = api_key_env
-        self._key = os.environ.get(api_key_env, "").strip()
+        self._key = own_key or os.environ.get(api_key_env, "").strip()
+        self._is_own = own_key is not None
         try:
             parts = urlsplit(base_url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -198,22 +204,27 @@ class OpenAIModel:
             unlisted = str(error)
         if self.model is None:
             if len(names) != 1:
-                there = f"it has {self._line(_listed(names))}" if names else unlisted
+                there = f"it has {self.line(_listed(names))}" if names else unlisted
                 raise ModelError(f"{self._url}: which model? Give its name; {there}")
             self.model = names[0]
         if self.model in names and not self._key:
             return
         try:
-            hello: Messages = [{"role": "user", "content": "Hi"}]
-            await self._post(self.request(hello, Sampling(max_tokens=1), 1), _SOON)
+            await self.hello()
         except (Trouble, RefusedError):
             pass  # a run will tell whether others are refused too
         except ModelError as error:
             if names and error.status == 404:
                 raise ModelError(
-                    f"{error}; the server has {self._line(_listed(names))}", 404
+                    f"{error}; the server has {self.line(_listed(names))}", 404
                 ) from None
             raise
+
+    async def hello(self) -> str | None:
+        """Ask for one token; the name under which the server answers, None: it says none."""
+        hello: Messages = [{"role": "user", "content": "Hi"}]
+        answer, _ = await self._post(self.request(hello, Sampling(max_tokens=1), 1), _SOON)
+        return _served(answer)
 
     async def listed(self) -> list[str]:
         """The names of the models that the server lists. Raises `Trouble` or `ModelError`, both
@@ -245,12 +256,12 @@ class OpenAIModel:
             reply = await self._sent(method, f"{self._url}{path}{self._query}", body, seconds)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise Trouble(
-                Kind.GONE, f"the connection failed: {self._line(error_words(error))}"
+                Kind.GONE, f"the connection failed: {self.line(error_words(error))}"
             ) from None
         except TimeoutError:
             raise Trouble(Kind.SLOW, f"no answer within {seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = f"the connection failed: {self._line(error_words(error))}"
+            said = f"the connection failed: {self.line(error_words(error))}"
             raise Trouble(Kind.FAULTY, said) from None
         if reply.status >= 300:
             header = reply.headers.get("retry-after")
@@ -288,7 +299,7 @@ class OpenAIModel:
         )
         safer = (old.scheme, new.scheme) == ("http", "https")
         if new.hostname != old.hostname or not (same or safer):
-            place = self._line(f"{new.scheme}://{new.netloc.rpartition('@')[2]}")
+            place = self.line(f"{new.scheme}://{new.netloc.rpartition('@')[2]}")
             raise ModelError(f"{self._url} sends requests on to {place}: give that address")
         return new.geturl()
 
@@ -296,7 +307,8 @@ class OpenAIModel:
         """The connections; to be made in the event loop."""
         parts = urlsplit(self._url)
         # Looked up once: aiohttp's `trust_env` does it for each request, and reads ~/.netrc too.
-        proxies = {} if proxy_bypass(parts.netloc) else getproxies()
+        direct = self._is_own or proxy_bypass(parts.netloc)
+        proxies = {} if direct else getproxies()
         secure = any(there.startswith("https") for there in (self._url, *proxies.values()))
         trust = trusted() if secure else True
         return aiohttp.ClientSession(
@@ -324,7 +336,7 @@ class OpenAIModel:
             )
         return error
 
-    def _line(self, text: str) -> str:
+    def line(self, text: str) -> str:
         """One short line, without the key and what is secret in the address."""
         return one_line(self._clean(text))
 
@@ -332,14 +344,15 @@ class OpenAIModel:
         return redact(text, self._secrets)
 
     def _look_at(self, answer: dict[str, Any], answers: Sequence[Completion]) -> None:
-        """Note what is odd about some answers."""
-        served = answer.get("model")
-        if isinstance(served, str) and served != self._served:
+        """Note what is odd about some answers; raises `ModelError` if they are another model's."""
+        served = _served(answer)
+        self.validate_served(served)
+        if served is not None and served != self._served:
             if self._served is not None:
                 self._note(
                     "another model",
-                    f"{self._url} answers as {self._line(served)!r} now, and as "
-                    f"{self._line(self._served)!r} before: the answers are of both",
+                    f"{self._url} answers as {self.line(served)!r} now, and as "
+                    f"{self.line(self._served)!r} before: the answers are of both",
                 )
             self._served = served
         if any(one.reasoning and not one.text and one.finish_reason != "length" for one in answers):
@@ -349,6 +362,12 @@ class OpenAIModel:
                 "parser took it; serve the model without one (vLLM, SGLang: no "
                 "--reasoning-parser; llama.cpp: --reasoning-format none)",
             )
+
+    def validate_served(self, served: str | None) -> None:
+        """Raise `ModelError` for an answer that comes under another name than it has to."""
+        if self.answers_as is not None and served not in (None, self.answers_as):
+            there, due = self.line(served or ""), self.line(self.answers_as)
+            raise ModelError(f"{self._url} answers as {there!r}, not {due!r}")
 
     def _note(self, kind: str, text: str) -> None:
         if kind not in self._noted:
@@ -363,6 +382,12 @@ def _names(listed: bytes) -> list[str]:
         return [name for name in names if not NO_TEXT.search(name)]  # else no file holds it
     except (Trouble, TypeError, KeyError, RecursionError):
         return []
+
+
+def _served(answer: dict[str, Any]) -> str | None:
+    """The model that an answer says it is of; None: it says none."""
+    served = answer.get("model")
+    return served if isinstance(served, str) else None
 
 
 def _filters(error: ModelError) -> bool:

@@ -16,25 +16,17 @@ from skill_factory.asking.journal import Journal, journal_to_read
 from skill_factory.asking.progress import Progress
 from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
+from skill_factory.core.redaction import public_address
 from skill_factory.errors import AskedBeforeError, InputError, OptionError
 from skill_factory.models import Completion, Identified, Model, Sampling
-from skill_factory.models.servers import START_IT, OpenAIModel
+from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs import summary
 from skill_factory.runs.context import AskingContext
 from skill_factory.runs.fingerprint import files_at
-from skill_factory.runs.folder import public_address
-from skill_factory.runs.model_choice import (
-    Known,
-    identity_of,
-    keep_name,
-    known_model,
-    look,
-    make_model,
-    make_pace,
-    make_server,
-    validate_listed,
-    where,
-)
+from skill_factory.runs.model_choice import make_model, make_pace, make_server
+from skill_factory.runs.model_identity import Known, identity_of, keep_name, known_model
+from skill_factory.runs.own_servers import start_servers
+from skill_factory.runs.server_look import tell_servers, validate_listed
 from skill_factory.runs.stage import Made
 
 
@@ -95,6 +87,11 @@ class Asking(Protocol):
         ...
 
     @property
+    def continues(self) -> bool:
+        """Whether answers that are begun are continued."""
+        ...
+
+    @property
     def one_by_one(self) -> bool:
         """Whether each sample has a request to itself, so that its tokens are counted exactly."""
         ...
@@ -123,9 +120,12 @@ class Plan(Asking, Protocol):
 def model_settings(context: AskingContext) -> list[Any]:
     """The settings of the model that a stage's table depends on."""
     config = context.config.model
-    names = {"name", "local", "identity", "grammar"}
-    address = None if config.identity else public_address(config.base_url)
-    return [config.model_dump(include=names), address, files_at(config.local)]
+    settings = config.model_dump(include={"name", "local", "identity", "grammar"})
+    alone = {f"{public_address(url)} {config.name}": url for url in config.base_url or ()}
+    address = None if config.identity else next(iter(config.base_url or ()), "")
+    if config.identity in alone:  # one of several servers, which was asked alone
+        settings["identity"], address = None, alone[config.identity]
+    return [settings, address and public_address(address), files_at(config.local)]
 
 
 def make(context: AskingContext, plan: Plan) -> Made:
@@ -160,7 +160,7 @@ def preview(context: AskingContext, plan: Asking, shown: int) -> Estimate:
     listed = list(itertools.islice(plan.asks(), shown))
     for ask in listed:
         context.say(summary.of_prompt(ask))
-    _tell_server(context, plan.stage)
+    tell_servers(context, plan.stage)
     about = _estimated(context, plan, known_model(context))
     if about.samples:
         context.say(f"{plan.stage}: {_estimate_line(context, plan, about)}")
@@ -169,26 +169,6 @@ def preview(context: AskingContext, plan: Asking, shown: int) -> Estimate:
     if about.anew and not context.config.model.ask_again:
         context.say(f"Note: {_asked_before(context, about, plan.at_most)}")
     return about
-
-
-def _tell_server(context: AskingContext, stage: str) -> None:
-    """Tell which model would be asked, and whether a server answers at its address; the only model
-    that it has is taken to be the one."""
-    config = context.config.model
-    if config.local:
-        context.say(f"{stage}: would ask {where(config)}")
-        return
-    seen = look(config)
-    if not (config.name or config.identity) and len(seen.lists) == 1:
-        context.name_model(seen.lists[0])
-    answers = "; a server answers there" if seen.answers else ""
-    context.say(f"{stage}: would ask {where(context.config.model)}{answers}")
-    if not seen.answers:
-        context.say(f"Note: no server answers there ({seen.fault}): {START_IT}")
-    elif seen.fault:
-        context.say(f"Note: {seen.fault}")
-    elif config.name and seen.lists and config.name not in seen.lists:
-        context.say(f"Note: it lists {', '.join(seen.lists[:8])}, not {config.name}")
 
 
 def _estimated(context: AskingContext, plan: Asking, model: Identified | None) -> Estimate:
@@ -228,7 +208,7 @@ def _validate_anew(
     """Raise `AskedBeforeError` if what was answered before would be asked anew without leave; a
     `ModelError` if it is a model that is not there."""
     if about.anew and not context.config.model.ask_again:
-        validate_listed(context.config.model)
+        validate_listed(context)
         said = _asked_before(context, about, at_most)
         raise AskedBeforeError(f"{stage}: {said}")
 
@@ -243,7 +223,8 @@ def _asked_before(context: AskingContext, about: Estimate, at_most: bool) -> str
 
 def _ask(context: AskingContext, plan: Asking, about: Estimate) -> Known:
     """Ask, and tell what has become of it; the model that was asked."""
-    model = make_model(context.config.model)
+    start_servers(context)
+    model = make_model(context, continues=plan.continues)
     if isinstance(model, OpenAIModel):
         model.note = lambda text: context.say(f"Note: {text}")
 
@@ -359,7 +340,7 @@ def read_responses(context: AskingContext, plan: Plan, path: Path) -> Made:
     """Take a batch service's answers, and make the stage's table of what there is."""
     take_responses(context, path)
     with Journal(context.folder.journal) as journal:
-        return plan.write(make_model(context.config.model), journal)
+        return plan.write(make_model(context), journal)
 
 
 def take_responses(context: AskingContext, path: Path) -> None:

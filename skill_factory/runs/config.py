@@ -79,13 +79,26 @@ def load_settings(
     for stage, given in flags.items():
         _check_texts(given)
         if given:
-            # Another source is another set of questions: settings of the last are not its own.
-            before = None if stage == "questions" and "source" in given else settings.get(stage)
-            settings[stage] = (before or {}) | dict(given)
+            settings[stage] = _kept(stage, settings.get(stage) or {}, given) | dict(given)
     try:
         return checked(kind, settings)
     except SettingError as error:
         raise OptionError(str(SettingError(error.key[1:], error.problem))) from None
+
+
+def _kept(stage: str, before: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file that go on under flags."""
+    if stage == "questions" and "source" in given:
+        return {}  # another set of questions: settings of the last are not its own
+    gone = set()
+    if stage == "model":
+        if given.keys() & {"base_url", "base_urls", "serve"}:
+            gone |= {"base_url", "base_urls", "serve"}  # other servers
+        if given.keys() & {"base_url", "base_urls"}:
+            gone |= {"replicas", "serve_args"}
+        if before.get("name") not in (None, given.get("name", before.get("name"))):
+            gone.add("identity")  # another model
+    return {name: value for name, value in before.items() if name not in gone}
 
 
 def load_run_file(path: Path) -> RunConfig:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from skill_factory.asking.prompts import PromptBank, load_prompts
 from skill_factory.core.ledger import Account, account_table
+from skill_factory.models.addresses import Addresses
 from skill_factory.runs.folder import JournalFolder, ModelSettings, RunFolder, Stage
 from skill_factory.runs.watcher import Watcher
 from skill_factory.stages.settings import RunConfig
@@ -32,8 +33,18 @@ class AskingContext(Protocol):
     @property
     def watcher(self) -> Watcher: ...
 
-    def name_model(self, name: str) -> None:
-        """Take a name for the model's."""
+    @property
+    def addresses(self) -> Addresses | None:
+        """Where the model's servers are; None: where the settings say."""
+        ...
+
+    @property
+    def noted(self) -> set[str]:
+        """What was said of servers, and is said once."""
+        ...
+
+    def name_model(self, name: str, identity: str | None = None) -> None:
+        """Take a name for the model's, and what the journal knows it by (None: as it is)."""
         ...
 
 
@@ -46,15 +57,18 @@ class Context:
     bank: PromptBank
     say: Say
     watcher: Watcher = field(default_factory=Watcher)
+    addresses: Addresses | None = None
+    noted: set[str] = field(default_factory=set)
 
     @property
     def hints(self) -> frozenset[str]:
         """The prompt variants that show the gold answer."""
         return frozenset(name for name, prompt in self.bank.variants.items() if prompt.hint)
 
-    def name_model(self, name: str) -> None:
-        """Take a name for the model's."""
-        model = self.config.model.model_copy(update={"name": name})
+    def name_model(self, name: str, identity: str | None = None) -> None:
+        """As `AskingContext` has it."""
+        changes = {"name": name, "identity": identity or self.config.model.identity}
+        model = self.config.model.model_copy(update=changes)
         self.config = self.config.model_copy(update={"model": model})
 
     def copy(self) -> Context:

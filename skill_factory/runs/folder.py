@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, Protocol
 
 import yaml
 
 from skill_factory import __version__
+from skill_factory.core.redaction import public_address
 from skill_factory.core.settings.fields import Settings
 from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.whole_files import new_file, resolved
@@ -73,6 +73,33 @@ class Record:
     seconds: float = 0.0
 
 
+class ConfiguredModel(NamedTuple):
+    """The model that a folder's settings name: where its servers are, or that they are `in_file`,
+    its `name` and its `identity`. None: that is open."""
+
+    addresses: tuple[str, ...] = ()
+    in_file: bool = False
+    name: str | None = None
+    identity: str | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several servers, or may be."""
+        return self.in_file or len(self.addresses) > 1
+
+    @property
+    def served(self) -> bool:
+        """Whether the run had servers of its own, which have no address to go by."""
+        return bool(self.name) and not (self.addresses or self.in_file)
+
+    @property
+    def known_by(self) -> str | None:
+        """What a journal knows the model by; None: that is open."""
+        if self.identity or not self.name or self.several:
+            return self.identity or self.name
+        return f"{self.addresses[0]} {self.name}" if self.addresses else None
+
+
 class JournalFolder:
     """A folder with a journal in it, and the settings that it was asked with."""
 
@@ -97,6 +124,11 @@ class JournalFolder:
     @property
     def has_records(self) -> bool:
         """Whether something was made in it."""
+        raise NotImplementedError
+
+    @property
+    def configured(self) -> ConfiguredModel:
+        """The model that the settings named before they were put in the folder now."""
         raise NotImplementedError
 
     def identities(self) -> Iterator[str]:
@@ -140,7 +172,7 @@ class RunFolder(JournalFolder):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.reread()
-        self.configured_identity = configured_identity(self.settings)
+        self._configured = configured_model(self.settings)
 
     def path(self, stage: Stage) -> Path:
         """The file that a stage makes."""
@@ -160,13 +192,17 @@ class RunFolder(JournalFolder):
     def has_records(self) -> bool:
         return bool(self.records)
 
+    @property
+    def configured(self) -> ConfiguredModel:
+        return self._configured
+
     def identities(self) -> Iterator[str]:
         for stage in (Stage.SAMPLE, Stage.REFLECT):
             record = self.records.get(stage)
             if record and record.identity:
                 yield record.identity
-        if self.configured_identity:
-            yield self.configured_identity
+        if identity := self.configured.known_by:
+            yield identity
 
     def reread(self) -> None:
         self.records = _read_manifest(self.root)
@@ -179,22 +215,14 @@ class RunFolder(JournalFolder):
         write_whole(self.root / "manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
 
 
-def public_address(url: str | None) -> str:
-    """A server's address without what may be secret in it; empty: there is none, or what is there
-    is no address."""
-    try:
-        parts = urlsplit(url or "")
-    except ValueError:
-        return ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
-
-
 def _to_keep(config: ModelSettings) -> Settings:
-    """The settings without what may be secret in them, and without leave to ask anew: that is
-    given each time."""
+    """The settings without what may be secret in them, and without leave to ask anew and to start
+    servers: that is given each time."""
     changes: dict[str, object] = {"ask_again": False}
-    if config.model.base_url is not None:
-        changes["base_url"] = public_address(config.model.base_url)
+    changes |= {"serve": None, "replicas": None, "serve_args": ""}
+    if (urls := config.model.base_url) is not None:
+        public = tuple(map(public_address, urls))
+        changes["base_url"] = public if len(public) > 1 else public[0]
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
@@ -219,15 +247,21 @@ def _read_manifest(folder: Path) -> dict[Stage, Record]:
         raise InputError(f"{folder}: is no run's folder; choose another one") from None
 
 
-def configured_identity(settings: Path) -> str | None:
-    """The identity of the server's model that a file of settings names; None: it names none."""
+def configured_model(settings: Path) -> ConfiguredModel:
+    """The server's model that a file of settings names."""
     try:
         model = yaml.safe_load(settings.read_bytes())["model"]
-        if identity := model.get("identity"):
-            return str(identity)
-        return f"{model['base_url']} {model['name']}" if model["name"] else None
+        urls = model.get("base_url") or []
+        urls = [urls] if isinstance(urls, str) else urls
+        name, identity = model.get("name"), model.get("identity")
+        return ConfiguredModel(
+            tuple(map(str, urls)),
+            bool(model.get("base_urls")),
+            str(name) if name else None,
+            str(identity) if identity else None,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-        return None
+        return ConfiguredModel()
 
 
 @contextmanager

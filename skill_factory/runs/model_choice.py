@@ -1,56 +1,90 @@
-"""Which model a run asks, how hard, and what its journal knows it by."""
+"""Which model a run asks, at which servers, and how hard."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from pathlib import Path
 
-from skill_factory.asking.interrupts import run_async
 from skill_factory.asking.pace import Pace
-from skill_factory.asking.requests import digest
+from skill_factory.core.redaction import public_address
 from skill_factory.errors import OptionError
-from skill_factory.models import Identified, Messages, Model, ModelError, Trouble
-from skill_factory.models.continuing import validate_continues
+from skill_factory.models import Messages, Model
+from skill_factory.models.addresses import Addresses, FileAddresses, FixedAddresses
+from skill_factory.models.continuing import check_continues
+from skill_factory.models.server_pool import ServerPool
 from skill_factory.models.servers import OpenAIModel
 from skill_factory.runs.context import AskingContext
-from skill_factory.runs.folder import JournalFolder, public_address
+from skill_factory.runs.settings import NOBODYS_ADDRESS
+from skill_factory.serving.servers import OwnServers
 from skill_factory.stages.settings import ModelConfig
 
 LOCAL_REQUESTS = 32
 """Requests at a time for a model in this process: enough for it to choose from."""
 
-_LOOK = 10.0
-"""Seconds that a look at a server may take."""
 
-
-class Known(NamedTuple):
-    """A model that is not asked: only what the journal knows it by."""
-
-    identity: str
-
-
-def make_model(config: ModelConfig) -> Model:
-    """The model that a config names; raises `ModelError` if it cannot be one."""
+def make_model(context: AskingContext, *, continues: bool = False) -> Model:
+    """The model that the settings name; raises `ModelError` if it cannot be one. `continues`: of
+    several servers only those that go on with an answer that is begun."""
+    config = context.config.model
     if config.local:
         from skill_factory.models.local import LocalModel
 
         return LocalModel(config.local, context=config.context)
-    return make_server(config)
+    addresses = several(context)
+    if addresses is None:
+        return make_server(config)
+    own_key = addresses.key if isinstance(addresses, OwnServers) else None
+    return ServerPool(
+        addresses,
+        partial(make_server, config, own_key=own_key),
+        model=config.name,
+        identity=config.identity,
+        patience=config.patience,
+        note=partial(note_once, context),
+        validate=check_continues if continues else None,
+    )
 
 
-def make_server(config: ModelConfig) -> OpenAIModel:
-    """The model behind the server that a config names; raises `OptionError` if it names none."""
+def several(context: AskingContext) -> Addresses | None:
+    """Where the servers are; None: there is one, or none."""
+    config = context.config.model
+    if context.addresses is not None:
+        return context.addresses
+    if config.base_urls:
+        return FileAddresses(Path(config.base_urls))
+    urls = config.base_url or ()
+    return FixedAddresses(urls) if len(urls) > 1 else None
+
+
+def note_once(context: AskingContext, text: str) -> None:
+    """Tell what is odd about a server, unless it was told before."""
+    if text not in context.noted:
+        context.noted.add(text)
+        context.say(f"Note: {text}")
+
+
+def make_server(
+    config: ModelConfig, address: str | None = None, own_key: str | None = None
+) -> OpenAIModel:
+    """The model behind a server, by default the first that a config names; `own_key` is that of one
+    that the run has started. Raises `OptionError` for a model in this process."""
     if config.local:
         raise OptionError("--write-requests is for servers, not for a model in this process")
     return OpenAIModel(
-        config.base_url or "",
+        address or first_address(config),
         config.name,
         api_key_env=config.api_key_env,
+        own_key=own_key,
         timeout=config.timeout,
         identity=config.identity,
         template=_template(config.chat_template) if config.chat_template else None,
     )
+
+
+def first_address(config: ModelConfig) -> str:
+    """The address of the only server, or of the first."""
+    return config.base_url[0] if config.base_url else NOBODYS_ADDRESS
 
 
 @lru_cache(maxsize=1)
@@ -74,138 +108,12 @@ def make_pace(config: ModelConfig, skip_too_long: bool) -> Pace:
     )
 
 
-def where(config: ModelConfig) -> str:
+def where(context: AskingContext) -> str:
     """The model, for people."""
+    config = context.config.model
     if config.local:
         return f"{config.local}, in this process"
-    return f"{public_address(config.base_url)} {config.name or '(its only model)'}"
-
-
-# -- its name -------------------------------------------------------------------------------------
-
-
-def is_named(config: ModelConfig) -> bool:
-    """Whether the settings say which model it is, and do not leave that to the server."""
-    return bool(config.local or config.name or config.identity)
-
-
-def known_model(context: AskingContext) -> Identified | None:
-    """The model, if its identity is known without asking; else what it was in this run before."""
-    config = context.config.model
-    if is_named(config):
-        return make_model(config)
-    name = name_before(context)
-    return Known(f"{public_address(config.base_url)} {name}") if name else None
-
-
-def name_before(context: AskingContext) -> str | None:
-    """The name of the model that was asked at this address before."""
-    address = f"{public_address(context.config.model.base_url)} "
-    names = [
-        identity.removeprefix(address)
-        for identity in context.folder.identities()
-        if identity.startswith(address)
-    ]
-    return names[0] if names else None
-
-
-def assume_name(context: AskingContext) -> None:
-    """Take the model to be the one that was asked before, where the settings leave open which."""
-    if not is_named(context.config.model) and (name := name_before(context)):
-        context.name_model(name)
-
-
-def find_name(context: AskingContext) -> None:
-    """Ask the server which model it has, where the settings leave that open, and keep it. A server
-    that does not answer is taken to have the model that it had before; if there was none, that is
-    still open."""
-    if is_named(context.config.model):
-        return
-    name = name_before(context)
-    try:
-        name = run_async(_only_model(context.config.model))
-    except ModelError as error:
-        if name:
-            context.say(f"Note: {error}; taken to be the model that was asked before, {name}")
-    if name:
-        keep_name(context, name)
-
-
-def keep_name(context: AskingContext, name: str | None) -> None:
-    """Take a name for the model's, and keep it in the run's folder."""
-    if name and not context.config.model.identity:
-        context.name_model(name)
-        context.folder.keep(context.config)
-
-
-def require_continuing(context: AskingContext) -> None:
-    """Raise `ModelError` if the model does not go on with an answer that is begun."""
-    keep_name(context, run_async(_continuing_model(context.config.model)))
-
-
-async def _continuing_model(config: ModelConfig) -> str | None:
-    """The name of the model, once it is seen that it continues an answer."""
-    model = make_model(config)
-    try:
-        await model.preflight()
-        await validate_continues(model)
-        return model.model if isinstance(model, OpenAIModel) else None
-    finally:
-        await model.close()
-
-
-async def _only_model(config: ModelConfig) -> str | None:
-    """The name of the only model that a server has; raises `ModelError`."""
-    model = make_server(config)
-    try:
-        await model.preflight()
-        return model.model
-    finally:
-        await model.close()
-
-
-# -- what it was ----------------------------------------------------------------------------------
-
-
-def identity_of(folder: JournalFolder, digested: bytes) -> str | None:
-    """The identity that a journal knew a model by, given its digest; None: not known."""
-    return next((known for known in folder.identities() if digest(known) == digested), None)
-
-
-# -- whether it is there --------------------------------------------------------------------------
-
-
-class Seen(NamedTuple):
-    """What a look at a server has shown: whether it `answers`, which models it `lists`, and what
-    is wrong, for people; empty: nothing."""
-
-    answers: bool
-    lists: list[str]
-    fault: str = ""
-
-
-def look(config: ModelConfig) -> Seen:
-    """Look whether a server answers. It is sent no key: this may be done on the word of a run's own
-    config.yaml."""
-    return run_async(_look(config))
-
-
-def validate_listed(config: ModelConfig) -> None:
-    """Raise `ModelError` if the server lists its models and the one that is to be asked is not
-    among them."""
-    lists = [] if config.local else look(config).lists
-    if config.name and lists and config.name not in lists:
-        raise ModelError(
-            f"{public_address(config.base_url)}: no model {config.name!r} there; the server has "
-            f"{', '.join(map(repr, lists[:8]))}"
-        )
-
-
-async def _look(config: ModelConfig) -> Seen:
-    model = OpenAIModel(config.base_url or "", None, api_key_env="", timeout=_LOOK)
-    try:
-        return Seen(True, await model.listed())
-    except (Trouble, ModelError) as error:
-        return Seen(error.status is not None, [], str(error))
-    finally:
-        await model.close()
+    addresses = several(context)
+    if addresses is None:
+        return f"{public_address(first_address(config))} {config.name or '(its only model)'}"
+    return f"{config.name or 'the only model'} at {addresses}"

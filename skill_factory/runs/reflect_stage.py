@@ -77,6 +77,7 @@ class ReflectPlan:
     first_alone = False
     skip_too_long = True
     one_by_one = False
+    continues = False
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -25,13 +25,15 @@ from typing import NamedTuple
 from skill_factory.core.tables import ANNOTATED, ATTEMPTS, GRADED, QUESTIONS, validate_table
 from skill_factory.core.whole_files import sha256 as file_digest
 from skill_factory.errors import InputError
+from skill_factory.models.addresses import Addresses
 from skill_factory.runs import asking_stage as asking
 from skill_factory.runs import summary
 from skill_factory.runs.context import Context, Say, prompts_of
 from skill_factory.runs.create_stage import CreateStage
 from skill_factory.runs.folder import STAGES, Record, RunFolder, Stage, one_line_for_damaged_tables
 from skill_factory.runs.grade_stage import GradeStage
-from skill_factory.runs.model_choice import Known, assume_name, find_name
+from skill_factory.runs.model_identity import Known, assume_name, find_name
+from skill_factory.runs.own_servers import ended_with, own_servers
 from skill_factory.runs.questions_stage import QuestionsStage
 from skill_factory.runs.reflect_stage import ReflectStage
 from skill_factory.runs.sample_stage import SampleStage
@@ -76,17 +78,24 @@ def _stages_of(context: Context) -> _Stages:
 
 class Run:
     """A run's folder with the settings it goes on with. `say` takes what there is to tell, in
-    lines, and `watcher` hears how it goes (None: nobody does). Raises `PromptError` for its prompt
+    lines, and `watcher` hears how it goes (None: nobody does). `addresses` None: the settings say
+    where the servers are. Raises `PromptError` for its prompt
     file, `OptionError` for settings that do not go together, `InputError` for a folder of another
     kind."""
 
     def __init__(
-        self, folder: Path, config: RunConfig, say: Say, watcher: Watcher | None = None
+        self,
+        folder: Path,
+        config: RunConfig,
+        say: Say,
+        watcher: Watcher | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
         self.folder = RunFolder(folder)
         resolved = resolve(config)
+        addresses = addresses or own_servers(resolved.model, self.folder, say)
         self._context = Context(
-            self.folder, resolved, prompts_of(resolved), say, watcher or Watcher()
+            self.folder, resolved, prompts_of(resolved), say, watcher or Watcher(), addresses
         )
         self._stages = _stages_of(self._context)
         self._states = States(self.folder, self._stages.by_name)
@@ -104,7 +113,7 @@ class Run:
         any case. Raises `AskedBeforeError` before answers are asked for anew without leave."""
         if last is Stage.CREATE:
             validate_attempts(self.config)
-        with self.folder.locked(self.config):
+        with self.folder.locked(self.config), ended_with(self._context):
             self._validate_input(first)
             for stage in STAGES[STAGES.index(first) : STAGES.index(last) + 1]:
                 if stage in _ASKING:

@@ -96,6 +96,7 @@ class SamplePlan:
     skip_too_long = False
     at_most = False
     one_by_one = False
+    continues = False
 
     def __init__(self, context: Context, questions: Path) -> None:
         self._context, self._questions = context, questions

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+from collections.abc import Collection
 from pathlib import Path
 
 from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.redaction import public_address
 from skill_factory.core.settings.value_types import is_address
 from skill_factory.core.whole_files import is_repository
 from skill_factory.errors import OptionError
-from skill_factory.runs.folder import public_address
 from skill_factory.stages.create.excluded import load_excluded
 from skill_factory.stages.create.phrases import load_phrases
 from skill_factory.stages.create.settings import HUB
 from skill_factory.stages.settings import ModelConfig, RunConfig
+
+NOBODYS_ADDRESS = "http://localhost:8000/v1"
+"""Where a server is looked for if nothing says where it is."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -34,22 +37,31 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def resolve_model(model: ModelConfig) -> ModelConfig:
     """A model's settings with the address that the environment names, where they name none. Raises
-    `OptionError` if that is none."""
+    `OptionError` if that is none, or if a model is to be served and none is named."""
+    if model.serve:
+        if not model.name:
+            raise OptionError("serve: which model? Give its path, or its name on the Hub (--model)")
+        return model
     own = _own_address()
-    if model.local or model.base_url not in (None, public_address(own)):
+    if model.base_urls:
+        path = str(Path(model.base_urls).expanduser().absolute())
+        return model.model_copy(update={"base_urls": path})
+    named = model.base_url or (public_address(own),)
+    if model.local or public_address(own) not in named:
         return model
     if not is_address(own):  # not shown: there may be a password in it
         raise OptionError("$OPENAI_BASE_URL: is no address of a server: http://HOST:PORT/v1")
     # A run's folder has the address without a password that may be in it.
-    return model.model_copy(update={"base_url": own})
+    urls = tuple(own if url == public_address(own) else url for url in named)
+    return model.model_copy(update={"base_url": urls})
 
 
 def _own_address() -> str:
     """The server that is asked where no setting names one."""
-    return os.environ.get("OPENAI_BASE_URL") or "http://localhost:8000/v1"
+    return os.environ.get("OPENAI_BASE_URL") or NOBODYS_ADDRESS
 
 
-def validate_key(config: ModelConfig, given: Container[str]) -> None:
+def validate_key(config: ModelConfig, given: Collection[str]) -> None:
     """Raise `OptionError` if a key would be sent on the word of a run's own config.yaml alone: the
     folder may be another's, with a server of theirs in it. `given` names the settings that come
     from the user.
@@ -57,15 +69,18 @@ def validate_key(config: ModelConfig, given: Container[str]) -> None:
     A key goes out without being asked for by name if it is $OPENAI_API_KEY, for a server that the
     user or their environment names.
     """
-    name, address = config.api_key_env, public_address(config.base_url)
-    if config.local or "api_key_env" in given or not os.environ.get(name):
+    name, own = config.api_key_env, public_address(_own_address())
+    if config.local or config.serve or "api_key_env" in given or not os.environ.get(name):
         return
-    theirs = "base_url" in given or address in ("", public_address(_own_address()))
+    named = [public_address(url) for url in config.base_url or (own,)]
+    theirs = {"base_url", "base_urls"} & set(given) or not (
+        config.base_urls or any(address != own for address in named)
+    )
     if theirs and name == ModelConfig.model_fields["api_key_env"].default:
         return
     raise OptionError(
         f"only the run's own config.yaml says to send the key in ${name} to "
-        f"{address or public_address(_own_address())}; if that is right, add --api-key-env {name}"
+        f"{config.base_urls or ', '.join(named)}; if that is right, add --api-key-env {name}"
     )
 
 

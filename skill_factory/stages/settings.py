@@ -14,13 +14,14 @@ from typing import Annotated, Any, Literal
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
 from skill_factory.core.settings.value_types import (
-    Address,
+    Addresses,
     Beside,
     Between,
     Commas,
     Count,
     Digits,
     Few,
+    FromOrigin,
     KnownTask,
     Matches,
     Names,
@@ -37,6 +38,7 @@ from skill_factory.core.settings.value_types import (
 from skill_factory.models import Sampling
 from skill_factory.models.thinking import Thinking
 from skill_factory.plugins import is_named
+from skill_factory.serving.commands import validate_arguments, validate_serve
 from skill_factory.stages.create.settings import CreateConfig
 
 GYM = "reasoning-gym:"
@@ -207,18 +209,27 @@ def _body(extra: dict[Any, Any]) -> dict[str, Any]:
 
 
 _MODEL = Section("Model")
+_SERVERS = Section("Servers that the run starts itself")
 
 
 class ModelConfig(Settings):
     """The model that is asked: behind an OpenAI-compatible server, or in this process."""
 
-    base_url: Address | None = _MODEL(
+    base_url: Addresses | None = _MODEL(
         None,
-        "The server.",
+        "The server; again for more servers of the same model.",
         unset="$OPENAI_BASE_URL, else http://localhost:8000/v1",
         metavar="URL",
         common=True,
     )
+    """Several are a list. Each has its own pace and its share of the work."""
+    base_urls: Beside | None = _MODEL(
+        None,
+        "File with a server's address a line, read again while the run goes on.",
+        metavar="FILE",
+        common=True,
+    )
+    """In place of `base_url`. What follows a `#` is a comment. The first server is waited for."""
     name: str | None = _MODEL(
         None,
         "The model's name.",
@@ -241,13 +252,13 @@ class ModelConfig(Settings):
     identity: str | None = _MODEL(
         None,
         "What the journal knows the model by.",
-        unset="address and name",
+        unset="address and name; of several servers, name",
         metavar="TEXT",
         common=True,
     )
     """Give the old one when the same model has moved, and nothing is asked again."""
     timeout: Seconds = _MODEL(600.0, "Seconds for a request.", metavar="SECONDS")
-    concurrency: Few = _MODEL(256, "Requests in flight at most.", common=True)
+    concurrency: Few = _MODEL(256, "Requests in flight at most, at each server.", common=True)
     """How many are best is found out."""
     patience: Seconds = _MODEL(1800.0, "Seconds that the server may be away.", metavar="SECONDS")
     tries: Few = _MODEL(6, "How often a request that fails is sent.")
@@ -274,9 +285,34 @@ class ModelConfig(Settings):
     prompt_price: Price | None = _MODEL(None, "Price of a million tokens of prompts.")
     completion_price: Price | None = _MODEL(None, "Price of a million tokens of answers.")
 
+    serve: Annotated[str, FromOrigin(validate_serve)] | None = _SERVERS(
+        None,
+        "Serve the model: vllm, sglang, llama-server, or a command with {port}.",
+        metavar="SERVER",
+        common=True,
+    )
+    """The model is `name`: a path, or a model on the Hub; a command may have `{model}` for it. Not
+    kept in the run's folder."""
+    replicas: Few | None = _SERVERS(None, "Servers.", unset="one a GPU, else one", common=True)
+    serve_args: Annotated[str, validate_arguments] = _SERVERS(
+        "", "More arguments of each server, in one text.", metavar="TEXT", common=True
+    )
+    serve_timeout: Seconds = _SERVERS(
+        1800.0, "Seconds until a server has to be ready.", metavar="SECONDS"
+    )
+
     def __post_init__(self) -> None:
-        if self.local and (self.base_url or self.name):
+        if self.serve and (self.base_url or self.base_urls or self.local):
+            others = ("base_url", "base_urls", "local")
+            other = next(name for name in others if getattr(self, name))
+            raise SettingError(("serve",), f"starts servers of its own: leave out {other}")
+        if not self.serve and (self.replicas or self.serve_args):
+            unused = "replicas" if self.replicas else "serve_args"
+            raise SettingError((unused,), "has no use without serve")
+        if self.local and (self.base_url or self.base_urls or self.name):
             raise SettingError(("local",), "a model in this process has no base_url and no name")
+        if self.base_url and self.base_urls:
+            raise SettingError(("base_urls",), "base_url says where the servers are; leave out one")
         if self.local and self.chat_template:
             raise SettingError(("chat_template",), "a model in this process has its own")
 

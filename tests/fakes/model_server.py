@@ -81,6 +81,8 @@ class Server:
     """Seconds besides, that a right answer takes and a status does not."""
     held: bool = False
     """While it is, chat requests wait for their answers."""
+    passes: str = ""
+    """While it is `held`, requests with this in their body do not wait; empty: all do."""
     key: str | None = None
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
@@ -94,6 +96,8 @@ class Server:
     calls_itself: str | None = None
     """The model's name in answers; None: as it was asked."""
     lists: bool = True
+    health: int | None = None
+    """The status at /health; None: there is nothing."""
     speak: Callable[[dict[str, Any], int], str | dict[str, Any]] | None = None
     """The answer to a request's body, given the sample's number: its text, or what there is in the
     message; None: words from its digest."""
@@ -185,6 +189,8 @@ class Server:
         elif line == "GET /v1/models" and self.lists:
             data = [{"id": name, "object": "model", "owned_by": "us"} for name in self.models]
             _send(writer, 200, {"object": "list", "data": data})
+        elif line == "GET /health" and self.health:
+            _send(writer, self.health, {})
         elif line in ("POST /v1/chat/completions", "POST /v1/completions"):
             self.asked += 1
             self.busy += 1
@@ -200,9 +206,10 @@ class Server:
         request = json.loads(body)
         if self.latency:
             await asyncio.sleep(self.latency)
-        self.waiting += self.held
-        waited = self.held
-        while self.held:
+        passes = bool(self.passes) and self.passes.encode() in body
+        waited = self.held and not passes
+        self.waiting += waited
+        while self.held and not passes:
             await asyncio.sleep(0.01)
         self.waiting -= waited
         fault = next((fault for fault in self.faults if fault.strikes(body)), None)

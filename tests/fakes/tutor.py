@@ -16,7 +16,7 @@ _PUZZLE = re.compile(r"Make (\d+) from the numbers ([\d, ]+)\.")
 def speak(request: dict[str, Any], sample: int) -> str:
     """The answer to a request: two of three attempts are right, three of four verdicts true."""
     text = next(m["content"] for m in reversed(request["messages"]) if m["role"] == "user")
-    if text == "Say a.":  # whether it goes on with an answer is looked at
+    if text in ("Hi", "Say a."):  # whether it answers, and goes on with an answer, is looked at
         return "one"
     draw = sha256(f"{sample} {text}".encode()).digest()[0]
     right, wrong = _answers(text)

@@ -143,10 +143,15 @@ def is_address(url: str) -> bool:
         return False
 
 
-def _address(url: str) -> str:
-    if not is_address(url):  # not shown: there may be a password in it
-        raise ValueError("is no address of a server: http://HOST:PORT/v1")
-    return url
+def _addresses(value: Any) -> tuple[str, ...]:
+    """One address or a list of them, each once."""
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list | tuple) or not found:
+        raise ValueError("expected an address or a list of them: http://HOST:PORT/v1")
+    for url in found:
+        if not isinstance(url, str) or not is_address(url):  # not shown: it may have a password
+            raise ValueError("is no address of a server: http://HOST:PORT/v1")
+    return tuple(dict.fromkeys(found))
 
 
 def _task(name: str, origin: Origin) -> str:
@@ -202,7 +207,8 @@ def beside(name: Any, origin: Origin) -> Any:
 
 
 Texts = tuple[str, ...]
-Address = Annotated[str, _address]
+Addresses = Annotated[tuple[str, ...], Reads(_addresses)]
+"""Of servers: one, or a list."""
 Names = Annotated[tuple[str, ...], Commas()]
 Count = Annotated[int, Between(1)]
 Few = Annotated[int, Between(1, 10_000)]
