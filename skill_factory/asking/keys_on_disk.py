@@ -14,21 +14,25 @@ _CACHE = 32 * 1024
 _PART = 500
 
 
-class CountsByKey:
-    """The largest count that was given for each key; a context manager.
+def scratch_database(tables: str) -> sqlite3.Connection:
+    """A database of SQLite with some tables, without a name: what its memory does not hold is in a
+    file that goes with it (https://sqlite.org/inmemorydb.html, "Temporary Databases"). It is in one
+    transaction."""
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    for setting in (f"cache_size = -{_CACHE}", "journal_mode = OFF", "synchronous = OFF"):
+        database.execute(f"PRAGMA {setting}")
+    database.executescript(tables)
+    database.execute("BEGIN")
+    return database
 
-    A database of SQLite that has no name: what its memory does not hold is in a file that goes with
-    it (https://sqlite.org/inmemorydb.html, "Temporary Databases").
-    """
+
+class CountsByKey:
+    """The largest count that was given for each key; a context manager."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        for setting in (f"cache_size = -{_CACHE}", "journal_mode = OFF", "synchronous = OFF"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.execute(
+        self._database = scratch_database(
             "CREATE TABLE counts (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID"
         )
-        self._database.execute("BEGIN")
 
     def __enter__(self) -> Self:
         return self
