@@ -163,10 +163,10 @@ def step(name: str, work: Work) -> None:
     print(peak() - before, time.perf_counter() - start)
 
 
-def run_steps(questions: int, samples: int) -> dict[str, tuple[int, float]]:
+def run_steps(questions: int, samples: int, steps: list[str]) -> dict[str, tuple[int, float]]:
     found = {}
     with tempfile.TemporaryDirectory(prefix="skill-factory-") as folder:
-        for name in STEPS:
+        for name in steps:
             done = subprocess.run(
                 [sys.executable, __file__, "--step", name, "--folder", folder,
                  "--questions", str(questions), "--samples", str(samples)],
@@ -181,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--questions", type=int, default=12_500)
     parser.add_argument("--samples", type=int, default=2)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -188,14 +189,14 @@ def main() -> None:
         step(given.step, Work(given.folder, given.questions, given.samples))
         return
     sizes = [given.questions * factor for factor in (1, 2, 4, 8)]
-    found = [run_steps(size, given.samples) for size in sizes]
+    found = [run_steps(size, given.samples, given.steps) for size in sizes]
     heads = "".join(f"{f'{size:,}':>12}" for size in sizes)
     print(f"{'MB of memory, by questions':42}{heads}{'B/question':>12}{'questions/s':>13}")
-    for name, words in STEPS.items():
+    for name in given.steps:
         grown = [by_step[name][0] for by_step in found]
         slope = (grown[-1] - grown[-2]) / (sizes[-1] - sizes[-2])
         cells = "".join(f"{bytes_ / 1e6:12.1f}" for bytes_ in grown)
-        print(f"{words:42}{cells}{slope:12,.0f}{sizes[-1] / found[-1][name][1]:13,.0f}")
+        print(f"{STEPS[name]:42}{cells}{slope:12,.0f}{sizes[-1] / found[-1][name][1]:13,.0f}")
 
 
 if __name__ == "__main__":

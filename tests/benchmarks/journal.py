@@ -4,7 +4,8 @@ part as the journal grows to 1, 2, 4 and 8 times its size.
     python tests/benchmarks/journal.py [--rows 100000] [--characters 2000] [--samples 4]
 
 `--rows` are the rows of the first part; `--samples` of each prompt come one after the other, as
-from a server. With `--cache KB` SQLite has so much memory of its own: the journal has outgrown it
+from a server. CPU time, and kilobytes that were written, are those of a row that is added: a busy
+machine changes the rows a second, and these little. With `--cache KB` SQLite has so much memory of its own: the journal has outgrown it
 long before it has outgrown the machine's. Texts are lines of the bundled attempts and of the docs,
 drawn at random, so that they can be packed about as well as what models write.
 """
@@ -100,20 +101,24 @@ def size_of(path: Path) -> int:
 
 def measure(path: Path, base: int, characters: int, samples: int, cache: int | None) -> None:
     said, process, draw = texts(characters), psutil.Process(), random.Random(2)
-    print(f"{'rows':>12} {'added/s':>9} {'looked up/s':>12} {'read/s':>9} {'kB/row':>7} {'MB':>7}")
+    print("           rows   added/s  CPU µs  written  looked up/s    read/s  kB/row      MB")
     done = 0
     with Journal(path) as journal:
         if cache:
             journal._database.execute(f"PRAGMA cache_size = -{cache}")
         for upto in (base, 2 * base, 4 * base, 8 * base):
-            added = upto - done
+            added, cpu = upto - done, time.process_time()
+            written = process.io_counters().write_bytes
             took = insert(journal, rows(done, added, samples, said))
+            cpu = time.process_time() - cpu
+            written = process.io_counters().write_bytes - written
             done = upto
             keys = [key_of(draw.randrange(done // samples)) for _ in range(GROUP * 100)]
             found = len(keys) * samples / look_up(journal, keys)
             back = len(keys) * samples / read(journal, keys, samples)
             print(
-                f"{done:12,} {added / took:9,.0f} {found:12,.0f} {back:9,.0f} "
+                f"{done:15,} {added / took:9,.0f} {1e6 * cpu / added:7.1f} "
+                f"{written / added / 1e3:8.1f} {found:12,.0f} {back:9,.0f} "
                 f"{size_of(path) / done / 1e3:7.2f} {process.memory_info().rss / 1e6:7,.0f}",
                 flush=True,
             )
