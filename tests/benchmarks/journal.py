@@ -5,9 +5,10 @@ part as the journal grows to 1, 2, 4 and 8 times its size.
 
 `--rows` are the rows of the first part; `--samples` of each prompt come one after the other, as
 from a server. CPU time, and kilobytes that were written, are those of a row that is added: a busy
-machine changes the rows a second, and these little. With `--cache KB` SQLite has so much memory of its own: the journal has outgrown it
-long before it has outgrown the machine's. Texts are lines of the bundled attempts and of the docs,
-drawn at random, so that they can be packed about as well as what models write.
+machine changes the rows a second much, and these little. `--before` rows without a text are there
+at the beginning: what slows a large journal down is its index. Texts are lines of the bundled
+attempts and of the docs, drawn at random, so that they can be packed about as well as what models
+write.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -68,6 +71,24 @@ def rows(first: int, count: int, samples: int, said: list[str]) -> Iterator[list
         yield group
 
 
+def fill(path: Path, count: int) -> None:
+    """Put rows into a new journal, all at once; their prompts are other ones."""
+    Journal(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        (index,) = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'index'").fetchone()
+        for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000"):
+            database.execute(f"PRAGMA {setting}")
+        database.execute("DROP INDEX samples_key")
+        database.execute("BEGIN")
+        database.executemany(
+            "INSERT INTO samples (key, idx, text, finish_reason, seconds, at) "
+            "VALUES (?, 0, '', 'stop', 0, 0)",
+            ((key_of(-number),) for number in range(1, count + 1)),
+        )
+        database.execute(index)
+        database.execute("COMMIT")
+
+
 def insert(journal: Journal, groups: Iterator[list[Sample]]) -> float:
     """Seconds until all of it is on disk."""
     start = time.perf_counter()
@@ -99,13 +120,12 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
 
 
-def measure(path: Path, base: int, characters: int, samples: int, cache: int | None) -> None:
+def measure(path: Path, base: int, characters: int, samples: int) -> None:
     said, process, draw = texts(characters), psutil.Process(), random.Random(2)
     print("           rows   added/s  CPU µs  written  looked up/s    read/s  kB/row      MB")
     done = 0
+    empty = size_of(path)
     with Journal(path) as journal:
-        if cache:
-            journal._database.execute(f"PRAGMA cache_size = -{cache}")
         for upto in (base, 2 * base, 4 * base, 8 * base):
             added, cpu = upto - done, time.process_time()
             written = process.io_counters().write_bytes
@@ -119,7 +139,7 @@ def measure(path: Path, base: int, characters: int, samples: int, cache: int | N
             print(
                 f"{done:15,} {added / took:9,.0f} {1e6 * cpu / added:7.1f} "
                 f"{written / added / 1e3:8.1f} {found:12,.0f} {back:9,.0f} "
-                f"{size_of(path) / done / 1e3:7.2f} {process.memory_info().rss / 1e6:7,.0f}",
+                f"{(size_of(path) - empty) / done / 1e3:7.2f} {process.memory_info().rss / 1e6:7,.0f}",
                 flush=True,
             )
 
@@ -129,12 +149,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--characters", type=int, default=2000)
     parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--cache", type=int, help="kilobytes")
+    parser.add_argument("--before", type=int, default=0)
     parser.add_argument("--dir", type=Path, help="where the journal is made for a while")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="skill-factory-", dir=given.dir) as work:
         path = Path(work) / "journal.sqlite"
-        measure(path, given.rows, given.characters, given.samples, given.cache)
+        if given.before:
+            fill(path, given.before)
+        measure(path, given.rows, given.characters, given.samples)
 
 
 if __name__ == "__main__":
