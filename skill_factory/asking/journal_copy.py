@@ -48,9 +48,20 @@ def copy_journal(source: Path, target: Path) -> Copied:
     target = resolved(target)
     if target == resolved(source):
         raise OutputError(f"{target}: is the journal itself; choose another output")
+    validate_no_log(target)
     with new_file(target) as part, one_line_for_bad_journals(source), _log_removed(part):
         _copy_files(source, part)
         return _finish(part, source)
+
+
+def validate_no_log(target: Path) -> None:
+    """Raise `OutputError` if a log lies where a journal is to be written: SQLite would take it for
+    the new one's, and a run may be writing it."""
+    if log_of(target).exists():
+        raise OutputError(
+            f"{target}: a run is writing there, or was killed: {log_of(target).name} lies beside "
+            "it; choose another output"
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from skill_factory.asking.journal_copy import validate_no_log
 from skill_factory.asking.journal_merge import Merged, merge_journals
 from skill_factory.core.whole_files import new_file, new_folder, resolved
 from skill_factory.errors import InputError, OutputError
@@ -38,6 +39,7 @@ def merge(sources: Sequence[Path], output: Path) -> Merged:
     if output.exists() and (in_file or not output.is_dir() or any(output.iterdir())):
         raise OutputError(f"{output}: exists already; choose another output")
     if in_file:
+        validate_no_log(output)
         with new_file(resolved(output)) as part:
             return merge_journals(journals, part)
     with new_folder(output, overwrite=False) as folder:

@@ -136,10 +136,11 @@ def measure(path: Path, base: int, characters: int, samples: int) -> None:
             keys = [key_of(draw.randrange(done // samples)) for _ in range(GROUP * 100)]
             found = len(keys) * samples / look_up(journal, keys)
             back = len(keys) * samples / read(journal, keys, samples)
+            size = (size_of(path) - empty) / done / 1e3
             print(
                 f"{done:15,} {added / took:9,.0f} {1e6 * cpu / added:7.1f} "
                 f"{written / added / 1e3:8.1f} {found:12,.0f} {back:9,.0f} "
-                f"{(size_of(path) - empty) / done / 1e3:7.2f} {process.memory_info().rss / 1e6:7,.0f}",
+                f"{size:7.2f} {process.memory_info().rss / 1e6:7,.0f}",
                 flush=True,
             )
 

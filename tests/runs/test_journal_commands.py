@@ -134,6 +134,7 @@ def test_a_run_goes_on_after_a_copy_that_was_killed(tmp_path: Path) -> None:
         (("cut", "out.sqlite"), "cut is damaged: "),
         (("good", "text"), "text: exists already; choose another output, or replace it with --ov"),
         (("good", "good", "--overwrite"), "good: is the journal itself; choose another output"),
+        (("good", "used", "--overwrite"), "used-wal lies beside it; choose another output"),
         (("good", "absent/out.sqlite"), "absent/out.sqlite: cannot be written: No such file"),
     ],
 )
@@ -159,6 +160,8 @@ def _bad_journals(place: Path) -> None:
         journal_of(place / name, {(KEY, idx): LONG for idx in range(200)})
     with closing(sqlite3.connect(place / "newer")) as newer:
         newer.execute("PRAGMA user_version = 99")
+    for name in ("used", "used-wal"):
+        (place / name).touch()
     data = (place / "cut").read_bytes()
     (place / "cut").write_bytes(data[: len(data) // 2])
 
@@ -294,6 +297,7 @@ def test_two_machines_that_share_the_questions_make_the_run_of_one(
         (("good", "cut", "-o", "out.sqlite"), "cut is damaged: ", 1),
         (("good", "newer", "-o", "out"), "newer is of a newer version: update skill-factory", 1),
         (("good", "text", "-o", "other"), "other: exists already; choose another output", 1),
+        (("good", "newer", "-o", "used"), "used: exists already; choose another output", 1),
         (("good", "cut", "-o", "text/out"), "text/out: cannot be written: ", 1),
     ],
 )
@@ -346,6 +350,21 @@ def test_what_was_asked_in_another_way_is_counted(server: Server, tmp_path: Path
     printed = command("journal", "export", tmp_path / "run", tmp_path / "out.parquet")
     assert "out.parquet: 192 samples\n" in printed
     assert "Note: 192 more are in the journal, which the run would not ask for" in printed
+
+
+def test_an_evaluations_answers_are_exported(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    command("questions", "addition", "--count", "5", "-o", "sums.jsonl")
+    command("evaluate", "sums.jsonl", "-o", "measured", "--samples", "2")
+    printed = command("journal", "export", "measured", "out.parquet")
+    assert printed == "out.parquet: 10 samples\n"
+    table = pq.read_table("out.parquet").to_pylist()
+    responses = pq.read_table("measured/responses.parquet").to_pylist()
+    assert [row["text"] for row in table] == [row["response"] for row in responses]
+    assert {(row["stage"], row["prompt_variant"]) for row in table} == {("evaluate", "bare")}
 
 
 @pytest.mark.parametrize(
