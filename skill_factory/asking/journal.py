@@ -77,6 +77,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._file = self.path.resolve()  # of a link, the log lies where it leads to
         self._waiting: list[tuple[Sample, float]] = []
         self._waiting_names: dict[Name, Asked] = {}
         self._broken: OutputError | None = None
@@ -308,7 +309,7 @@ class Journal:
         self._synced, self._unsynced = now, False
         try:
             # SQLite does so when the log is written into the database, which may be much later.
-            with log_of(self.path).open("rb") as log:
+            with log_of(self._file).open("rb") as log:
                 os.fsync(log.fileno())
         except OSError as error:
             self._broken = self._unwritable(error)
@@ -333,7 +334,7 @@ class Journal:
 
     def _heed_copies(self) -> None:
         """Leave the log as it is while another process copies the journal."""
-        if self._copied != (copied := is_being_copied(self.path)):
+        if self._copied != (copied := is_being_copied(self._file)):
             checkpoint_by_itself(self._database, not copied)
             self._copied = copied
 

@@ -50,7 +50,7 @@ def copy_journal(source: Path, target: Path) -> Copied:
         raise OutputError(f"{target}: is the journal itself; choose another output")
     validate_no_log(target)
     with new_file(target) as part, one_line_for_bad_journals(source), _log_removed(part):
-        _copy_files(source, part)
+        _copy_files(source.resolve(), part)  # of a link, the log lies where it leads to
         return _finish(part, source)
 
 

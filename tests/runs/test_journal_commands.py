@@ -73,6 +73,16 @@ def test_a_copy_has_what_the_journal_has(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["journal.sqlite"]
 
 
+def test_a_copy_of_a_link_has_what_is_in_the_log(tmp_path: Path) -> None:
+    path = journal_of(tmp_path / "far" / "journal.sqlite", {(KEY, 0): "before"})
+    (tmp_path / "link.sqlite").symlink_to(path)
+    with Journal(tmp_path / "link.sqlite") as journal:
+        journal.add([Sample(KEY, 1, said("in the log"))])
+        journal.flush()
+        command("journal", "copy", tmp_path / "link.sqlite", tmp_path / "copy.sqlite")
+    assert read(tmp_path / "copy.sqlite", KEY) == {(KEY, 0): "before", (KEY, 1): "in the log"}
+
+
 WRITER = """
 import sys
 from pathlib import Path
