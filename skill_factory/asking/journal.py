@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from skill_factory.asking.journal_copy import copy_journal, is_being_copied, log_of
+from skill_factory.asking.journal_copy import copy_journal, is_being_copied, log_of, sync
 from skill_factory.asking.journal_rows import COLUMNS, Rows
 from skill_factory.asking.journal_rows import Sample as Sample
 from skill_factory.asking.journal_schema import checkpoint_by_itself, not_a_journal, prepare
@@ -309,8 +309,7 @@ class Journal:
         self._synced, self._unsynced = now, False
         try:
             # SQLite does so when the log is written into the database, which may be much later.
-            with log_of(self._file).open("rb") as log:
-                os.fsync(log.fileno())
+            sync(log_of(self._file))
         except OSError as error:
             self._broken = self._unwritable(error)
             raise self._broken from None

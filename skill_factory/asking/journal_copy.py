@@ -124,9 +124,14 @@ def _finish(part: Path, source: Path) -> Copied:
         if found != "ok":
             raise sqlite3.DatabaseError(found.splitlines()[-1])
         (samples,) = database.execute("SELECT count(*) FROM samples").fetchone()
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(part)
     return Copied(samples, part.stat().st_size)
+
+
+def sync(path: Path) -> None:
+    """Have the disk itself take what a file has."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from skill_factory.asking.journal_copy import copy_journal, one_line_for_bad_journals
+from skill_factory.asking.journal_copy import copy_journal, one_line_for_bad_journals, sync
 from skill_factory.asking.journal_rows import COLUMNS, Rows
 from skill_factory.core.whole_files import resolved
 from skill_factory.errors import InputError
@@ -68,6 +68,7 @@ def merge_journals(sources: Sequence[Path], target: Path) -> Merged:
                 database.execute(statement)
             had += twice
             taken.append(there - twice)
+    sync(target)
     return Merged(taken, had, conflicts)
 
 
