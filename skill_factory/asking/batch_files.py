@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skill_factory.asking.journal import Journal, Refused, Sample
+from skill_factory.asking.keys_on_disk import CountsByKey
 from skill_factory.asking.missing_samples import Lacking, allow_again, compare
 from skill_factory.asking.requests import Ask, runs, seeded
 from skill_factory.core.redaction import redact_environment
@@ -64,8 +65,12 @@ def write_requests(
     sent in parts. Raises `ModelError` for a model without a name, and `OutputError`.
     """
     written = Written()
-    with new_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
-        for request in _requests(asks, model, sampling, journal, together, retry, written):
+    with (
+        new_file(path) as part,
+        part.open("w", encoding="utf-8", newline="\n") as out,
+        CountsByKey() as seen,
+    ):
+        for request in _requests(asks, model, sampling, journal, together, retry, written, seen):
             out.write(json.dumps(request, ensure_ascii=False) + "\n")
     return written
 
@@ -78,17 +83,19 @@ def _requests(
     together: int,
     retry: bool,
     written: Written,
+    seen: CountsByKey,
 ) -> Iterator[dict[str, Any]]:
     """The lines; counts them, and notes them in the journal."""
-    rest, seen = iter(asks), dict[bytes, int]()
+    rest = iter(asks)
     while chunk := list(islice(rest, _CHUNK)):
-        counts = {}
         found = compare(chunk, model, sampling, journal, retry)
         _note(found, journal, retry)
+        counts = seen.get([lack.key for lack in found])
         for lack in found:
             ask, key = lack.ask, lack.key
-            absent = lack.absent - set(range(seen.get(key, 0)))  # a prompt may be asked for twice
-            seen[key] = counts[key] = max(ask.count, seen.get(key, 0))
+            before = counts.get(key, 0)  # a prompt may be asked for twice
+            absent = lack.absent - set(range(before))
+            counts[key] = max(ask.count, before)
             written.refused += lack.refused
             written.had += ask.count - len(lack.absent) - lack.refused
             written.twice += len(lack.absent) - len(absent)
@@ -103,6 +110,7 @@ def _requests(
                         "url": "/v1/chat/completions",
                         "body": model.request(ask.messages, seeded(ask.drawn(sampling), first), n),
                     }
+        seen.raise_to(counts)
         journal.note_written(counts)
 
 

@@ -6,9 +6,13 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
-from skill_factory.asking.journal import Journal
+from xxhash import xxh3_128_digest
+
+from skill_factory.asking.journal import Asked, Journal
+from skill_factory.asking.keys_on_disk import CountsByKey, scratch_database
 from skill_factory.asking.missing_samples import Lacking, Part, compare
 from skill_factory.asking.requests import Ask, runs
 from skill_factory.models import Identified, Sampling
@@ -64,63 +68,93 @@ def estimate(
     """What `asks` take, with `retry` also what was refused before; without a model or a journal, as
     if nothing had been asked before. `one_by_one`: no request is for several samples."""
     out, rest = Estimate(), iter(asks)
-    seen: dict[bytes, int] = {}
-    names = _Names()
-    while chunk := list(itertools.islice(rest, _CHUNK)):
-        for lack in _looked_up(chunk, model, sampling, journal, retry):
-            count, key = lack.ask.count, lack.key
-            absent = lack.absent - set(range(seen.get(key, 0)))
-            seen[key] = max(count, seen.get(key, 0))
-            requests = len(absent) if one_by_one else len(runs(absent))
-            out.refused += lack.refused
-            out.twice += len(lack.absent) - len(absent)
-            out.had += count - len(lack.absent) - lack.refused
-            out.samples += len(absent)
-            out.requests += requests
-            out.prompt_tokens += requests * _characters(lack.ask) // CHARACTERS
-            names.add(lack, len(absent))
-            limit = lack.ask.max_tokens or sampling.max_tokens
-            if limit is None or out.completion_tokens is None:
-                out.completion_tokens = None
-            else:
-                out.completion_tokens += limit * len(absent)
-    names.count(out)
+    with CountsByKey() as seen, _Names() as names:
+        while chunk := list(itertools.islice(rest, _CHUNK)):
+            found = _looked_up(chunk, model, sampling, journal, retry)
+            before = seen.get([lack.key for lack in found])
+            for lack in found:
+                absent = lack.absent - set(range(before.get(lack.key, 0)))
+                before[lack.key] = max(lack.ask.count, before.get(lack.key, 0))
+                _count(out, lack, absent, one_by_one)
+                _add_limit(out, lack.ask.max_tokens or sampling.max_tokens, len(absent))
+                names.add(lack, len(absent))
+            seen.raise_to(before)
+        names.count(out)
     return out
 
 
-class _Change(NamedTuple):
-    """So many samples under a name, given by its hash, of which these parts have changed; `model`
-    is the digest of the one that was asked before."""
+def _count(out: Estimate, lack: Lacking, absent: set[int], one_by_one: bool) -> None:
+    """Count an ask, of which some samples are to be asked for."""
+    requests = len(absent) if one_by_one else len(runs(absent))
+    out.refused += lack.refused
+    out.twice += len(lack.absent) - len(absent)
+    out.had += lack.ask.count - len(lack.absent) - lack.refused
+    out.samples += len(absent)
+    out.requests += requests
+    out.prompt_tokens += requests * _characters(lack.ask) // CHARACTERS
 
-    name: int
-    samples: int
-    parts: tuple[Part, ...]
-    model: bytes
+
+def _add_limit(out: Estimate, limit: int | None, samples: int) -> None:
+    """Count the most tokens that samples can have."""
+    if limit is None or out.completion_tokens is None:
+        out.completion_tokens = None
+    else:
+        out.completion_tokens += limit * samples
 
 
 class _Names:
-    """What is asked anew, by name. A name may stand for several prompts: as long as the one that
-    was answered is among them, none is asked anew."""
+    """What is asked anew, by name; a context manager. A name may stand for several prompts: as long
+    as the one that was answered is among them, none is asked anew.
+
+    There may be a name for every attempt, so they are on disk.
+    """
 
     def __init__(self) -> None:
-        self._kept: set[int] = set()  # hashes: there may be a name for every attempt
-        self._changes: list[_Change] = []
+        self._database = scratch_database(
+            "CREATE TABLE kept (name BLOB PRIMARY KEY) WITHOUT ROWID;"
+            "CREATE TABLE changes (name BLOB, samples INTEGER, parts TEXT, model BLOB);"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
 
     def add(self, lack: Lacking, absent: int) -> None:
         """Take in what is lacking, of which so many samples are asked for."""
-        name = hash(lack.ask.name)
         if lack.before is None:
-            self._kept.add(name)
+            if not _never_asked(lack):
+                self._database.execute("INSERT OR IGNORE INTO kept VALUES (?)", (_digest(lack),))
         elif absent:
-            self._changes.append(_Change(name, absent, lack.changed, lack.before.model))
+            change = (_digest(lack), absent, "\n".join(lack.changed), lack.before.model)
+            self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", change)
 
     def count(self, out: Estimate) -> None:
         """Count what is asked anew."""
-        for change in self._changes:
-            if change.name not in self._kept:
-                out.anew[change.parts] += change.samples
-                if Part.MODEL in change.parts:
-                    out.models[change.model] += change.samples
+        query = (
+            "SELECT parts, model, sum(samples) FROM changes "
+            "WHERE name NOT IN (SELECT name FROM kept) GROUP BY parts, model ORDER BY min(rowid)"
+        )
+        for text, model, samples in self._database.execute(query):
+            parts = tuple(Part(part) for part in text.split("\n"))
+            out.anew[parts] += samples
+            if Part.MODEL in parts:
+                out.models[model] += samples
+
+
+def _never_asked(lack: Lacking) -> bool:
+    """Whether nothing was ever asked under a name: then nothing of it is asked anew."""
+    return lack.asked is not None and len(lack.absent) == lack.ask.count
+
+
+def _digest(lack: Lacking) -> bytes:
+    return xxh3_128_digest("\0".join(lack.ask.name).encode())
 
 
 def _looked_up(
@@ -132,8 +166,10 @@ def _looked_up(
 ) -> list[Lacking]:
     if model and journal:
         return compare(asks, model, sampling, journal, retry)
-    nobody = model or _NOBODY
-    return [Lacking(ask, ask.key(nobody, sampling), set(range(ask.count))) for ask in asks]
+    nobody, new = model or _NOBODY, Asked(b"", b"", b"")
+    return [
+        Lacking(ask, ask.key(nobody, sampling), set(range(ask.count)), asked=new) for ask in asks
+    ]
 
 
 def longest(asks: Iterable[Ask]) -> Ask | None:

@@ -7,22 +7,22 @@ asked again.
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import shutil
 import sqlite3
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from skill_factory.asking.journal_schema import prepare
+from skill_factory.asking.journal_copy import copy_journal, is_being_copied, log_of, sync
+from skill_factory.asking.journal_rows import COLUMNS, Rows
+from skill_factory.asking.journal_rows import Sample as Sample
+from skill_factory.asking.journal_schema import checkpoint_by_itself, not_a_journal, prepare
 from skill_factory.errors import InputError, OutputError
 from skill_factory.models import Completion
 
@@ -32,28 +32,19 @@ BATCH = 64
 LINGER = 0.02
 """Seconds that a row may wait for others. So much of what was answered a kill can lose."""
 
+SYNC = 1.0
+"""Seconds after which what was written is on the disk itself. So much a power cut can lose."""
+
 BEHIND = 4096
 """Rows waiting at which those who add should wait too."""
 
-_COLUMNS = (
-    "key, idx, text, finish_reason, prompt_tokens, completion_tokens, seconds, reasoning, checksum"
-)
-
-_ADD = f"INSERT OR IGNORE INTO samples ({_COLUMNS}, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD = f"INSERT OR IGNORE INTO samples ({COLUMNS}, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NOTE_ASKED = "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)"
 
 _FAULTS = (sqlite3.Error, UnicodeError, OverflowError)
 """What SQLite raises: the latter two for what it cannot store, or no longer read."""
 
 Name = tuple[str, ...]
-
-
-class Sample(NamedTuple):
-    """A row: sample number `idx` of a key."""
-
-    key: bytes
-    idx: int
-    completion: Completion
 
 
 class Asked(NamedTuple):
@@ -77,8 +68,8 @@ class Refused(NamedTuple):
 class Journal:
     """An open journal; a context manager. Its methods may be called from any thread.
 
-    What was added is found at once, and is on disk `LINGER` seconds later (handed to the operating
-    system: a crash of the machine itself may lose the last of it). One process has it at a time.
+    What was added is found at once; `LINGER` seconds later the operating system has it, and `SYNC`
+    seconds later the disk itself. One process has it at a time.
 
     Raises `InputError` for a file that is no journal, `OutputError` for one that cannot be written
     or that another process has.
@@ -86,12 +77,17 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._file = self.path.resolve()  # of a link, the log lies where it leads to
         self._waiting: list[tuple[Sample, float]] = []
         self._waiting_names: dict[Name, Asked] = {}
         self._broken: OutputError | None = None
         self._closing = False
+        self._copied = False  # by another process: the log is left as it is
+        self._synced = time.monotonic()
+        self._unsynced = False
         self._news = threading.Condition()
         self._lock = threading.Lock()
+        self._rows = Rows()
         self._database = self._open()
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
@@ -162,6 +158,13 @@ class Journal:
                     found.setdefault(key, set()).add(idx)
         return found
 
+    def count(self) -> int:
+        """How many samples there are."""
+        with self._reading():
+            self._commit()
+            (found,) = self._database.execute("SELECT count(*) FROM samples").fetchone()
+        return int(found)
+
     def read(self, key: bytes, count: int) -> list[tuple[int, Completion]]:
         """The samples there are of the first `count`, with their indices, in their order."""
         return self.read_all({key: count})[key]
@@ -172,14 +175,11 @@ class Journal:
         with self._reading():
             self._commit()
             for part in _parts(list(counts)):
-                query = f"SELECT {_COLUMNS} FROM samples WHERE key IN ({_marks(part)})"
+                query = f"SELECT {COLUMNS} FROM samples WHERE key IN ({_marks(part)})"
                 for row in self._database.execute(f"{query} ORDER BY key, idx", part):
-                    key, idx, *said, checksum = row
-                    sample = Sample(key, idx, Completion(*said))
-                    if not _is_sound(sample, checksum):
-                        raise sqlite3.DatabaseError(f"sample {idx} of {key.hex()} has changed")
+                    key, idx, completion = self._rows.sample(row)
                     if idx < counts[key]:
-                        found[key].append((idx, sample.completion))
+                        found[key].append((idx, completion))
         return found
 
     def answered_at(self, keys: Sequence[bytes]) -> dict[tuple[bytes, int], float]:
@@ -274,7 +274,7 @@ class Journal:
                 raise
             name = getattr(error, "sqlite_errorname", "")  # none: the error itself is damaged
             if name == "SQLITE_NOTADB":
-                raise InputError(f"{self.path} is not a journal: another path, please") from None
+                raise not_a_journal(self.path) from None
             if name == "SQLITE_BUSY":
                 raise OutputError(
                     f"{self.path} is in use by another process: wait until that run has ended"
@@ -292,10 +292,27 @@ class Journal:
         """The writer's loop."""
         while not self._closing and not self._broken:
             with self._news:
-                self._news.wait_for(lambda: self._waiting or self._closing)
-                self._news.wait_for(lambda: len(self._waiting) >= BATCH or self._closing, LINGER)
+                self._news.wait_for(lambda: self._waiting or self._closing, SYNC)
+                if self._waiting:
+                    self._news.wait_for(
+                        lambda: len(self._waiting) >= BATCH or self._closing, LINGER
+                    )
             with suppress(OutputError):  # told by the next call
                 self.flush()
+                self._sync()
+
+    def _sync(self) -> None:
+        """Have the disk itself take what was written, now and then."""
+        now = time.monotonic()
+        if not self._unsynced or now - self._synced < SYNC:
+            return
+        self._synced, self._unsynced = now, False
+        try:
+            # SQLite does so when the log is written into the database, which may be much later.
+            sync(log_of(self._file))
+        except OSError as error:
+            self._broken = self._unwritable(error)
+            raise self._broken from None
 
     def _commit(self) -> None:
         """Write what waits; to be called with the lock."""
@@ -303,7 +320,7 @@ class Journal:
             waiting, self._waiting = self._waiting, []
             names, self._waiting_names = self._waiting_names, {}
         if waiting:
-            rows = ((*sample[:2], *sample[2], _checksum(sample), at) for sample, at in waiting)
+            rows = ((*self._rows.row(sample), at) for sample, at in waiting)
             try:
                 self._execute((_ADD, rows), (_NOTE_ASKED, _rows_of(names)))
             except OutputError as error:
@@ -314,19 +331,30 @@ class Journal:
         with self._lock:
             self._execute((statement, rows))
 
+    def _heed_copies(self) -> None:
+        """Leave the log as it is while another process copies the journal."""
+        if self._copied != (copied := is_being_copied(self._file)):
+            checkpoint_by_itself(self._database, not copied)
+            self._copied = copied
+
     def _execute(self, *statements: tuple[str, Iterable[tuple[object, ...]]]) -> None:
         """Carry out statements, each for many rows: all of them or nothing."""
         try:
+            self._heed_copies()
             self._database.execute("BEGIN")
             for statement, rows in statements:
                 self._database.executemany(statement, rows)
             self._database.execute("COMMIT")
+            self._unsynced = True
         except _FAULTS as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            raise OutputError(
-                f"{self.path} cannot be written: {error}; all that was written before is safe"
-            ) from None
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"{self.path} cannot be written: {error}; all that was written before is safe"
+        )
 
 
 @contextmanager
@@ -337,33 +365,14 @@ def journal_to_read(path: Path) -> Iterator[Journal]:
             yield journal
         return
     with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
-        for file in path.parent.glob(f"{glob.escape(path.name)}*"):  # with the log of a killed run
-            shutil.copyfile(file, Path(work) / file.name)
         copy = Path(work) / path.name
-        try:
-            with Journal(copy) as journal:
-                yield journal
-        except InputError as error:
-            raise InputError(str(error).replace(str(copy), str(path))) from None
+        copy_journal(path, copy)
+        with Journal(copy) as journal:
+            yield journal
 
 
 def _rows_of(asked: Mapping[Name, Asked]) -> list[tuple[object, ...]]:
     return [(json.dumps(name), *digests) for name, digests in asked.items()]
-
-
-def _checksum(sample: Sample) -> int:
-    """Of all that names a sample, and its texts: a disk may change a bit."""
-    key, idx, said = sample
-    texts = (said.text, said.finish_reason, said.reasoning)
-    return zlib.crc32(b"\0".join((key, b"%d" % idx, *(text.encode() for text in texts))))
-
-
-def _is_sound(sample: Sample, checksum: int | None) -> bool:
-    """Whether a sample is as it was written; it is taken to be if it was without a checksum."""
-    try:
-        return checksum in (None, _checksum(sample))
-    except (AttributeError, TypeError):  # a text that has become something else
-        return False
 
 
 def _parts(items: Sequence[object], size: int = 500) -> Iterable[Sequence[object]]:

@@ -10,8 +10,8 @@ from skill_factory.errors import InputError
 _OURS = 0x534B4644
 """SQLite's `application_id` of a journal."""
 
-_VERSION = 1
-"""Of the tables, as SQLite's `user_version`."""
+_VERSION = 2
+"""Of the tables, as SQLite's `user_version`. From 2 on texts may be packed (`journal_rows`)."""
 
 _TABLES = """
 CREATE TABLE samples (
@@ -39,8 +39,20 @@ CREATE TABLE refused (
     key BLOB PRIMARY KEY, reason TEXT NOT NULL, message TEXT NOT NULL
 ) WITHOUT ROWID;
 """,
+    1: "",
 }
 """What makes a version's tables those of the next. Rows without a checksum are of version 0."""
+
+
+_PAGE = 8192
+"""Bytes: of answers of 2,000 characters three stand in a page, in one of 4,096 a single one."""
+
+_CACHE = 64 * 1024
+"""Kilobytes of memory at most: keys are digests, so that each row touches another page."""
+
+_LOG = 64 * 1024 * 1024
+"""Bytes in the log from which on it is written into the database: what a page of the index is
+changed many times for is then written once."""
 
 
 def prepare(database: sqlite3.Connection, path: Path) -> None:
@@ -55,8 +67,12 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
         raise InputError(f"{path} is of a newer version: update skill-factory")
+    if not tables:
+        database.execute(f"PRAGMA page_size = {_PAGE}")
+    database.execute(f"PRAGMA cache_size = -{_CACHE}")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
+    checkpoint_by_itself(database, True)
     database.execute("BEGIN IMMEDIATE")
     changes = [_MIGRATIONS[old] for old in range(version, _VERSION)] if tables else [_TABLES]
     for statement in ";".join(changes).split(";"):
@@ -64,3 +80,14 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute(f"PRAGMA application_id = {_OURS}")
     database.execute(f"PRAGMA user_version = {_VERSION}")
     database.execute("COMMIT")
+
+
+def checkpoint_by_itself(database: sqlite3.Connection, on: bool) -> None:
+    """Whether SQLite writes a log that has grown long into the database, and begins it anew."""
+    (page,) = database.execute("PRAGMA page_size").fetchone()
+    database.execute(f"PRAGMA wal_autocheckpoint = {_LOG // page if on else 0}")
+
+
+def not_a_journal(path: Path) -> InputError:
+    """Of a file that is no database."""
+    return InputError(f"{path} is not a journal: another path, please")

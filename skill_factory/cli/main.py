@@ -26,6 +26,7 @@ _VERBS = {
     "evaluate": ("evaluate:evaluate", "Ask a model questions, and measure what it answers."),
     "measure": ("measure:measure", "Measure a model's responses, anyone's files."),
     "compare": ("measure:compare", "Compare models that are measured."),
+    "journal": ("journal:journal", "Copy, merge or export what a model said."),
     "push": ("handoff:push", "Push an SFT dataset to the Hub."),
     "list": ("listing:list_parts", "Show the tasks, formats, sources, prompt variants or checks."),
 }

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from skill_factory.asking.asks_on_disk import AsksOnDisk
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import load_prompts
 from skill_factory.asking.requests import Ask
@@ -148,12 +149,13 @@ class Evaluation:
         model = asking.ask(self._context, first, self._require_continuing)
         rounds = self._spec.forcing.rounds if self._spec.forcing else 0
         for number in range(1, rounds + 1):
-            with Journal(self.folder.journal) as journal:
-                source = responses.Source(self._spec, model, journal)
-                asked = list(responses.continuing_asks(first.asks(), source, number))
-            if asked:
-                one = self._round(f"budget forcing {number}", asked.copy)
-                asking.ask(self._context, one, self._require_continuing)
+            with AsksOnDisk() as asked:
+                with Journal(self.folder.journal) as journal:
+                    source = responses.Source(self._spec, model, journal)
+                    asked.write(responses.continuing_asks(first.asks(), source, number))
+                if asked.count:
+                    one = self._round(f"budget forcing {number}", asked.read)
+                    asking.ask(self._context, one, self._require_continuing)
         return model
 
     def _require_continuing(self) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from xxhash import xxh3_64_intdigest
 
 from skill_factory.asking.journal import Journal
 from skill_factory.asking.prompts import Prompt
@@ -112,9 +114,8 @@ class GradedAttempts:
 def choose_attempts(path: Path, spec: ReflectSpec) -> GradedAttempts:
     """See which attempts of a graded table are asked about."""
     codes_of: list[Codes] = []
-    of_question: list[Ints] = []
-    question_numbers: dict[str, int] = {}
-    solved: set[int] = set()
+    questions_of: list[_QuestionRuns] = []
+    solved = [np.empty(0, np.uint64)]
     names = [
         Column.QUESTION,
         Column.RESPONSE,
@@ -125,21 +126,43 @@ def choose_attempts(path: Path, spec: ReflectSpec) -> GradedAttempts:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=names):
             codes = _validate(batch, spec.chosen)
-            question = batch.column(Column.QUESTION).dictionary_encode()
-            numbered = np.array(
-                [
-                    question_numbers.setdefault(text, len(question_numbers))
-                    for text in question.dictionary.to_pylist()
-                ]
-            )[view(question.indices)]
-            solved.update(numbered[(codes == KEPT) & _is(batch, Outcome.RIGHT)].tolist())
+            questions = _digests(batch.column(Column.QUESTION))
+            solved.append(np.unique(questions[(codes == KEPT) & _is(batch, Outcome.RIGHT)]))
             codes_of.append(codes)
-            of_question.append(numbered)
+            questions_of.append(_runs_of(questions))
     if not spec.all_questions:
-        useful = np.isin(np.arange(len(question_numbers)), list(solved))
-        for codes, numbered in zip(codes_of, of_question, strict=True):
-            codes[(codes == KEPT) & ~useful[numbered]] = code_of(Reason.NO_CORRECT_ATTEMPT)
+        useful = np.unique(np.concatenate(solved))
+        for codes, runs in zip(codes_of, questions_of, strict=True):
+            without = np.repeat(~np.isin(runs.digests, useful), runs.lengths)
+            codes[(codes == KEPT) & without] = code_of(Reason.NO_CORRECT_ATTEMPT)
     return GradedAttempts(path, tuple(codes_of))
+
+
+_Digests = npt.NDArray[np.uint64]
+
+
+class _QuestionRuns(NamedTuple):
+    """The questions of neighbouring rows, each once, with how many rows there are of it: there are
+    many more attempts than questions."""
+
+    digests: _Digests
+    lengths: npt.NDArray[np.uint16]
+
+
+def _digests(questions: pa.Array) -> _Digests:
+    """64 bits for each question: of a million questions, two have the same ones with a probability
+    of 1 in 40 million."""
+    encoded = questions.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    digests = np.array([xxh3_64_intdigest(text.encode()) for text in texts], np.uint64)
+    found: _Digests = digests[view(encoded.indices)]
+    return found
+
+
+def _runs_of(digests: _Digests) -> _QuestionRuns:
+    starts = np.flatnonzero(np.concatenate([[True], digests[1:] != digests[:-1]]))
+    lengths = np.diff(np.concatenate([starts, [len(digests)]]))
+    return _QuestionRuns(digests[starts], lengths.astype(np.uint16))
 
 
 def _validate(batch: pa.RecordBatch, chosen: Sequence[str] | None) -> Codes:
@@ -184,7 +207,7 @@ def rounds(
                 batch,
                 read_reflections(batch, spec, count - 1, model, sampling, journal),
                 count - 1,
-            )
+            ).astype(np.uint16)  # of a batch: a fourth of the memory
             for batch in attempts.batches()
         ]
         yield _round(attempts, spec, rows, count)
@@ -200,15 +223,22 @@ def _pending(batch: GradedBatch, found: Reflections, before: int) -> Ints:
 
 def all_reflections(attempts: GradedAttempts, spec: ReflectSpec) -> Round:
     """All reflections on all attempts that are asked about."""
-    rows = [np.flatnonzero(codes == KEPT) for codes in attempts.codes]
-    return _round(attempts, spec, rows, spec.reflections)
+    asks = (
+        ask
+        for batch in attempts.batches()
+        for ask in _asks_of(batch, batch.asked, spec, spec.reflections)
+    )
+    kept = sum(int(np.count_nonzero(codes == KEPT)) for codes in attempts.codes)
+    return Round(asks, spec.reflections * kept)
 
 
-def _round(attempts: GradedAttempts, spec: ReflectSpec, rows: list[Ints], count: int) -> Round:
+def _round(
+    attempts: GradedAttempts, spec: ReflectSpec, rows: list[npt.NDArray[np.uint16]], count: int
+) -> Round:
     asks = (
         ask
         for batch, chosen in zip(attempts.batches(), rows, strict=True)
-        for ask in _asks_of(batch, chosen, spec, count)
+        for ask in _asks_of(batch, chosen.astype(np.int64), spec, count)
     )
     return Round(asks, count * sum(map(len, rows)))
 

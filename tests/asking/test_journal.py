@@ -220,8 +220,47 @@ def test_a_bit_that_changed_on_the_disk_is_found(tmp_path: Path, place: str) -> 
             journal.read(KEY, 1)
 
 
-def test_no_bit_of_the_file_changes_an_answer_unseen(tmp_path: Path) -> None:
-    samples = [Sample(bytes([65 + n]) * 32, 0, said(f"this is answer {n}")) for n in range(4)]
+LONG = "It is the same thought, in other words: number {} of many. "
+
+
+def test_long_texts_are_packed_and_come_back_as_they_were(tmp_path: Path) -> None:
+    texts = ["", "ü" * 300, "ü" * 5000, "".join(map(LONG.format, range(5000))), "\0" * 600]
+    samples = [
+        Sample(KEY, idx, said(text)._replace(reasoning=text[::-1]))
+        for idx, text in enumerate(texts)
+    ]
+    with Journal(tmp_path / "j") as journal:
+        journal.add(samples)
+    assert (tmp_path / "j").stat().st_size < sum(map(len, texts)) / 2
+    with Journal(tmp_path / "j") as journal:
+        assert journal.read(KEY, 9) == [(one.idx, one.completion) for one in samples]
+
+
+def test_a_journal_without_packed_texts_goes_on(tmp_path: Path) -> None:
+    text = "".join(map(LONG.format, range(50)))
+    with Journal(tmp_path / "j") as journal:
+        journal.add([Sample(KEY, 0, said(text))])
+    with closing(sqlite3.connect(tmp_path / "j")) as before:  # as version 1 has it
+        before.execute("UPDATE samples SET text = ?", (text,))
+        before.execute("PRAGMA user_version = 1")
+        before.commit()
+    with Journal(tmp_path / "j") as journal:
+        journal.add([Sample(KEY, 1, said(text))])
+        assert journal.read(KEY, 9) == [(0, said(text)), (1, said(text))]
+    with closing(sqlite3.connect(tmp_path / "j")) as after:
+        assert after.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_no_bit_of_the_file_changes_an_answer_unseen(tmp_path: Path, length: int) -> None:
+    samples = [
+        Sample(
+            bytes([65 + n]) * 32,
+            0,
+            said(" ".join(f"this is answer {n}, {i}" for i in range(length))),
+        )
+        for n in range(4)
+    ]
     with Journal(tmp_path / "j") as journal:
         journal.add(samples)
     whole = (tmp_path / "j").read_bytes()

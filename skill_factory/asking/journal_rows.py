@@ -1,0 +1,84 @@
+"""The rows of a journal's samples: each with a checksum, long texts packed."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from typing import Any, NamedTuple
+
+import zstandard
+
+from skill_factory.models import Completion
+
+COLUMNS = (
+    "key, idx, text, finish_reason, prompt_tokens, completion_tokens, seconds, reasoning, checksum"
+)
+
+_LONG = 512
+"""Bytes from which on a text is packed. Measured with zstd's level 1: of attempts of 90 bytes 98 %
+are left, of prose of 800 bytes 52 %, of 2,000 bytes 38 to 59 %, for 10 to 25 µs each."""
+
+_LARGEST = 1 << 30
+"""Bytes that a text can have: a size that is damaged does not fill the memory."""
+
+
+class Sample(NamedTuple):
+    """A row: sample number `idx` of a key."""
+
+    key: bytes
+    idx: int
+    completion: Completion
+
+
+class Rows:
+    """Makes rows of samples, and samples of rows; for one thread at a time.
+
+    A text that is held as bytes is a frame of zstd, which says how long it is. There is no
+    dictionary for all of them: its loss would be the loss of every text.
+    """
+
+    def __init__(self) -> None:
+        self._packer = zstandard.ZstdCompressor(level=1)
+        self._unpacker = zstandard.ZstdDecompressor()
+
+    def row(self, sample: Sample) -> tuple[object, ...]:
+        """A row, in the order of `COLUMNS`."""
+        key, idx, said = sample
+        return (
+            *(key, idx, self._pack(said.text), *said[1:5], self._pack(said.reasoning)),
+            _checksum(sample),
+        )
+
+    def sample(self, row: tuple[Any, ...]) -> Sample:
+        """The sample of a row; raises `sqlite3.DatabaseError` if it is not as it was written."""
+        key, idx, text, finish_reason, prompt, completion, seconds, reasoning, checksum = row
+        try:
+            text, reasoning = self._unpack(text), self._unpack(reasoning)
+            said = Completion(text, finish_reason, prompt, completion, seconds, reasoning)
+            sample = Sample(key, idx, said)
+            if checksum in (None, _checksum(sample)):  # None: of version 0
+                return sample
+        except (AttributeError, TypeError, UnicodeDecodeError, zstandard.ZstdError, MemoryError):
+            pass  # a text that has become something else
+        raise sqlite3.DatabaseError(f"sample {idx} of {key.hex()} has changed")
+
+    def _pack(self, text: str) -> str | bytes:
+        if len(text) < _LONG:
+            return text
+        data = text.encode()
+        packed = self._packer.compress(data)
+        return packed if len(packed) < len(data) else text
+
+    def _unpack(self, held: str | bytes) -> str:
+        if isinstance(held, str):
+            return held
+        if zstandard.frame_content_size(held) > _LARGEST:
+            raise zstandard.ZstdError("too large")
+        return self._unpacker.decompress(held).decode()
+
+
+def _checksum(sample: Sample) -> int:
+    """Of all that names a sample, and its texts: a disk may change a bit."""
+    key, idx, said = sample
+    texts = (said.text, said.finish_reason, said.reasoning)
+    return zlib.crc32(b"\0".join((key, b"%d" % idx, *(text.encode() for text in texts))))
