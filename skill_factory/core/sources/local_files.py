@@ -67,11 +67,11 @@ class FileSource:
     def _footers(self) -> list[pq.FileMetaData | None]:
         return [_footer(path) for path in self.files]
 
-    def batches(self, columns: Columns) -> Iterator[Batch]:
+    def batches(self, columns: Columns, at_once: int | None = None) -> Iterator[Batch]:
         total = 0
         for path in self.files:
             count = 0
-            for table, unread in _read_file(path, columns):
+            for table, unread in _read_file(path, columns, at_once or BATCH_BYTES):
                 add_unread(self.unread, unread, str(path), count)
                 yield Batch(table, str(path), count, total + count)
                 count += table.num_rows
@@ -145,18 +145,18 @@ def kind_of(path: Path) -> str:
     return match[1].lower() if match else "parquet"
 
 
-def _read_file(path: Path, columns: Columns) -> Iterator[TypedRows]:
+def _read_file(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
-        yield from _READERS.get(kind_of(path), read_json)(path, columns)
+        yield from _READERS.get(kind_of(path), read_json)(path, columns, at_once)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeEncodeError:
         raise InputError(f"{str(path)!a}: cannot be read: its name is not UTF-8") from None
 
 
-def _read_parquet(path: Path, columns: Columns) -> Iterator[TypedRows]:
+def _read_parquet(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
@@ -169,7 +169,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[TypedRows]:
         bytes_a_row = max(
             (g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0
         )
-        size = int(min(MAX_BATCH_ROWS, max(16, BATCH_BYTES / max(bytes_a_row, 1.0))))
+        size = int(min(MAX_BATCH_ROWS, max(1, at_once / max(bytes_a_row, 1.0))))
         names, count = [input_column.name for input_column in inputs], 0
         try:
             for batch in file.iter_batches(size, columns=names):

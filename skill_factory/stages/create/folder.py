@@ -24,7 +24,18 @@ from skill_factory.stages.create.settings import CreateConfig
 # Settings that say where and how a run goes, not what it makes.
 _NOT_CONTENT = {
     *("input_dataset", "input_config", "input_split", "revision", "output_dataset"),
-    *("workers", "check", "overwrite", "dry_run", "push", "private", "license", "model"),
+    *(
+        "workers",
+        "memory",
+        "work_dir",
+        "check",
+        "overwrite",
+        "dry_run",
+        "push",
+        "private",
+        "license",
+        "model",
+    ),
 }
 
 

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 from tqdm import tqdm
 from xxhash import xxh3_128
 
+from skill_factory.core.columns import Column
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.sources.batches import Batch, Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
-from skill_factory.core.threads import MOST_USEFUL, default_workers, in_order
+from skill_factory.core.threads import MOST_USEFUL, in_order
 from skill_factory.core.token_counts import TokenCounter
-from skill_factory.core.whole_files import new_folder, resolved
-from skill_factory.errors import NothingMadeError, OutputError, TaskError
+from skill_factory.core.whole_files import new_folder, resolved, scratch_folder
+from skill_factory.errors import NothingMadeError, OptionError, OutputError, TaskError
 from skill_factory.stages.create.excluded import Excluded, load_excluded
 from skill_factory.stages.create.folder import describe, join_files
 from skill_factory.stages.create.formats import format_of
 from skill_factory.stages.create.index import Choice, Indexed, index
+from skill_factory.stages.create.memory import Memory, memory_of, shown
 from skill_factory.stages.create.phrases import PhraseBank, load_phrases
 from skill_factory.stages.create.plan import PlanSettings
-from skill_factory.stages.create.pools import Spill
 from skill_factory.stages.create.result import CreateResult
 from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.create.shards import MAX_SHARDS, SHARD_BYTES, WeaveJob, each_shard
+from skill_factory.stages.create.shards import WeaveJob, each_shard, shards_for, smallest
+from skill_factory.stages.create.spill import (
+    MOST_AT_ONCE,
+    NOTHING,
+    Halves,
+    Spill,
+    power_of_two,
+)
 from skill_factory.tasks import load_installed, task_of
 
 PART_BYTES = 16 << 20
-"""About how much text is planned and woven at a time; it bounds a worker's memory."""
-
-MAX_PARTS = 4096
+"""About how much text is planned and woven at a time, where there may be more."""
 
 
 def create(
@@ -52,23 +59,27 @@ def create(
     there, or as it was.
     """
     phrases = phrases or load_phrases(Path(config.phrases) if config.phrases else None)
-    excluded = load_excluded(config.exclude)
+    excluded, memory = load_excluded(config.exclude), memory_of(config)
     if config.task is None:  # the input may name any task that is installed
         load_installed()
     source = source or find_source(
         config.input_dataset or "", config.input_config, config.input_split, config.revision
     )
-    if config.dry_run:
-        with (
-            _explained(tempfile.gettempdir()),
-            tempfile.TemporaryDirectory(prefix="skill-factory-") as work,
-        ):
-            return _create(config, phrases, excluded, source, Path(work), None)
+    with ExitStack() as stack:
+        folder = None if config.dry_run else stack.enter_context(_output(config))
+        beside = Path(tempfile.gettempdir()) if folder is None else resolved(config.folder).parent
+        place = _work_dir(config.work_dir) or beside
+        work = stack.enter_context(scratch_folder(place))
+        return _create(config, phrases, excluded, memory, source, work, folder)
+
+
+@contextmanager
+def _output(config: CreateConfig) -> Iterator[Path]:
     target = Path(config.folder)
     if config.input_dataset:
         _refuse_inside(target, config.input_dataset)
     with _explained(target), new_folder(target, config.overwrite) as folder:
-        return _create(config, phrases, excluded, source, folder.parent, folder)
+        yield folder
 
 
 def _refuse_inside(target: Path, source: str) -> None:
@@ -78,14 +89,22 @@ def _refuse_inside(target: Path, source: str) -> None:
         raise OutputError(f"{target}: lies inside the input {source}; choose an output beside it")
 
 
+def _work_dir(chosen: str | None) -> Path | None:
+    if chosen is None:
+        return None
+    if not (place := resolved(chosen)).is_dir():
+        raise OutputError(f"--work-dir {chosen}: no such folder")
+    return place
+
+
 @contextmanager
-def _explained(target: Path | str) -> Iterator[None]:
+def _explained(target: Path | str, advice: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written: {error.strerror or error}. "
-            "Nothing was left there; once this is mended, the same command works."
+            f"Nothing was left there; once this is mended, the same command works{advice}."
         ) from None
 
 
@@ -93,34 +112,33 @@ def _create(
     config: CreateConfig,
     phrases: PhraseBank,
     excluded: Excluded,
+    memory: Memory,
     source: Source,
     work: Path,
     folder: Path | None,
 ) -> CreateResult:
     """Step 2 with room to work in; `folder` None: nothing is woven."""
-    workers = config.workers or default_workers()
-    found, spill = _index(config, excluded, source, work, workers)
+    with _explained(work.parent, "; --work-dir is for another disk"):
+        found, spill = _index(config, excluded, source, work, memory)
     made = CreateResult(found.ledger, notes=_notes(config, found, source))
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
-    job = plan_job(config, phrases, excluded, spill, workers, made.notes)
+    job = plan_job(config, phrases, excluded, spill, memory, made.notes)
     content, full, left_out = xxh3_128(), list[int](), list[str]()
-    for number, shard in each_shard("weave", job, work if folder else None):
+    out = folder.parent if folder else None
+    for number, shard in each_shard("weave", job, out):
         made.ledger.add(shard.ledger)
         made.labels.update(shard.labels)
         made.sample = made.sample or shard.sample
         content.update(shard.digests)
         full += [number] if shard.ledger.traces.kept else []
         left_out += shard.excluded
-    questions = made.ledger.questions
-    questions.lose(Reason.NO_VALID_ATTEMPT, len(found.asked) - questions.read)
-    questions.read = len(found.asked)
-    made.notes += excluded.unmatched(found.ledger.rows.read, found.asked, left_out)
+    made.notes += excluded.unmatched(found.ledger.rows.read, found.excluded, left_out)
     made.ledger.check()
     if not made.ledger.traces.kept:
         raise NothingMadeError("0 traces; the table says why", made.summary())
-    if folder:
-        join_files(work, full, folder)
+    if folder and out:
+        join_files(out, full, folder)
         digests = f"{found.digest:032x}", content.hexdigest()
         describe(folder, config, source, phrases, made, *digests, excluded.entries)
     return made
@@ -131,7 +149,7 @@ def plan_job(
     phrases: PhraseBank,
     excluded: Excluded,
     spill: Spill,
-    workers: int,
+    memory: Memory,
     notes: list[str],
 ) -> WeaveJob:
     """How what is in a spill is planned and woven; `notes` gets what a user should know."""
@@ -143,17 +161,17 @@ def plan_job(
         seed=config.seed,
         phrases=phrases,
     )
-    shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
     counter = TokenCounter(config.tokenizer) if config.tokenizer else None
     job = WeaveJob(
         spill,
-        shards,
+        shards_for(spill.text_bytes),
         settings,
-        workers,
+        memory.workers,
         LAYOUTS[config.layout],
         counter,
         config.max_tokens or 0,
         config.check,
+        memory,
     )
     if config.subsample:
         settings = replace(settings, last_id=_last_id(job, config.subsample, notes))
@@ -166,75 +184,113 @@ def plan_job(
 
 @dataclass
 class _InputSummary:
-    """What the input held: its ledger and digest, halves of the digests of its questions, sorted,
-    which prompt variants and tasks."""
+    """What the input held: its ledger and digest, halves of the digests of those of its questions
+    that are to be excluded, which prompt variants and tasks."""
 
     ledger: Ledger = field(default_factory=Ledger)
     digest: int = 0
-    asked: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    excluded: Halves = field(default_factory=lambda: np.zeros(0, np.uint64))
     variants: Counter[str | None] = field(default_factory=Counter)
     tasks: Counter[str | None] = field(default_factory=Counter)
 
 
 def _index(
-    config: CreateConfig, excluded: Excluded, source: Source, work: Path, workers: int
+    config: CreateConfig, excluded: Excluded, source: Source, work: Path, memory: Memory
 ) -> tuple[_InputSummary, Spill]:
     """Read the input once; what can be used is then in the spill, and all else in the ledger."""
     out = _InputSummary()
-    more: list[npt.NDArray[np.uint64]] = []
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
-    with bar, input_spill(source, work) as spill:
-        for batch, found in read_input(config, excluded, source, spill, workers):
+    with bar, input_spill(source, work, memory) as spill:
+        for batch, found in read_input(config, excluded, source, spill, memory):
             out.ledger.add(found.ledger)
             out.digest = (out.digest + found.digest) % (1 << 128)
             out.variants.update(found.variants)
             out.tasks.update(found.tasks)
-            more.append(found.asked)
-            if sum(map(len, more)) > len(out.asked):  # so each is sorted only a few times
-                out.asked, more = np.unique(np.concatenate([out.asked, *more])), []
+            out.excluded = np.union1d(
+                out.excluded, np.intersect1d(found.asked, excluded.question_halves)
+            )
             bar.update(batch.table.num_rows)
-    out.asked = np.unique(np.concatenate([out.asked, *more]))
-    return out, fine_enough(spill)
+    return out, fine_enough(spill, memory)
 
 
-def input_spill(source: Source, work: Path) -> Spill:
+def input_spill(source: Source, work: Path, memory: Memory) -> Spill:
     """An empty spill for what can be used of an input."""
-    return Spill(work / "spill.arrow", _parts(source.size()))
+    size = min(PART_BYTES, memory.part // 2)
+    parts = min(MOST_AT_ONCE, power_of_two(1 + source.size() // size))
+    return Spill(work / "spill", parts, memory.buffer)
 
 
 def read_input(
-    config: CreateConfig, excluded: Excluded, source: Source, spill: Spill, workers: int
+    config: CreateConfig, excluded: Excluded, source: Source, spill: Spill, memory: Memory
 ) -> Iterator[tuple[Batch, Indexed]]:
-    """The input, a batch at a time; what can be used of it goes to the spill."""
+    """The input, a batch at a time; what can be used of it goes to the spill, and is not in what is
+    given back.
+
+    Raises `OutputError` if it looks as if the disk cannot hold the spill, and `OptionError` if the
+    memory cannot hold a batch.
+    """
     choice = Choice(
         config.prompt_variants, config.drop_reflections_containing, config.task, excluded.rows
     )
 
     def task(batch: Batch) -> Indexed:
         found = index(batch, config.columns, choice)
-        spill.add(found.usable)
-        return found
+        if batch.row == 0:
+            _refuse_full(spill.folder, _expected(source, batch, found.usable))
+        spill.add(found.usable, found.asked)
+        return found._replace(usable=NOTHING)
 
-    yield from in_order(task, source.batches(config.columns), min(workers, MOST_USEFUL))
-
-
-def fine_enough(spill: Spill) -> Spill:
-    """A spill that is complete, or the same in more parts: there may be far more text than the size
-    of the input promised."""
-    needed = _parts(spill.text_bytes)
-    return spill if spill.parts * 4 >= needed else _cut_finer(spill, needed)
+    batches = _held(source.batches(config.columns, memory.batch), memory)
+    yield from in_order(task, batches, min(memory.workers, MOST_USEFUL))
 
 
-def _parts(text_bytes: int) -> int:
-    return min(MAX_PARTS, 1 + text_bytes // PART_BYTES)
+def _held(batches: Iterator[Batch], memory: Memory) -> Iterator[Batch]:
+    for batch in batches:
+        if (size := batch.table.nbytes) > memory.largest_batch:
+            last = batch.file_row + batch.table.num_rows - 1
+            raise OptionError(
+                f"{batch.where}: rows {batch.file_row} to {last} hold {shown(size)}, more than "
+                f"{memory.workers} workers may read at a time with --memory "
+                f"{shown(memory.budget)}; set it to {shown(memory.for_batch(size), up=True)}"
+            )
+        yield batch
 
 
-def _cut_finer(spill: Spill, parts: int) -> Spill:
-    with Spill(spill.path.with_name("finer.arrow"), parts) as finer:
-        for batch in spill.batches():
-            finer.add(batch)
-    spill.path.unlink()
-    return finer
+def _expected(source: Source, batch: Batch, usable: pa.RecordBatch) -> int:
+    """About how many bytes are usable of an input, of which this batch is the first."""
+    rows = source.count()
+    seen = batch.table.num_rows / rows if rows else batch.table.nbytes / max(1, source.size())
+    return int(usable.nbytes / min(1.0, max(seen, 1e-12)))
+
+
+def _refuse_full(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder.parent.parent}: what is usable of the input takes about {shown(needed)} of "
+            f"disk while it is sorted, and {shown(free)} are free there; choose another disk with "
+            "--work-dir"
+        )
+
+
+def fine_enough(spill: Spill, memory: Memory) -> Spill:
+    """A spill that is complete, in parts that can be held: there may be far more text than the size
+    of the input promised, and far more than can be cut at a time.
+
+    Raises `OptionError` for a question with more than can be held.
+    """
+    spill.cut_finer(memory.part, shards_for(spill.text_bytes))
+    for part in range(spill.parts):
+        if (size := spill.size(part)) > memory.largest_part:
+            first = next(iter(spill.batches(part)))
+            question = first.column(Column.QUESTION)[0].as_py()
+            raise OptionError(
+                f"the question {question[:80]!r} has {shown(size)} of usable attempts, more than "
+                f"--memory {shown(memory.budget)} can hold; set it to "
+                f"{shown(memory.for_part(size), up=True)}, or is the question column the right "
+                "one? (--question-column)"
+            )
+    return spill
 
 
 def _notes(config: CreateConfig, found: _InputSummary, source: Source) -> list[str]:
@@ -288,10 +344,11 @@ def _last_id(job: WeaveJob, wanted: int, notes: list[str]) -> str | None:
     Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces'
     order.
     """
-    ids = np.array([], "S32")
-    for _, shard in each_shard("subsample", job, None):
-        ids = np.sort(np.concatenate([ids, np.frombuffer(shard.ids, "S32")]))[:wanted]
-    if len(ids) == wanted:
-        return bytes(ids[-1]).decode()
-    notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}")
+    ids = b""
+    for _, shard in each_shard("subsample", replace(job, smallest=wanted), None):
+        ids = smallest(ids + shard.ids, wanted)
+    count = len(ids) // 32
+    if count == wanted:
+        return max(ids[at : at + 32] for at in range(0, len(ids), 32)).decode()
+    notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {count:,}")
     return None

@@ -19,6 +19,7 @@ from skill_factory.core.settings.value_types import (
     NotEmpty,
     Origin,
     Reads,
+    Size,
     Texts,
     Workers,
     beside,
@@ -197,6 +198,18 @@ class CreateConfig(Settings):
     private: bool = _OUTPUT(False, "A repository that the push makes is private.")
     workers: Workers | None = _RUNNING(
         None, "Threads; the result is the same.", unset="cores, at most 4"
+    )
+    memory: Size | None = _RUNNING(
+        None,
+        "Memory to stay within; the result is the same.",
+        unset="a quarter of the machine's",
+        metavar="SIZE",
+    )
+    work_dir: str | None = _RUNNING(
+        None,
+        "Folder for what is sorted on disk.",
+        unset="beside the output",
+        metavar="DIR",
     )
     check: bool = _RUNNING(True, "Refuse to make traces with a fault of structure.")
     overwrite: bool = _OUTPUT(
