@@ -39,6 +39,10 @@ _NOT_CONTENT = {
 }
 
 
+_PLANS_AT_ONCE = 8_192
+"""Rows of a plan that are read together."""
+
+
 def join_files(work: Path, full: list[int], folder: Path) -> None:
     """Name the workers' files, leaving out empty shards, and join their parts of the plan."""
     (folder / "sft_train").mkdir()
@@ -47,7 +51,7 @@ def join_files(work: Path, full: list[int], folder: Path) -> None:
             name = f"train-{place:05}-of-{len(full):05}.parquet"
             (work / f"train-{number}.parquet").rename(folder / "sft_train" / name)
             with pq.ParquetFile(work / f"plan-{number}.parquet") as part:
-                for batch in part.iter_batches():
+                for batch in part.iter_batches(_PLANS_AT_ONCE):
                     plans.write_batch(batch)
 
 

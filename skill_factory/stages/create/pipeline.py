@@ -25,7 +25,7 @@ from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.threads import MOST_USEFUL, in_order
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import new_folder, resolved, scratch_folder
-from skill_factory.errors import NothingMadeError, OptionError, OutputError, TaskError
+from skill_factory.errors import InputError, NothingMadeError, OutputError, TaskError
 from skill_factory.stages.create.excluded import Excluded, load_excluded
 from skill_factory.stages.create.folder import describe, join_files
 from skill_factory.stages.create.formats import format_of
@@ -226,7 +226,7 @@ def read_input(
     """The input, a batch at a time; what can be used of it goes to the spill, and is not in what is
     given back.
 
-    Raises `OutputError` if it looks as if the disk cannot hold the spill, and `OptionError` if the
+    Raises `OutputError` if it looks as if the disk cannot hold the spill, and `InputError` if the
     memory cannot hold a batch.
     """
     choice = Choice(
@@ -248,10 +248,10 @@ def _held(batches: Iterator[Batch], memory: Memory) -> Iterator[Batch]:
     for batch in batches:
         if (size := batch.table.nbytes) > memory.largest_batch:
             last = batch.file_row + batch.table.num_rows - 1
-            raise OptionError(
-                f"{batch.where}: rows {batch.file_row} to {last} hold {shown(size)}, more than "
-                f"{memory.workers} workers may read at a time with --memory "
-                f"{shown(memory.budget)}; set it to {shown(memory.for_batch(size), up=True)}"
+            raise InputError(
+                f"{batch.where}: rows {batch.file_row} to {last} hold {shown(size)}, more than may "
+                f"be read at a time with --memory {shown(memory.budget)}; set it to "
+                f"{shown(memory.for_batch(size), up=True)}"
             )
         yield batch
 
@@ -277,14 +277,14 @@ def fine_enough(spill: Spill, memory: Memory) -> Spill:
     """A spill that is complete, in parts that can be held: there may be far more text than the size
     of the input promised, and far more than can be cut at a time.
 
-    Raises `OptionError` for a question with more than can be held.
+    Raises `InputError` for a question with more than can be held.
     """
     spill.cut_finer(memory.part, shards_for(spill.text_bytes))
     for part in range(spill.parts):
         if (size := spill.size(part)) > memory.largest_part:
             first = next(iter(spill.batches(part)))
             question = first.column(Column.QUESTION)[0].as_py()
-            raise OptionError(
+            raise InputError(
                 f"the question {question[:80]!r} has {shown(size)} of usable attempts, more than "
                 f"--memory {shown(memory.budget)} can hold; set it to "
                 f"{shown(memory.for_part(size), up=True)}, or is the question column the right "
