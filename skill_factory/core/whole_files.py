@@ -75,9 +75,12 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
 @contextmanager
 def scratch_folder(place: Path) -> Iterator[Path]:
     """A folder to work in, below `place`, which vanishes when the block ends; what killed runs left
-    there is removed."""
+    there is removed. Raises `OutputError` if it cannot be written."""
     _clear_abandoned(place / _SCRATCH, _SCRATCH)
-    work = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place))
+    try:
+        work = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place))
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror}") from None
     try:
         with _locked(work):
             yield work

@@ -25,6 +25,7 @@ from skill_factory.stages.create.pools import few_at_a_time, read_pools
 from skill_factory.stages.create.spill import Spill, halves
 
 MB = 1_000_000
+Words = list[str | Path]
 
 
 def digest(folder: Path) -> tuple[str, dict[str, int]]:
@@ -34,7 +35,7 @@ def digest(folder: Path) -> tuple[str, dict[str, int]]:
     return read_manifest(folder)["output"]["digest"], rows
 
 
-def create(*words: str | Path | int) -> tuple[int, int, str]:
+def create(*words: object) -> tuple[int, int, str]:
     """The command in a process of its own: its exit code, the most memory it had, its errors."""
     process = subprocess.Popen(
         [sys.executable, "-m", "skill_factory", "create", *map(str, words)],
@@ -58,7 +59,7 @@ def create(*words: str | Path | int) -> tuple[int, int, str]:
 def test_an_input_of_four_times_the_memory(tmp_path: Path) -> None:
     memory = 280 * MB
     scatter(tmp_path / "large.parquet", 4 * memory)
-    place = ["-i", tmp_path / "large.parquet", "-o", tmp_path / "sft"]
+    place: Words = ["-i", tmp_path / "large.parquet", "-o", tmp_path / "sft"]
     code, peak, errors = create(*place, "--memory", memory)
     assert (code, errors) == (0, "")
     assert peak < memory
@@ -71,7 +72,16 @@ def test_an_input_of_four_times_the_memory(tmp_path: Path) -> None:
 def test_short_texts_and_many_traces_of_them_stay_within_the_memory(tmp_path: Path) -> None:
     rows = [row for n in range(2_500) for row in attempts(6, 6, f"What is {n} + {n}?")]
     source, memory = write_rows(tmp_path / "short.parquet", rows), 280 * MB
-    words = ["--formats", "*C", "random", "paper", "--repeats", "5", "--memory", memory]
+    words: list[str | int] = [
+        "--formats",
+        "*C",
+        "random",
+        "paper",
+        "--repeats",
+        "5",
+        "--memory",
+        memory,
+    ]
     code, peak, errors = create("-i", source, "-o", tmp_path / "sft", *words)
     assert (code, errors) == (0, "")
     assert peak < memory
@@ -83,14 +93,13 @@ def test_the_memory_does_not_matter(tmp_path: Path) -> None:
     work.mkdir()
     scatter(source, 90 * MB)
     found = []
-    for number, words in enumerate(
-        [
-            [],
-            ["--memory", "280MB"],
-            ["--memory", "350MB", "--workers", "3"],
-            ["--memory", "1.5GiB", "--workers", "1", "--work-dir", work],
-        ]
-    ):
+    budgets: list[Words] = [
+        [],
+        ["--memory", "280MB"],
+        ["--memory", "350MB", "--workers", "3"],
+        ["--memory", "1.5GiB", "--workers", "1", "--work-dir", work],
+    ]
+    for number, words in enumerate(budgets):
         folder = tmp_path / f"sft-{number}"
         done = run("-i", source, "-o", folder, "--formats", "*C", "paper", *words)
         assert done.code == 0, done.err
@@ -102,7 +111,7 @@ def test_the_memory_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_budget_that_is_too_small_says_how_much_it_takes(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "rows.parquet", attempts(3, 3))
-    place = ["-i", source, "-o", tmp_path / "sft", "--attempts", "3"]
+    place: Words = ["-i", source, "-o", tmp_path / "sft", "--attempts", "3"]
     refused = run(*place, "--memory", "100MB")
     assert refused.code == 2
     assert "--memory 100MB: create needs" in refused.err
@@ -137,7 +146,7 @@ def test_a_question_that_cannot_be_held_is_named(tmp_path: Path) -> None:
     for number, row in enumerate(rows[:80]):
         row[REFLECTION] = [f"{number} {'long ' * 200_000}{row[REFLECTION][0]}"]
     source = write_rows(tmp_path / "rows.parquet", rows)
-    place = ["-i", source, "-o", tmp_path / "sft", "--attempts", "3"]
+    place: Words = ["-i", source, "-o", tmp_path / "sft", "--attempts", "3"]
     refused = run(*place, "--memory", "280MB")
     assert (refused.code, refused.err.count("\n")) == (1, 1)
     assert "the question 'Everything at once?' has 80MB of usable attempts" in refused.err
@@ -185,7 +194,8 @@ def test_a_disk_that_is_too_small_is_refused_before_it_is_full(
 ) -> None:
     source, out = tmp_path / "scattered.parquet", tmp_path / "sft"
     scatter(source, 60 * MB)
-    for words in ([out, "--work-dir", small_disk], [small_disk / "sft"]):
+    elsewhere: Words = [out, "--work-dir", small_disk]
+    for words in (elsewhere, [small_disk / "sft"]):
         done = run("-i", source, "-o", *words)
         assert (done.code, done.err.count("\n")) == (1, 1)
         assert f"{small_disk}: what is usable of the input takes about 6" in done.err
@@ -193,9 +203,7 @@ def test_a_disk_that_is_too_small_is_refused_before_it_is_full(
         assert "--work-dir" in done.err
         assert not list(small_disk.iterdir())
         assert not out.exists()
-    assert (
-        run("-i", source, "-o", small_disk / "sft", "--work-dir", tmp_path, "--dry-run").code == 0
-    )
+    assert run("-i", source, "--dry-run", "--work-dir", tmp_path).code == 0
 
 
 def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(
@@ -218,7 +226,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(
 
 def test_a_work_dir_must_be_there_and_is_left_empty(tmp_path: Path) -> None:
     source, work = write_rows(tmp_path / "rows.parquet", attempts(3, 3)), tmp_path / "work"
-    place = ["-i", source, "-o", tmp_path / "sft", "--attempts", "3", "--work-dir", work]
+    place: Words = ["-i", source, "-o", tmp_path / "sft", "--attempts", "3", "--work-dir", work]
     assert f"--work-dir {work}: no such folder" in run(*place).err
     work.mkdir()
     left = work / ".skill-factory-work-killed"
@@ -284,11 +292,11 @@ def test_parts_hold_all_in_order_and_are_small_or_of_one_question(
     for part, some in enumerate(there):
         assert spill.size(part) <= most or len(set(some)) == 1
     of_shards = [spill.of_shard(number, shards) for number in range(shards)]
-    assert [part for some in of_shards for part in some] == list(range(spill.parts))
-    for number, some in enumerate(of_shards):
-        assert all(h * shards >> 64 == number for part in some for h in there[part])
-    asked = [int(half) for part in range(spill.parts) for half in spill.asked(part)]
-    assert asked == [7] * sum(7 not in some for some in batches)
+    assert [part for chosen in of_shards for part in chosen] == list(range(spill.parts))
+    for number, chosen in enumerate(of_shards):
+        assert all(h * shards >> 64 == number for part in chosen for h in there[part])
+    without = [int(half) for part in range(spill.parts) for half in spill.asked(part)]
+    assert without == [7] * sum(7 not in some for some in batches)
     assert {path.suffix for path in folder.iterdir()} <= {".arrows", ".asked"}
 
 

@@ -69,6 +69,8 @@ def create(
         folder = None if config.dry_run else stack.enter_context(_output(config))
         beside = Path(tempfile.gettempdir()) if folder is None else resolved(config.folder).parent
         place = _work_dir(config.work_dir) or beside
+        if folder is None:
+            stack.enter_context(_explained(place))
         work = stack.enter_context(scratch_folder(place))
         return _create(config, phrases, excluded, memory, source, work, folder)
 
