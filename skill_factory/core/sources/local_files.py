@@ -156,6 +156,10 @@ def _read_file(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows
         raise InputError(f"{str(path)!a}: cannot be read: its name is not UTF-8") from None
 
 
+_FIRST_ROWS = 64
+"""Rows that are decoded to see how large they are."""
+
+
 def _read_parquet(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
@@ -164,19 +168,23 @@ def _read_parquet(path: Path, columns: Columns, at_once: int) -> Iterator[TypedR
         raise InputError(f"{path}: not a parquet file ({first_line(error)})") from None
     with file:
         inputs = find_columns(file.schema_arrow, columns, str(path))
-        # A row group is decoded a few rows at a time: its size is the writer's choice, not ours.
-        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        bytes_a_row = max(
-            (g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0
-        )
-        size = int(min(MAX_BATCH_ROWS, max(1, at_once / max(bytes_a_row, 1.0))))
         names, count = [input_column.name for input_column in inputs], 0
         try:
+            # A few rows at a time: the size of a row group is the writer's choice, not ours.
+            size = int(min(MAX_BATCH_ROWS, max(1, at_once / _bytes_a_row(file, names))))
             for batch in file.iter_batches(size, columns=names):
                 yield read_columns(batch, inputs, str(path), count)
                 count += batch.num_rows
         except DAMAGED as error:
             raise InputError(f"{path}: the parquet file is damaged ({first_line(error)})") from None
+
+
+def _bytes_a_row(file: pq.ParquetFile, names: list[str]) -> float:
+    """By the largest row group, or by the first rows: texts that repeat take little in a file."""
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    sizes = [g.total_byte_size / g.num_rows for g in groups if g.num_rows]
+    first = next(file.iter_batches(_FIRST_ROWS, columns=names), None)
+    return float(max(1.0, *sizes, first.nbytes / first.num_rows if first else 1.0))
 
 
 _READERS = {"parquet": _read_parquet, **dict.fromkeys(CSV_KINDS, read_csv)}
