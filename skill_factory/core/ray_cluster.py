@@ -64,6 +64,7 @@ def _installed() -> Any:
     # Before Ray is imported: it would say at each start that it tells its makers of it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a machine may be busy
     # Its workers would give way to all else on the machine, which threads of ours do not.
     os.environ.setdefault("RAY_worker_niceness", "0")
     try:

@@ -91,6 +91,7 @@ def environment(mark: str, folder: Path, **more: str) -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), _MARK: mark, "RAY_ADDRESS": "",
         "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
+        "RAY_raylet_start_wait_time_s": "300",
         "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN, **more,
     }  # fmt: skip
 

@@ -195,7 +195,7 @@ def test_a_lost_node_costs_its_parts_only_and_little_is_held_in_memory(
     with two_nodes(mark) as (address, work):
         options = ("--ray-address", address)
         with start(f"{mark}-driver", source, work, tmp_path, *options) as process:
-            wait_until(lambda: working(f"{mark}2", "") or process.poll() is not None)
+            wait_until(lambda: working(f"{mark}2", "MapBatches") or process.poll() is not None)
             assert process.poll() is None, process.communicate()
             kill(f"{mark}2")
             out, err = process.communicate()
