@@ -34,6 +34,9 @@ def looks_local(name: str) -> bool:
     return name.startswith(("./", "../", "/", "~")) or name in {".", ".."}
 
 
+_SCRATCH = ".skill-factory-work-"
+
+
 @contextmanager
 def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterator[Path]:
     """A folder to fill, which takes the name `path` when the block ends well, and else vanishes.
@@ -67,6 +70,22 @@ def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterato
         for parent in new:  # in use if all went well, and then it stays
             with suppress(OSError):
                 parent.rmdir()
+
+
+@contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """A folder to work in, below `place`, which vanishes when the block ends; what killed runs left
+    there is removed. Raises `OutputError` if it cannot be written."""
+    _clear_abandoned(place / _SCRATCH, _SCRATCH)
+    try:
+        work = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place))
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror}") from None
+    try:
+        with _locked(work):
+            yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @contextmanager

@@ -29,7 +29,10 @@ class CreateStage:
         """As `StageOfRun` has it: the phrases belong to it, what is left out, and code of the
         user's own."""
         config = self._context.config.create
-        how = {"workers", "check", "overwrite", "private", "push", "exclude"}
+        how = {
+            *("workers", "memory", "work_dir", "check", "overwrite", "private", "push", "exclude"),
+            *("engine", "ray_address"),
+        }
         named = config.model_dump(exclude=how)
         excluded = load_excluded(config.exclude).entries
         phrases = config.phrases and file_digest(Path(config.phrases))

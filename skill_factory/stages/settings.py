@@ -20,6 +20,7 @@ from skill_factory.core.settings.value_types import (
     Commas,
     Count,
     Digits,
+    Engine,
     Few,
     FromOrigin,
     KnownTask,
@@ -28,6 +29,7 @@ from skill_factory.core.settings.value_types import (
     NotEmpty,
     Price,
     Range,
+    RayAddress,
     Seconds,
     SourceName,
     Texts,
@@ -383,6 +385,8 @@ class GradeConfig(Settings):
     workers: Workers | None = _GRADES(
         None, "Processes; the result is the same.", unset="cores, at most 8"
     )
+    engine: Engine = same_as(CreateConfig, "engine", section=_GRADES.title)
+    ray_address: RayAddress | None = same_as(CreateConfig, "ray_address", section=_GRADES.title)
 
 
 _REFLECTIONS = Section("Reflections")

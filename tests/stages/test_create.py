@@ -260,34 +260,27 @@ def test_the_number_of_files_does_not_matter(
     assert input_digest(made) == input_digest(expected)
 
 
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let little be held at a time: batches of the input, parts, woven traces."""
+    from skill_factory.stages.create import memory
+
+    monkeypatch.setattr(memory, "MOST", memory.Sizes(50_000, 70_000, 20_000, 3_000, 500))
+
+
 @pytest.mark.slow
 def test_workers_parts_and_shards_do_not_matter(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory.core.sources import json_files, local_files
-    from skill_factory.stages.create import pipeline
+    from skill_factory.stages.create import shards
 
     expected = content(make(many, *ALL_FORMATS))
     # Sizes as a large input would have; the real ones need gigabytes to come to several shards.
-    monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
-    monkeypatch.setattr(pipeline, "SHARD_BYTES", 300_000)
-    monkeypatch.setattr(local_files, "BATCH_BYTES", 50_000)
-    monkeypatch.setattr(json_files, "CHUNK_BYTES", 50_000)
+    small_pieces(monkeypatch)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 300_000)
     for workers in ("1", "2", "5"):
         folder = make(many, *ALL_FORMATS, "--workers", workers)
         assert len(list((folder / "sft_train").iterdir())) > 3
         assert content(folder) == expected
-
-
-@pytest.mark.slow
-def test_woven_pieces_of_a_unit_do_not_matter(
-    make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from skill_factory.stages.create import weave as weaving
-
-    expected = content(make(many))
-    monkeypatch.setattr(weaving, "WOVEN_BYTES", 3_000)
-    assert content(make(many)) == expected
 
 
 def test_another_seed_is_another_dataset(make: Make, many: Path) -> None:
@@ -534,9 +527,7 @@ def test_schemas_are_as_documented(bundled: Path) -> None:
 def test_text_that_is_larger_than_its_file_is_cut_finer(
     make: Make, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skill_factory.stages.create import pipeline
-
     expected = content(make(many, *ALL_FORMATS))
-    monkeypatch.setattr(pipeline, "PART_BYTES", 20_000)
+    small_pieces(monkeypatch)
     monkeypatch.setattr("skill_factory.core.sources.local_files.FileSource.size", lambda self: 0)
     assert content(make(many, *ALL_FORMATS)) == expected

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from skill_factory.core.did_you_mean import did_you_mean
@@ -125,6 +125,20 @@ def _range(value: Any) -> Any:
     return Range(*value)
 
 
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+def _size(value: Any) -> Any:
+    """A number of bytes, as it may be written: 2GB, 1.5 GiB, 500MB, or a plain number."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        number, unit, binary = match.groups()
+        power = " kmgt".index(unit.lower() or " ")
+        value = int(float(number) * (1024 if binary else 1000) ** power)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("expected a number of bytes: 2GB, 1.5GiB, 500MB")
+    return value
+
+
 def as_json(value: dict[Any, Any]) -> dict[str, Any]:
     """As JSON has it: from a config and from the run's own, the same."""
     try:
@@ -214,6 +228,10 @@ Count = Annotated[int, Between(1)]
 Few = Annotated[int, Between(1, 10_000)]
 """A number of things that are there one by one, in memory, for every question."""
 Workers = Annotated[int, Between(1, 1024)]
+Engine = Literal["local", "ray"]
+RayAddress = Annotated[
+    str, Matches(r"^(auto|local|[^/]+:\d+)$", "HOST:PORT of a Ray head, or auto")
+]
 Seconds = Annotated[float, Between(0, above=True)]
 Price = Annotated[float, Between(0)]
 KnownTask = Annotated[str, FromOrigin(_task)]
@@ -222,6 +240,8 @@ SourceName = Annotated[str, FromOrigin(_source)]
 """The name of a question source; one of a user's own file, with its whole path."""
 SetName = Annotated[str, FromOrigin(_named_source)]
 """A source of questions, perhaps with a name for the set: NAME=SOURCE."""
+Size = Annotated[int, Reads(_size)]
+"""A number of bytes."""
 Digits = Annotated[Range, Reads(_range)]
 Beside = Annotated[str, FromOrigin(beside)]
 """The path of a file, from the current folder, or else from that of the config file."""

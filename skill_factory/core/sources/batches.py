@@ -64,8 +64,9 @@ class Source(Protocol):
     def size(self) -> int:
         """A rough guess of the bytes of text in it."""
 
-    def batches(self, columns: Columns) -> Iterator[Batch]:
-        """All rows, in order, a batch at a time.
+    def batches(self, columns: Columns, at_once: int | None = None) -> Iterator[Batch]:
+        """All rows, in order, a batch of about `at_once` bytes at a time; None: of a size that is
+        fast.
 
         Raises `InputError` for what cannot be read or is empty, `ColumnError` for a missing or
         mistyped column.

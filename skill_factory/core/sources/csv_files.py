@@ -17,7 +17,7 @@ from skill_factory.core.whole_files import open_unpacked
 from skill_factory.errors import ColumnError, InputError
 
 _AT_ONCE = 1024
-"""Rows that are read together."""
+"""Rows that are read together, or fewer."""
 
 _LONGEST_CELL = 2**31 - 1
 _DELIMITERS = ",;\t"
@@ -25,8 +25,9 @@ _UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 """How a text in UTF-16 begins where UTF-8 is expected."""
 
 
-def read_csv(path: Path, columns: Columns) -> Iterator[TypedRows]:
-    """The rows of a CSV file in batches, as `annotated_columns.find_columns` types them.
+def read_csv(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
+    """The rows of a CSV file in batches of about `at_once` bytes, as
+    `annotated_columns.find_columns` types them.
 
     An empty cell is null. A column of responses, their answers and correctness, or reflections
     holds lists if its first value is in square brackets; an answer in brackets beside a response
@@ -36,10 +37,24 @@ def read_csv(path: Path, columns: Columns) -> Iterator[TypedRows]:
     """
     found, inputs = FoundTypes(columns), list[InputColumn]()
     rows = _with_lists(path, _rows(path), columns)
-    while some := list(islice(rows, _AT_ONCE)):
+    while some := list(_some(rows, at_once)):
         if found.add(row for _, row in some) or not inputs:
             inputs = find_columns(found.schema(), columns, str(path))
         yield from_objects(path, some, inputs)
+
+
+def _some(rows: Iterator[PlacedRow], at_once: int) -> Iterator[PlacedRow]:
+    size = 0
+    for place, row in islice(rows, _AT_ONCE):
+        yield place, row
+        size += _length(list(row.values()))
+        if size >= at_once:
+            return
+
+
+def _length(cell: Any) -> int:
+    """About how many characters there are in a cell, or in a list."""
+    return sum(map(_length, cell)) if isinstance(cell, list) else len(str(cell))
 
 
 def read_csv_objects(path: Path) -> Iterator[dict[str, Any]]:

@@ -42,11 +42,12 @@ class LoadedSource:
     def size(self) -> int:
         return int(self.dataset.data.nbytes)
 
-    def batches(self, columns: Columns) -> Iterator[Batch]:
+    def batches(self, columns: Columns, at_once: int | None = None) -> Iterator[Batch]:
         if not len(self.dataset):
             raise InputError(f"{self.name}: the dataset has no rows")
         inputs = find_columns(self.dataset.features.arrow_schema, columns, self.name)
-        size = max(16, min(MAX_BATCH_ROWS, BATCH_BYTES * len(self.dataset) // max(1, self.size())))
+        rows = (at_once or BATCH_BYTES) * len(self.dataset) // max(1, self.size())
+        size = max(1, min(MAX_BATCH_ROWS, rows))
         chosen = self.dataset.select_columns([input_column.name for input_column in inputs])
         count = 0
         for table in chosen.with_format("arrow").iter(size):

@@ -24,14 +24,15 @@ from skill_factory.core.whole_files import open_unpacked
 from skill_factory.errors import ColumnError, InputError
 
 CHUNK_BYTES = 16 << 20
-"""How much of a file is parsed at a time."""
+"""How much of a file is parsed at a time, or less."""
 
 _EXACT = 2.0**53
 """From here on a double may be a whole number that was written in other digits."""
 
 
-def read_json(path: Path, columns: Columns) -> Iterator[TypedRows]:
-    """The rows of a JSON file in batches, as `annotated_columns.find_columns` says.
+def read_json(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
+    """The rows of a JSON file in batches of up to `at_once` bytes of it, as
+    `annotated_columns.find_columns` says; an array is read as a whole.
 
     Types come from the values that are there. Raises `InputError` for what is not JSON, or not
     objects, and `ColumnError` for a missing or mistyped column; both name the line.
@@ -41,7 +42,7 @@ def read_json(path: Path, columns: Columns) -> Iterator[TypedRows]:
         if _is_array(start):
             yield from _read_json_array(path, start + stream.read(), columns)
         else:
-            yield from _read_json_lines(path, _whole_lines(start, stream), columns)
+            yield from _read_json_lines(path, _whole_lines(start, stream, at_once), columns)
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:
@@ -79,8 +80,8 @@ def _read_json_lines(path: Path, chunks: Iterable[bytes], columns: Columns) -> I
         line += chunk.count(b"\n")
 
 
-def _whole_lines(rest: bytes, stream: pa.NativeFile) -> Iterator[bytes]:
-    while block := stream.read(CHUNK_BYTES):
+def _whole_lines(rest: bytes, stream: pa.NativeFile, at_once: int = CHUNK_BYTES) -> Iterator[bytes]:
+    while block := stream.read(min(at_once, CHUNK_BYTES)):
         end = block.rfind(b"\n") + 1
         if end:
             yield rest + block[:end]

@@ -42,13 +42,19 @@ class Excluded:
     entries: tuple[str, ...] = ()
     _read: tuple[_Entry, ...] = ()
 
+    @property
+    def question_halves(self) -> npt.NDArray[np.uint64]:
+        """The first halves of the questions' digests."""
+        return _halves(self.questions)
+
     def unmatched(
         self, rows: int, asked: npt.NDArray[np.uint64], traces: Iterable[str]
     ) -> list[str]:
         """Notes on the entries without effect: most likely mistakes.
 
-        `rows` is the number of rows of the input, `asked` has the first half of the digest of each
-        question with an attempt, sorted, and `traces` are the ids of the traces that were left out.
+        `rows` is the number of rows of the input, `asked` has the first halves of the digests of
+        those of the questions that have an attempt, and `traces` are the ids of the traces that
+        were left out.
         """
         left_out = set(traces)
         wrong = {"row": "there is no such row", "question": "no attempt is at this question",
@@ -127,6 +133,9 @@ def _digests(questions: Iterable[_Entry]) -> list[bytes]:
 
 
 def _among(digests: list[bytes], asked: npt.NDArray[np.uint64]) -> list[bool]:
-    halves = np.frombuffer(b"".join(digests), ">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
-    found: list[bool] = np.isin(halves, asked).tolist()
+    found: list[bool] = np.isin(_halves(digests), asked).tolist()
     return found
+
+
+def _halves(digests: Iterable[bytes]) -> npt.NDArray[np.uint64]:
+    return np.frombuffer(b"".join(digests), ">u8").reshape(-1, 2)[:, 0].astype(np.uint64)

@@ -24,8 +24,25 @@ from skill_factory.stages.create.settings import CreateConfig
 # Settings that say where and how a run goes, not what it makes.
 _NOT_CONTENT = {
     *("input_dataset", "input_config", "input_split", "revision", "output_dataset"),
-    *("workers", "check", "overwrite", "dry_run", "push", "private", "license", "model"),
+    *(
+        "workers",
+        "engine",
+        "ray_address",
+        "memory",
+        "work_dir",
+        "check",
+        "overwrite",
+        "dry_run",
+        "push",
+        "private",
+        "license",
+        "model",
+    ),
 }
+
+
+_PLANS_AT_ONCE = 8_192
+"""Rows of a plan that are read together."""
 
 
 def join_files(work: Path, full: list[int], folder: Path) -> None:
@@ -36,7 +53,7 @@ def join_files(work: Path, full: list[int], folder: Path) -> None:
             name = f"train-{place:05}-of-{len(full):05}.parquet"
             (work / f"train-{number}.parquet").rename(folder / "sft_train" / name)
             with pq.ParquetFile(work / f"plan-{number}.parquet") as part:
-                for batch in part.iter_batches():
+                for batch in part.iter_batches(_PLANS_AT_ONCE):
                     plans.write_batch(batch)
 
 

@@ -21,19 +21,16 @@ from skill_factory.core.sources.attempts import Attempts, attempts_of
 from skill_factory.core.sources.batches import Batch, Source
 from skill_factory.core.sources.chats import texts_of
 from skill_factory.core.sources.validate import KEPT, Codes, reason_of
-from skill_factory.core.threads import default_workers
 from skill_factory.stages.create.excluded import load_excluded
 from skill_factory.stages.create.index import Indexed
+from skill_factory.stages.create.memory import memory_of
 from skill_factory.stages.create.outcome import LostQuestion, LostTrace, Outcome
 from skill_factory.stages.create.phrases import PhraseBank
-from skill_factory.stages.create.pipeline import (
-    fine_enough,
-    input_spill,
-    plan_job,
-    read_input,
-)
-from skill_factory.stages.create.pools import Pools, keys, read_pools
+from skill_factory.stages.create.pipeline import Threads, plan_job
+from skill_factory.stages.create.pools import Pools
+from skill_factory.stages.create.reading import fine_enough, input_spill, read_input
 from skill_factory.stages.create.settings import CreateConfig
+from skill_factory.stages.create.spill import NO_HALVES
 from skill_factory.tasks import load_installed
 
 
@@ -78,23 +75,21 @@ def lost(config: CreateConfig, source: Source, phrases: PhraseBank) -> Generator
     """
     if config.task is None:
         load_installed()
-    excluded, workers = load_excluded(config.exclude), default_workers()
-    asked, planned = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    excluded, memory = load_excluded(config.exclude), memory_of(config)
+    without = [NO_HALVES]
     with tempfile.TemporaryDirectory(prefix="skill-factory-") as work:
-        with input_spill(source, Path(work)) as spill:
-            for batch, found in read_input(config, excluded, source, spill, workers):
-                asked.append(found.asked)
+        with input_spill(source, Path(work), memory) as spill:
+            for batch, found in read_input(config, excluded, source, spill, memory):
                 yield from _of_input(batch, found, config.columns)
-        job = plan_job(config, phrases, excluded, fine_enough(spill), workers, [])
+        job = plan_job(config, phrases, excluded, fine_enough(spill, memory), Threads(memory), [])
         for part in range(job.spill.parts):
-            pools = read_pools(job.spill, part, excluded.rows)
-            ids = pools.attempts[Column.QUESTION_ID].chunks
-            planned += [keys(chunk)[:, 0].astype(np.uint64) for chunk in ids]
-            yield from _of_pools(pools, job.plan(pools)[1])
-    without = np.setdiff1d(np.concatenate(asked), np.concatenate(planned))
-    if len(without):
-        take = partial(_without_attempts, config.columns, source, without)
-        yield Group("questions", Reason.NO_VALID_ATTEMPT, len(without), take)
+            for pools in job.pools(part):
+                without.append(pools.unanswered)
+                yield from _of_pools(pools, job.plan(pools)[1])
+    questions = np.concatenate(without)
+    if len(questions):
+        take = partial(_without_attempts, config.columns, source, questions)
+        yield Group("questions", Reason.NO_VALID_ATTEMPT, len(questions), take)
 
 
 def examples(

@@ -57,8 +57,14 @@ def mix_of(plan: pa.Table) -> Mix:
 
 def read_mix(plan: Path) -> Mix:
     """How the traces of a file with a plan are mixed."""
-    with pq.ParquetFile(plan) as file:  # `read_table` would import pandas
-        return mix_of(file.read(columns=list(MIX_COLUMNS)))
+    labels, patterns = dict[str, Counter[int]](), Counter[str]()
+    with pq.ParquetFile(plan) as file:
+        for batch in file.iter_batches(columns=list(MIX_COLUMNS)):
+            some = mix_of(pa.Table.from_batches([batch]))
+            patterns.update(some.patterns)
+            for label, lengths in some.labels.items():
+                labels.setdefault(label, Counter()).update(lengths)
+    return Mix({label: dict(sorted(labels[label].items())) for label in sorted(labels)}, patterns)
 
 
 def _labels(labels: pa.ChunkedArray, lengths: pa.Array) -> dict[str, dict[int, int]]:

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 from xxhash import xxh3_128
 
 from skill_factory.core.did_you_mean import did_you_mean
-from skill_factory.core.ledger import Ledger, Reason
-from skill_factory.core.sources.batches import Batch, Source
+from skill_factory.core.ledger import Reason
+from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
-from skill_factory.core.threads import MOST_USEFUL, default_workers, in_order
 from skill_factory.core.token_counts import TokenCounter
-from skill_factory.core.whole_files import new_folder, resolved
+from skill_factory.core.whole_files import new_folder, resolved, scratch_folder
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
 from skill_factory.stages.create.excluded import Excluded, load_excluded
 from skill_factory.stages.create.folder import describe, join_files
 from skill_factory.stages.create.formats import format_of
-from skill_factory.stages.create.index import Choice, Indexed, index
+from skill_factory.stages.create.memory import Memory, memory_of
+from skill_factory.stages.create.on_ray import ray_engine
 from skill_factory.stages.create.phrases import PhraseBank, load_phrases
 from skill_factory.stages.create.plan import PlanSettings
-from skill_factory.stages.create.pools import Spill
+from skill_factory.stages.create.reading import (
+    Add,
+    InputSummary,
+    fine_enough,
+    input_spill,
+    read_input,
+    summary_of,
+)
 from skill_factory.stages.create.result import CreateResult
 from skill_factory.stages.create.settings import CreateConfig
-from skill_factory.stages.create.shards import MAX_SHARDS, SHARD_BYTES, WeaveJob, each_shard
+from skill_factory.stages.create.shards import Shard, WeaveJob, each_shard, shards_for, smallest
+from skill_factory.stages.create.spill import Parts
 from skill_factory.tasks import load_installed, task_of
-
-PART_BYTES = 16 << 20
-"""About how much text is planned and woven at a time; it bounds a worker's memory."""
-
-MAX_PARTS = 4096
 
 
 def create(
@@ -58,17 +59,24 @@ def create(
     source = source or find_source(
         config.input_dataset or "", config.input_config, config.input_split, config.revision
     )
-    if config.dry_run:
-        with (
-            _explained(tempfile.gettempdir()),
-            tempfile.TemporaryDirectory(prefix="skill-factory-") as work,
-        ):
-            return _create(config, phrases, excluded, source, Path(work), None)
+    with ExitStack() as stack:
+        folder = None if config.dry_run else stack.enter_context(_output(config))
+        beside = Path(tempfile.gettempdir()) if folder is None else resolved(config.folder).parent
+        place = _work_dir(config.work_dir) or beside
+        if folder is None:
+            stack.enter_context(_explained(place))
+        work = stack.enter_context(scratch_folder(place))
+        engine = stack.enter_context(_engine(config))
+        return _create(config, phrases, excluded, engine, source, work, folder)
+
+
+@contextmanager
+def _output(config: CreateConfig) -> Iterator[Path]:
     target = Path(config.folder)
     if config.input_dataset:
         _refuse_inside(target, config.input_dataset)
     with _explained(target), new_folder(target, config.overwrite) as folder:
-        return _create(config, phrases, excluded, source, folder.parent, folder)
+        yield folder
 
 
 def _refuse_inside(target: Path, source: str) -> None:
@@ -78,14 +86,22 @@ def _refuse_inside(target: Path, source: str) -> None:
         raise OutputError(f"{target}: lies inside the input {source}; choose an output beside it")
 
 
+def _work_dir(chosen: str | None) -> Path | None:
+    if chosen is None:
+        return None
+    if not (place := resolved(chosen)).is_dir():
+        raise OutputError(f"--work-dir {chosen}: no such folder")
+    return place
+
+
 @contextmanager
-def _explained(target: Path | str) -> Iterator[None]:
+def _explained(target: Path | str, advice: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written: {error.strerror or error}. "
-            "Nothing was left there; once this is mended, the same command works."
+            f"Nothing was left there; once this is mended, the same command works{advice}."
         ) from None
 
 
@@ -93,34 +109,33 @@ def _create(
     config: CreateConfig,
     phrases: PhraseBank,
     excluded: Excluded,
+    engine: Engine,
     source: Source,
     work: Path,
     folder: Path | None,
 ) -> CreateResult:
     """Step 2 with room to work in; `folder` None: nothing is woven."""
-    workers = config.workers or default_workers()
-    found, spill = _index(config, excluded, source, work, workers)
+    with _explained(work.parent, "; --work-dir is for another disk"):
+        found, spill = _index(config, excluded, source, work, engine)
     made = CreateResult(found.ledger, notes=_notes(config, found, source))
     if config.repository and not (config.license or source.license):
         made.notes.append("the card names no license; name one with --license")
-    job = plan_job(config, phrases, excluded, spill, workers, made.notes)
+    job = plan_job(config, phrases, excluded, spill, engine, made.notes)
     content, full, left_out = xxh3_128(), list[int](), list[str]()
-    for number, shard in each_shard("weave", job, work if folder else None):
+    out = folder.parent if folder else None
+    for number, shard in engine.each_shard("weave", job, out):
         made.ledger.add(shard.ledger)
         made.labels.update(shard.labels)
         made.sample = made.sample or shard.sample
         content.update(shard.digests)
         full += [number] if shard.ledger.traces.kept else []
         left_out += shard.excluded
-    questions = made.ledger.questions
-    questions.lose(Reason.NO_VALID_ATTEMPT, len(found.asked) - questions.read)
-    questions.read = len(found.asked)
-    made.notes += excluded.unmatched(found.ledger.rows.read, found.asked, left_out)
+    made.notes += excluded.unmatched(found.ledger.rows.read, found.excluded, left_out)
     made.ledger.check()
     if not made.ledger.traces.kept:
         raise NothingMadeError("0 traces; the table says why", made.summary())
-    if folder:
-        join_files(work, full, folder)
+    if folder and out:
+        join_files(out, full, folder)
         digests = f"{found.digest:032x}", content.hexdigest()
         describe(folder, config, source, phrases, made, *digests, excluded.entries)
     return made
@@ -130,8 +145,8 @@ def plan_job(
     config: CreateConfig,
     phrases: PhraseBank,
     excluded: Excluded,
-    spill: Spill,
-    workers: int,
+    spill: Parts,
+    engine: Engine,
     notes: list[str],
 ) -> WeaveJob:
     """How what is in a spill is planned and woven; `notes` gets what a user should know."""
@@ -143,20 +158,20 @@ def plan_job(
         seed=config.seed,
         phrases=phrases,
     )
-    shards = min(spill.parts, MAX_SHARDS, 1 + spill.text_bytes // SHARD_BYTES)
     counter = TokenCounter(config.tokenizer) if config.tokenizer else None
     job = WeaveJob(
         spill,
-        shards,
+        shards_for(spill.text_bytes),
         settings,
-        workers,
+        engine.memory.workers,
         LAYOUTS[config.layout],
         counter,
         config.max_tokens or 0,
         config.check,
+        engine.memory,
     )
     if config.subsample:
-        settings = replace(settings, last_id=_last_id(job, config.subsample, notes))
+        settings = replace(settings, last_id=_last_id(job, engine, config.subsample, notes))
     # Only now: the subsample is drawn from all traces, so that it does not change for others.
     return replace(job, settings=replace(settings, excluded=excluded))
 
@@ -164,80 +179,68 @@ def plan_job(
 # -- reading --------------------------------------------------------------------------------------
 
 
-@dataclass
-class _InputSummary:
-    """What the input held: its ledger and digest, halves of the digests of its questions, sorted,
-    which prompt variants and tasks."""
-
-    ledger: Ledger = field(default_factory=Ledger)
-    digest: int = 0
-    asked: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
-    variants: Counter[str | None] = field(default_factory=Counter)
-    tasks: Counter[str | None] = field(default_factory=Counter)
-
-
 def _index(
-    config: CreateConfig, excluded: Excluded, source: Source, work: Path, workers: int
-) -> tuple[_InputSummary, Spill]:
+    config: CreateConfig, excluded: Excluded, source: Source, work: Path, engine: Engine
+) -> tuple[InputSummary, Parts]:
     """Read the input once; what can be used is then in the spill, and all else in the ledger."""
-    out = _InputSummary()
-    more: list[npt.NDArray[np.uint64]] = []
+    out = InputSummary()
     bar = tqdm(desc="index", unit=" rows", total=source.count(), disable=None, leave=False)
-    with bar, input_spill(source, work) as spill:
-        for batch, found in read_input(config, excluded, source, spill, workers):
-            out.ledger.add(found.ledger)
-            out.digest = (out.digest + found.digest) % (1 << 128)
-            out.variants.update(found.variants)
-            out.tasks.update(found.tasks)
-            more.append(found.asked)
-            if sum(map(len, more)) > len(out.asked):  # so each is sorted only a few times
-                out.asked, more = np.unique(np.concatenate([out.asked, *more])), []
-            bar.update(batch.table.num_rows)
-    out.asked = np.unique(np.concatenate([out.asked, *more]))
-    return out, fine_enough(spill)
+
+    def add(found: InputSummary, rows: int) -> None:
+        out.add(found)
+        bar.update(rows)
+
+    with bar:
+        return out, engine.index(config, excluded, source, work, add)
 
 
-def input_spill(source: Source, work: Path) -> Spill:
-    """An empty spill for what can be used of an input."""
-    return Spill(work / "spill.arrow", _parts(source.size()))
+class Engine(Protocol):
+    """Where the parts of step 2 run: what is made does not depend on it."""
+
+    @property
+    def memory(self) -> Memory:
+        """What a process of it may hold."""
+
+    def index(
+        self, config: CreateConfig, excluded: Excluded, source: Source, work: Path, add: Add
+    ) -> Parts:
+        """Read the input once; what can be used is then in the folder `work`, and `add` was given
+        what was found."""
+
+    def each_shard(self, name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
+        """As `shards.each_shard`."""
 
 
-def read_input(
-    config: CreateConfig, excluded: Excluded, source: Source, spill: Spill, workers: int
-) -> Iterator[tuple[Batch, Indexed]]:
-    """The input, a batch at a time; what can be used of it goes to the spill."""
-    choice = Choice(
-        config.prompt_variants, config.drop_reflections_containing, config.task, excluded.rows
-    )
+@dataclass(frozen=True)
+class Threads:
+    """In threads of this process."""
 
-    def task(batch: Batch) -> Indexed:
-        found = index(batch, config.columns, choice)
-        spill.add(found.usable)
-        return found
+    memory: Memory
 
-    yield from in_order(task, source.batches(config.columns), min(workers, MOST_USEFUL))
+    def index(
+        self, config: CreateConfig, excluded: Excluded, source: Source, work: Path, add: Add
+    ) -> Parts:
+        """As `Engine` has it."""
+        with input_spill(source, work, self.memory) as spill:
+            for batch, found in read_input(config, excluded, source, spill, self.memory):
+                add(summary_of(found, excluded), batch.table.num_rows)
+        return fine_enough(spill, self.memory)
 
-
-def fine_enough(spill: Spill) -> Spill:
-    """A spill that is complete, or the same in more parts: there may be far more text than the size
-    of the input promised."""
-    needed = _parts(spill.text_bytes)
-    return spill if spill.parts * 4 >= needed else _cut_finer(spill, needed)
+    def each_shard(self, name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
+        """As `Engine` has it."""
+        return each_shard(name, job, out)
 
 
-def _parts(text_bytes: int) -> int:
-    return min(MAX_PARTS, 1 + text_bytes // PART_BYTES)
+@contextmanager
+def _engine(config: CreateConfig) -> Iterator[Engine]:
+    if config.engine == "local":
+        yield Threads(memory_of(config))
+        return
+    with ray_engine(config) as engine:
+        yield engine
 
 
-def _cut_finer(spill: Spill, parts: int) -> Spill:
-    with Spill(spill.path.with_name("finer.arrow"), parts) as finer:
-        for batch in spill.batches():
-            finer.add(batch)
-    spill.path.unlink()
-    return finer
-
-
-def _notes(config: CreateConfig, found: _InputSummary, source: Source) -> list[str]:
+def _notes(config: CreateConfig, found: InputSummary, source: Source) -> list[str]:
     """What could not be read, and settings without effect: most likely not what the user meant."""
     there = ", ".join(sorted(map(str, found.variants)))
     notes = [
@@ -263,7 +266,7 @@ def _notes(config: CreateConfig, found: _InputSummary, source: Source) -> list[s
     return notes
 
 
-def _ungradable(config: CreateConfig, found: _InputSummary) -> str | None:
+def _ungradable(config: CreateConfig, found: InputSummary) -> str | None:
     """Why a reward cannot be computed for some of the questions; None if it can."""
     unknown = []
     for name in found.tasks:
@@ -282,16 +285,17 @@ def _ungradable(config: CreateConfig, found: _InputSummary) -> str | None:
     return None
 
 
-def _last_id(job: WeaveJob, wanted: int, notes: list[str]) -> str | None:
+def _last_id(job: WeaveJob, engine: Engine, wanted: int, notes: list[str]) -> str | None:
     """The largest id in a subsample of `wanted` traces; None if all traces are in it.
 
     Trace ids are digests, so the smallest ones are a fair draw that does not depend on the traces'
     order.
     """
-    ids = np.array([], "S32")
-    for _, shard in each_shard("subsample", job, None):
-        ids = np.sort(np.concatenate([ids, np.frombuffer(shard.ids, "S32")]))[:wanted]
-    if len(ids) == wanted:
-        return bytes(ids[-1]).decode()
-    notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {len(ids):,}")
+    ids = b""
+    for _, shard in engine.each_shard("subsample", replace(job, smallest=wanted), None):
+        ids = smallest(ids + shard.ids, wanted)
+    count = len(ids) // 32
+    if count == wanted:
+        return max(ids[at : at + 32] for at in range(0, len(ids), 32)).decode()
+    notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {count:,}")
     return None

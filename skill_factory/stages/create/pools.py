@@ -1,132 +1,94 @@
-"""Pools: the valid attempts of each question, brought together from all over the input.
-
-`Spill` keeps what the index lets through, cut by ranges of the question's digest, and gives it back
-a part at a time: memory is bounded, and the order of rows does not matter.
-"""
+"""Pools: the valid attempts of each question, brought together from all over the input."""
 
 from __future__ import annotations
 
-import threading
-from array import array
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from skill_factory.core.arrays import Ints, numbers, view
 from skill_factory.core.columns import Column
 from skill_factory.core.tables import USABLE
-
-
-class Spill:
-    """Valid attempts on disk, cut into `parts` by ranges of their questions' digests. Use as a
-    context manager: the file is complete on leaving.
-
-    An Arrow file. What `add` takes becomes a record batch for each part that has some of it, so
-    that a part can be read without the rest (a memory map would count the whole file as memory, as
-    the kernel maps far around what is touched). `text_bytes` is the size of all texts in it, in
-    UTF-8; it does not depend on how they came in batches.
-    """
-
-    def __init__(self, path: Path, parts: int) -> None:
-        self.path = path
-        self.text_bytes = 0
-        self._batches: list[array[int]] = [array("L") for _ in range(parts)]
-        self._written = 0
-        self._starts = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Spill:
-        self._writer = pa.ipc.new_file(str(self.path), USABLE)
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._writer.close()
-
-    @property
-    def parts(self) -> int:
-        """How many parts there are."""
-        return len(self._batches)
-
-    def add(self, usable: pa.RecordBatch) -> None:
-        """Take a batch as `index` makes it; from any thread."""
-        if not usable.num_rows:
-            return
-        texts = [
-            usable.column(name)
-            for name in (Column.QUESTION, Column.ATTEMPT, Column.EXTRACTED_ANSWER)
-        ]
-        texts.append(usable.column(Column.REFLECTIONS).flatten())
-        text_bytes = sum(int(pc.sum(pc.binary_length(text)).as_py()) for text in texts)
-        halves = keys(usable.column(Column.QUESTION_ID))[:, 0]
-        bounds = [*np.searchsorted(halves, self._starts).tolist(), usable.num_rows]
-        with self._lock:
-            self.text_bytes += text_bytes
-            for part, (start, stop) in enumerate(pairwise(bounds)):
-                if start < stop:
-                    self._writer.write_batch(usable.slice(start, stop - start))
-                    self._batches[part].append(self._written)
-                    self._written += 1
-
-    def batches(self, part: int | None = None) -> Iterator[pa.RecordBatch]:
-        """What is in a part, or in all of them; each part of what was added is still sorted."""
-        chosen = range(self._written) if part is None else self._batches[part]
-        with pa.OSFile(str(self.path)) as source:
-            reader = pa.ipc.open_file(source)
-            for number in chosen:
-                yield reader.get_batch(number)
-
-
-def keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
-    """Digests as two numbers each, which sort as the digests do; no copy."""
-    start, stop = ids.offset * 2, (ids.offset + len(ids)) * 2
-    return np.frombuffer(ids.buffers()[1], ">u8")[start:stop].reshape(-1, 2)
-
+from skill_factory.stages.create.spill import Halves, Parts, halves, keys
 
 _NO_ROWS: Ints = np.zeros(0, np.int64)
+_NOBODY = _NO_ROWS, np.zeros(1, np.int64), _NO_ROWS, _NO_ROWS
 
 
 class Pools(NamedTuple):
-    """The pools of the questions in one part of a spill: their valid attempts, and whose they are.
+    """The pools of questions: their valid attempts, and whose they are.
 
     Question q has the attempts `order[bounds[q]:bounds[q + 1]]` (rows of `attempts`, which has the
     schema `USABLE`): in order of their content's digest, so the order of the input's rows does not
-    matter. `duplicates` are the rows of attempts whose whole content another one has.
+    matter. `duplicates` are the rows of attempts whose whole content another one has, in order of
+    their questions, which are `duplicate_of`. `unanswered` are the questions without a valid
+    attempt.
     """
 
     attempts: pa.Table
     order: Ints
     bounds: Ints
     duplicates: Ints
+    duplicate_of: Ints
+    unanswered: Halves
 
 
-def read_pools(spill: Spill, part: int, excluded: Ints = _NO_ROWS) -> Pools:
+def read_pools(spill: Parts, part: int, excluded: Ints = _NO_ROWS) -> Pools:
     """The pools in one part of a spill, without the attempts of the input's rows that are
     `excluded`."""
-    batches = spill.batches(part)
+    batches, asked = list(spill.batches(part)), [spill.asked(part)]
     if len(excluded):
-        batches = (_without(batch, excluded) for batch in batches)
+        asked += map(halves, batches)
+        batches = [_without(batch, excluded) for batch in batches]
     attempts = pa.Table.from_batches((batch for batch in batches if batch.num_rows), USABLE)
     if not attempts.num_rows:
-        nothing = np.zeros(0, np.int64)
-        return Pools(attempts, nothing, np.zeros(1, np.int64), nothing)
+        return Pools(attempts, *_NOBODY, np.unique(np.concatenate(asked)))
     question, attempt = (
         np.concatenate([keys(chunk) for chunk in attempts[name].chunks])
         for name in (Column.QUESTION_ID, Column.ATTEMPT_ID)
     )
     place = (view(attempts[Column.RESPONSE]), view(attempts[Column.ROW]))
     order = np.lexsort((*place, attempt[:, 1], attempt[:, 0], question[:, 1], question[:, 0]))
-    again = np.zeros(len(order), bool)
+    again, starts = (np.zeros(len(order), bool) for _ in range(2))
     again[1:] = (attempt[order[1:]] == attempt[order[:-1]]).all(axis=1)
-    duplicates, order = order[again], order[~again]
-    question = question[order]
-    starts = np.flatnonzero((question[1:] != question[:-1]).any(axis=1)) + 1
-    return Pools(attempts, order, np.concatenate([[0], starts, [len(order)]]), duplicates)
+    starts[1:] = (question[order[1:]] != question[order[:-1]]).any(axis=1)
+    number = np.cumsum(starts)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(number[~again]))])
+    without = np.setdiff1d(np.concatenate(asked), question[:, 0].astype(np.uint64))
+    return Pools(attempts, order[~again], ends, order[again], number[again], without)
+
+
+def few_at_a_time(pools: Pools, most: int, longest: int) -> Iterator[Pools]:
+    """The pools of some questions, then of the next ones, and so on: about `most` attempts in the
+    traces of a format, whose longest trace has `longest`."""
+    ends = np.cumsum(np.maximum(np.diff(pools.bounds), longest))
+    if not len(ends) or ends[-1] <= most:
+        yield pools
+        return
+    start, count = 0, len(ends)
+    while start < count:
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield _some(pools, start, stop)
+        start = stop
+
+
+def _some(pools: Pools, start: int, stop: int) -> Pools:
+    bounds = pools.bounds[start : stop + 1]
+    again = slice(*np.searchsorted(pools.duplicate_of, (start, stop)).tolist())
+    rows = np.concatenate([pools.order[bounds[0] : bounds[-1]], pools.duplicates[again]])
+    places, size = np.arange(len(rows)), bounds[-1] - bounds[0]
+    return Pools(
+        pools.attempts.take(numbers(rows)),
+        places[:size],
+        bounds - bounds[0],
+        places[size:],
+        pools.duplicate_of[again] - start,
+        pools.unanswered[:0] if start else pools.unanswered,
+    )
 
 
 def _without(batch: pa.RecordBatch, rows: Ints) -> pa.RecordBatch:

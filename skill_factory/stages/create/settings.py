@@ -12,13 +12,16 @@ from skill_factory.core.settings.value_types import (
     Between,
     Commas,
     Count,
+    Engine,
     Few,
     FromOrigin,
     KnownTask,
     Names,
     NotEmpty,
     Origin,
+    RayAddress,
     Reads,
+    Size,
     Texts,
     Workers,
     beside,
@@ -197,6 +200,22 @@ class CreateConfig(Settings):
     private: bool = _OUTPUT(False, "A repository that the push makes is private.")
     workers: Workers | None = _RUNNING(
         None, "Threads; the result is the same.", unset="cores, at most 4"
+    )
+    memory: Size | None = _RUNNING(
+        None,
+        "Memory to stay within; the result is the same.",
+        unset="a quarter of the machine's",
+        metavar="SIZE",
+    )
+    work_dir: str | None = _RUNNING(
+        None,
+        "Folder for what is sorted on disk.",
+        unset="beside the output",
+        metavar="DIR",
+    )
+    engine: Engine = _RUNNING("local", "Where it runs; the result is the same.")
+    ray_address: RayAddress | None = _RUNNING(
+        None, "Ray cluster to run on.", unset="one on this machine", metavar="HOST:PORT"
     )
     check: bool = _RUNNING(True, "Refuse to make traces with a fault of structure.")
     overwrite: bool = _OUTPUT(

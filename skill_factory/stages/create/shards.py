@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,32 +18,46 @@ from xxhash import xxh3_128
 from skill_factory.checks.structure import refuse_faults
 from skill_factory.core.arrays import offsets
 from skill_factory.core.columns import Column
-from skill_factory.core.ledger import Ledger
+from skill_factory.core.ledger import Ledger, Reason
 from skill_factory.core.markup import read
 from skill_factory.core.tables import PLAN
 from skill_factory.core.threads import in_order
 from skill_factory.core.token_counts import TokenCounter
+from skill_factory.stages.create.memory import Memory, Room
 from skill_factory.stages.create.outcome import Outcome
 from skill_factory.stages.create.plan import Plan, PlanSettings, plan, plan_table
-from skill_factory.stages.create.pools import Pools, Spill, read_pools
+from skill_factory.stages.create.pools import Pools, few_at_a_time, read_pools
+from skill_factory.stages.create.spill import Parts, power_of_two
 from skill_factory.stages.create.weave import weave
 
 SHARD_BYTES = 64 << 20
-"""Text of valid attempts behind one output file, which is what one worker makes."""
+"""About how much text of valid attempts is behind one output file, which is what one worker makes.
+"""
 
-MAX_SHARDS = 32
+FEW_SHARDS = 32
 """A push of more than 50 files is no longer one commit (huggingface_hub 2.4)."""
+
+LARGE_SHARD_BYTES = 2 << 30
+"""More text than this is not behind one file, however many there are: a worker keeps 16 bytes for
+each of its traces."""
+
+
+def shards_for(text_bytes: int) -> int:
+    """How many files there are of so much text: a power of two, as the parts of a spill are."""
+    few = min(FEW_SHARDS, 1 + text_bytes // SHARD_BYTES)
+    return power_of_two(max(few, text_bytes // LARGE_SHARD_BYTES) // 2 + 1)
 
 
 @dataclass(frozen=True)
 class WeaveJob:
-    """What is to be done: neighbouring parts of the spill make one of the `shards`.
+    """What is to be done: the parts of the spill in a range of digests make one of the `shards`.
 
     `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
-    `checked`: an error in a trace ends it all.
+    `checked`: an error in a trace ends it all. `memory` says how much is held at a time. Of a shard
+    of which nothing is woven, the `smallest` ids are wanted; None: all.
     """
 
-    spill: Spill
+    spill: Parts
     shards: int
     settings: PlanSettings
     workers: int
@@ -51,6 +65,14 @@ class WeaveJob:
     counter: TokenCounter | None
     max_tokens: int
     checked: bool
+    memory: Memory = field(default_factory=lambda: Memory(0, 1))
+    smallest: int | None = None
+
+    def pools(self, part: int) -> Iterator[Pools]:
+        """The pools in a part of the spill, as many as are planned at a time."""
+        found = read_pools(self.spill, part, self.settings.excluded.rows)
+        times = len(self.settings.formats) * self.settings.repeats
+        yield from few_at_a_time(found, self.memory.steps // times, self.settings.lengths.longest)
 
     def plan(self, pools: Pools) -> tuple[Plan, Outcome]:
         """The plan of some pools, without the traces that are too long."""
@@ -58,7 +80,7 @@ class WeaveJob:
         if self.counter is None:
             return planned, outcome
         too_long: set[str] = set()
-        for batch in weave(planned, pools, self.settings.phrases):
+        for batch in weave(planned, pools, self.settings.phrases, self.memory.woven):
             texts = batch.column(0).flatten().field("content").to_pylist()
             tokens = self.counter.count(texts[::2], texts[1::2])
             ids = batch.column(Column.TRACE_ID).to_pylist()
@@ -84,41 +106,71 @@ class Shard:
 
 
 def each_shard(name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
-    done = in_order(partial(_do_shard, job, out), range(job.shards), job.workers)
+    """Each shard with its number, in order."""
+    room = Room(job.memory.part * job.workers)
+    work = partial(do_shard, job, out, held=room.held)
+    done = in_order(work, range(job.shards), job.workers)
     yield from tqdm(done, name, job.shards, unit=" shards", disable=None, leave=False)
 
 
-def _do_shard(job: WeaveJob, out: Path | None, number: int) -> Shard:
+def do_shard(
+    job: WeaveJob,
+    out: Path | None,
+    number: int,
+    held: Callable[[int], AbstractContextManager[object]] = nullcontext,
+) -> Shard:
     """Plan one shard and, where `out` is a folder, write its traces and its part of the plan
-    there."""
+    there. What is woven is dropped from the spill. `held` is entered with the size of each part."""
     shard = Shard()
     with ExitStack() as stack:
-        if out:
-            traces, plans = (
-                stack.enter_context(
-                    pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd")
-                )
-                for name, schema in (("train", job.schema), ("plan", PLAN))
-            )
-        first, last = (n * job.spill.parts // job.shards for n in (number, number + 1))
-        for part in range(first, last):
-            pools = read_pools(job.spill, part, job.settings.excluded.rows)
-            planned, outcome = job.plan(pools)
-            shard.ledger.add(outcome.ledger)
-            shard.labels.update(planned.labels)
-            shard.excluded += outcome.excluded
-            if not out:
-                shard.ids += "".join(planned.ids).encode()
-            if not out or not planned.ids:
-                continue
-            plans.write_table(plan_table(planned, pools))
-            for batch in weave(planned, pools, job.settings.phrases):
-                if job.checked:
-                    refuse_faults(batch)
-                traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
-                shard.digests += _digests(batch)
-                shard.sample = shard.sample or _sample(batch)
+        files = _Files(job, out, number, stack) if out else None
+        for part in job.spill.of_shard(number, job.shards):
+            with held(job.spill.size(part)):
+                for pools in job.pools(part):
+                    _do_pools(job, pools, shard, files)
+            if files:
+                job.spill.drop(part)
     return shard
+
+
+class _Files:
+    """The files of a shard, open for writing."""
+
+    def __init__(self, job: WeaveJob, out: Path, number: int, stack: ExitStack) -> None:
+        self.traces, self.plan = (
+            stack.enter_context(
+                pq.ParquetWriter(out / f"{name}-{number}.parquet", schema, compression="zstd")
+            )
+            for name, schema in (("train", job.schema), ("plan", PLAN))
+        )
+
+
+def _do_pools(job: WeaveJob, pools: Pools, shard: Shard, files: _Files | None) -> None:
+    """Plan some pools and, where there are files, weave them."""
+    planned, outcome = job.plan(pools)
+    shard.ledger.add(outcome.ledger)
+    shard.ledger.questions.read += len(pools.unanswered)
+    shard.ledger.questions.lose(Reason.NO_VALID_ATTEMPT, len(pools.unanswered))
+    shard.labels.update(planned.labels)
+    shard.excluded += outcome.excluded
+    if files is None:
+        shard.ids = smallest(shard.ids + "".join(planned.ids).encode(), job.smallest)
+    elif planned.ids:
+        files.plan.write_table(plan_table(planned, pools))
+        for batch in weave(planned, pools, job.settings.phrases, job.memory.woven):
+            if job.checked:
+                refuse_faults(batch)
+            files.traces.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=job.schema))
+            shard.digests += _digests(batch)
+            shard.sample = shard.sample or _sample(batch)
+
+
+def smallest(ids: bytes, count: int | None) -> bytes:
+    """The smallest ids, sorted, of 32 bytes each; None: all, as they are."""
+    if count is None or len(ids) <= count * 32:
+        return ids
+    least = np.sort(np.frombuffer(ids, "S32"))[:count]
+    return least.tobytes()
 
 
 def _digests(batch: pa.RecordBatch) -> bytes:

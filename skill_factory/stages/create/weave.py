@@ -23,10 +23,6 @@ from skill_factory.stages.create.phrases import PhraseBank
 from skill_factory.stages.create.plan import Plan
 from skill_factory.stages.create.pools import Pools
 
-WOVEN_BYTES = 48 << 20
-"""About how much text is woven at a time."""
-
-
 _USER, _ASSISTANT = "user", "assistant"
 
 _FIXED = tuple(
@@ -49,8 +45,11 @@ _NOTHING = _PLACE[""]
 """The place of what an absent piece is."""
 
 
-def weave(plan: Plan, pools: Pools, phrases: PhraseBank) -> Iterator[pa.RecordBatch]:
-    """The conversations of a plan, in its order, with the schema `tables.SFT`.
+def weave(
+    plan: Plan, pools: Pools, phrases: PhraseBank, at_once: int = 48 << 20
+) -> Iterator[pa.RecordBatch]:
+    """The conversations of a plan, in its order, with the schema `tables.SFT`; about `at_once`
+    bytes of text a batch.
 
     Raises `InputError` if the texts of one question and its neighbours do not fit an Arrow array (2
     GB).
@@ -62,7 +61,7 @@ def weave(plan: Plan, pools: Pools, phrases: PhraseBank) -> Iterator[pa.RecordBa
     ends = bounds(view(pc.binary_length(texts.all))[pieces])[turn_starts]
     start, total = 0, len(plan.ids)
     while start < total:
-        stop = int(np.searchsorted(ends[::2], ends[2 * start] + WOVEN_BYTES, side="right")) - 1
+        stop = int(np.searchsorted(ends[::2], ends[2 * start] + at_once, side="right")) - 1
         stop = min(max(stop, start + 1), total)
         turns = turn_starts[2 * start : 2 * stop + 1]
         yield pa.RecordBatch.from_arrays(
