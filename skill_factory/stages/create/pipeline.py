@@ -16,13 +16,14 @@ from xxhash import xxh3_128
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Ledger, Reason
+from skill_factory.core.places import Place, place
 from skill_factory.core.sources.batches import Batch, Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.threads import MOST_USEFUL, default_workers, in_order
 from skill_factory.core.token_counts import TokenCounter
-from skill_factory.core.whole_files import new_folder, resolved
+from skill_factory.core.whole_files import lies_inside, new_folder
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
 from skill_factory.stages.create.excluded import Excluded, load_excluded
 from skill_factory.stages.create.folder import describe, join_files
@@ -64,22 +65,21 @@ def create(
             tempfile.TemporaryDirectory(prefix="skill-factory-") as work,
         ):
             return _create(config, phrases, excluded, source, Path(work), None)
-    target = Path(config.folder)
+    target = place(config.folder)
     if config.input_dataset:
-        _refuse_inside(target, config.input_dataset)
+        _refuse_inside(target, place(config.input_dataset))
     with _explained(target), new_folder(target, config.overwrite) as folder:
         return _create(config, phrases, excluded, source, folder.parent, folder)
 
 
-def _refuse_inside(target: Path, source: str) -> None:
+def _refuse_inside(target: Place, source: Place) -> None:
     """A folder that is read with all its files would be read with the output in it next time."""
-    folder = Path(source).expanduser()
-    if folder.is_dir() and resolved(target).is_relative_to(folder.resolve()):
+    if lies_inside(target, source):
         raise OutputError(f"{target}: lies inside the input {source}; choose an output beside it")
 
 
 @contextmanager
-def _explained(target: Path | str) -> Iterator[None]:
+def _explained(target: Place | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
