@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from skill_factory.core.places import AT_ONCE, PARTIAL, Place, RemotePath, explained
+from skill_factory.core.places import AT_ONCE, Place, RemotePath, explained, remote_files
 from skill_factory.errors import InputError, OutputError, SkillFactoryError
 
 _copies: dict[str, str] = {}
@@ -68,13 +68,9 @@ def _fetch(where: RemotePath, copy: Path) -> None:
     if where.is_file():
         _fetch_files([(where, copy)])
         return
-    inside = [(file, copy / str(file.relative_to(where))) for file in where.files()]
-    names = {file.name for file, _ in inside}
-    if not inside:
+    if not (inside := list(remote_files(where))):
         raise InputError(f"{where}: no such file or folder")
-    if PARTIAL in names and not (where / "manifest.json").exists():
-        raise InputError(f"{where}: is what a run that was stopped has left; make it again")
-    _fetch_files([pair for pair in inside if pair[0].name != PARTIAL])
+    _fetch_files([(file, copy / below) for file, below in inside])
 
 
 def _fetch_files(pairs: list[tuple[RemotePath, Path]]) -> None:

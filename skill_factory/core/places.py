@@ -305,11 +305,20 @@ def bytes_of(where: Place) -> int:
     return where.stat().st_size if isinstance(where, Path) else where.length()
 
 
+def remote_files(folder: RemotePath) -> Iterator[tuple[RemotePath, PurePosixPath]]:
+    """As `files_below`."""
+    found = {file.relative_to(folder): file for file in folder.files()}
+    if PurePosixPath(PARTIAL) in found and PurePosixPath("manifest.json") not in found:
+        raise InputError(f"{folder}: is what a run that was stopped has left; make it again")
+    yield from ((file, below) for below, file in found.items() if below.name != PARTIAL)
+
+
 def files_below(folder: Place) -> list[tuple[Place, PurePath]]:
     """The files in a folder and in those in it, in order of their paths, each with its path in the
-    folder; links to nothing are among them."""
+    folder; links to nothing are among them. Raises `InputError` for what a run that was killed has
+    left of one in a store."""
     if isinstance(folder, RemotePath):
-        return [(file, file.relative_to(folder)) for file in folder.files()]
+        return list(remote_files(folder))
     files = (path for path in folder.rglob("*") if not path.is_dir())
     return [(file, file.relative_to(folder)) for file in sorted(files)]
 
