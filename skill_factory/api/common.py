@@ -9,6 +9,7 @@ from pathlib import Path
 from skill_factory.errors import OutputError, of_disk
 
 PathLike = str | Path
+"""A path; a text may also be the URL of a store, where a function says that it takes one."""
 
 
 @contextmanager

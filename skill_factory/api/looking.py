@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skill_factory.api.common import PathLike, disk
+from skill_factory.core.copies import all_fetched, fetched
+from skill_factory.core.places import place
 from skill_factory.errors import OptionError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def traces(
     `InputError` if there are none."""
     from skill_factory.look.choosing import Wanted, traces_in
 
-    with disk():
-        yield from traces_in(Path(path), Wanted(**wanted), number, seed)
+    with disk(), fetched(place(path)) as here:
+        yield from traces_in(here, Wanted(**wanted), number, seed)
 
 
 def check(data: PathLike, **settings: Any) -> Report:
@@ -63,8 +64,9 @@ def report(
     from skill_factory.runs.keywords import as_texts
 
     asked = checked(ReportSettings, as_texts(settings | {"output": output}))
-    with disk():
-        return write_report([Path(one) for one in (folder, other) if one is not None], asked)
+    places = [place(one) for one in (folder, other) if one is not None]
+    with disk(), all_fetched(places) as folders:
+        return write_report(folders, asked)
 
 
 def explain(folder: PathLike, trace: str) -> Explanation:
@@ -74,8 +76,8 @@ def explain(folder: PathLike, trace: str) -> Explanation:
     from skill_factory.look import explain as explaining
     from skill_factory.look.diff import sft_of
 
-    with disk():
-        return explaining.explain(sft_of(Path(folder)), trace)
+    with disk(), fetched(place(folder)) as here:
+        return explaining.explain(sft_of(here), trace)
 
 
 def verify(folder: PathLike, **settings: Any) -> Verification:
@@ -89,8 +91,8 @@ def verify(folder: PathLike, **settings: Any) -> Verification:
 
     if "json" in settings:
         raise OptionError("json: is for the command; see what is returned")
-    with disk():
-        return verifying.verify(Path(folder), checked(VerifySettings, as_texts(settings)))
+    with disk(), fetched(place(folder)) as here:
+        return verifying.verify(here, checked(VerifySettings, as_texts(settings)))
 
 
 def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:
@@ -98,5 +100,5 @@ def diff(before: PathLike, after: PathLike) -> SftDiff | RunDiff:
     if nothing does. Raises `InputError` for what is neither."""
     from skill_factory.look.diff_runs import diff as compare
 
-    with disk():
-        return compare(Path(before), Path(after))
+    with disk(), all_fetched([place(before), place(after)]) as (old, new):
+        return compare(old, new)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skill_factory.core.places import Place, RemotePath, read_text
 from skill_factory.errors import InputError, OptionError
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SFT:
-    """An SFT dataset on disk. `folder` None: a dry run, nothing was written.
+    """An SFT dataset on disk or in a store. `folder` None: a dry run, nothing was written.
 
     `summary` is what the command prints at its end; `ledger` has by kind (rows, attempts,
     reflections, questions, traces) what was read, kept and lost, with the reasons.
     """
 
-    folder: Path | None
+    folder: Place | None
     summary: str
     ledger: dict[str, Any]
 
@@ -48,7 +49,7 @@ class SFT:
         """Where each piece of each trace comes from (`core.tables.PLAN`)."""
         return _read(self._folder() / "plan.parquet")
 
-    def _folder(self) -> Path:
+    def _folder(self) -> Place:
         if self.folder is None:
             raise OptionError("a dry run has written nothing")
         return self.folder
@@ -88,20 +89,23 @@ class Run:
         return self.table(name).to_pandas()
 
 
-def _manifest_in(folder: Path) -> dict[str, Any]:
+def _manifest_in(folder: Place) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        found: dict[str, Any] = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path}: is missing") from None
     return found
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Place) -> pa.Table:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.exists():
         raise InputError(f"{path}: is missing")
+    if isinstance(path, RemotePath):
+        return pa.concat_tables(pq.read_table(one.open()) for one in path.files() or [path])
     return pq.read_table(path)
 
 

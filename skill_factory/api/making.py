@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from skill_factory.api.common import PathLike, disk
 from skill_factory.api.made import SFT, Run, as_dataset
+from skill_factory.core.copies import fetched
+from skill_factory.core.places import RemotePath, place
 from skill_factory.errors import OptionError
 
 if TYPE_CHECKING:
@@ -63,12 +65,14 @@ def create(
     given = {"push": False} | as_texts(settings)
     given["input_dataset"] = str(data) if isinstance(data, str | Path) else None
     if folder is not None:
-        given["output_dataset"] = str(Path(folder).expanduser().absolute())
+        there = place(folder)
+        given["output_dataset"] = (
+            str(folder) if isinstance(there, RemotePath) else str(there.expanduser().absolute())
+        )
     with disk():
         read = load_config(Path(config) if config else None, given)
         made = pipeline.create(read, _in_memory(data))
-    there = None if read.dry_run else Path(read.folder)
-    return SFT(there, made.summary(), made.ledger.as_dict())
+    return SFT(None if read.dry_run else place(read.folder), made.summary(), made.ledger.as_dict())
 
 
 def _check_create(data: Any, settings: Mapping[str, Any]) -> None:
@@ -158,9 +162,9 @@ def push(
     `OptionError` for a name that no repository can have, `HubError` for what the Hub does."""
     from skill_factory.handoff import hub
 
-    with disk():
+    with disk(), fetched(place(folder)) as here:
         return hub.push(
-            Path(folder),
+            here,
             repo,
             private=private,
             revision=revision,

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skill_factory.api.common import PathLike, disk
+from skill_factory.core.copies import all_fetched
+from skill_factory.core.places import Place, place
 from skill_factory.errors import InputError, OptionError
 from skill_factory.tasks import Grade
 
@@ -57,8 +59,8 @@ def measure_files(
     from skill_factory.runs.keywords import as_texts
 
     asked = checked(MeasureSettings, as_texts(settings | {"output": output}))
-    with disk():
-        return measuring.measure_files(_paths(files), asked)
+    with disk(), all_fetched(_places(files)) as here:
+        return measuring.measure_files(here, asked)
 
 
 def compare(models: PathLike | Iterable[PathLike], **settings: Any) -> Comparison:
@@ -76,16 +78,16 @@ def compare(models: PathLike | Iterable[PathLike], **settings: Any) -> Compariso
             f"{min(shown)}: is for the command; see what is returned, or name an output"
         )
     asked = checked(CompareSettings, as_texts(settings))
-    with disk():
-        found = comparing.compare(_paths(models), asked)
+    with disk(), all_fetched(_places(models)) as here:
+        found = comparing.compare(here, asked)
         if asked.output is not None:
             write_comparison(found, asked.output)
         return found
 
 
-def _paths(given: PathLike | Iterable[PathLike]) -> tuple[Path, ...]:
-    """One path, or several."""
-    return tuple(map(Path, [given] if isinstance(given, str | Path) else given))
+def _places(given: PathLike | Iterable[PathLike]) -> list[Place]:
+    """One place, or several."""
+    return list(map(place, [given] if isinstance(given, str | Path) else given))
 
 
 def grade(task: str, answer: str, gold: Any, facts: Mapping[str, Any] | None = None) -> Grade:

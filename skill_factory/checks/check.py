@@ -23,6 +23,8 @@ from skill_factory.checks.rewards import RewardReplay
 from skill_factory.checks.settings import CheckSettings
 from skill_factory.checks.traces import Read, Trace, chat_traces, read_traces
 from skill_factory.checks.wording import Wording
+from skill_factory.core.copies import fetched, named
+from skill_factory.core.places import RemotePath, remote_path
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import is_repository, verified_manifest
 from skill_factory.errors import InputError
@@ -62,6 +64,9 @@ def check(name: str | Path, checks: Checks | None = None, audited: Audited | Non
     be loaded, or raises.
     """
     checks = checks or Checks()
+    if (remote := remote_path(str(name))) and _is_made(remote):
+        with fetched(remote) as copy:
+            return check(copy, checks, audited)
     folder = Path(name).expanduser()
     if (folder / "sft" / "manifest.json").is_file() and not (folder / "sft_train").is_dir():
         folder /= "sft"  # of a run's folder
@@ -70,10 +75,15 @@ def check(name: str | Path, checks: Checks | None = None, audited: Audited | Non
         manifest = verified_manifest(folder)
         traces = read_traces(folder)
         return _check(traces, manifest["counts"]["traces"], checks, folder, manifest, audited)
-    if not folder.exists() and not is_repository(str(name)):
+    if not (remote or folder.exists() or is_repository(str(name))):
         raise InputError(f"{name}: no such file or folder")
     chats = chat_traces(str(name), checks.config, checks.split, checks.revision)
     return _check(chats, None, checks, None, None)
+
+
+def _is_made(folder: RemotePath) -> bool:
+    """Whether it is an SFT folder, or a run's with one in it."""
+    return any((one / "manifest.json").is_file() for one in (folder, folder / "sft"))
 
 
 def _check(
@@ -117,7 +127,7 @@ def _auditing(
 def _audited(found: Audit | str | None, report: Report) -> Audit | None:
     """The audit of a folder's input, told; None where there is no folder, or no input."""
     if isinstance(found, str):
-        report.tell(C.NO_AUDIT, f"the input is not to be had: {found}")
+        report.tell(C.NO_AUDIT, f"the input is not to be had: {named(found)}")
         return None
     if found is not None:
         tell_audit(found, report)

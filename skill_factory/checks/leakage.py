@@ -20,6 +20,8 @@ from typing import Any
 from skill_factory.checks.codes import C
 from skill_factory.checks.findings import Hit
 from skill_factory.checks.traces import Trace, facts_in, gold_in, read_traces, task_in
+from skill_factory.core.copies import fetched
+from skill_factory.core.places import remote_path
 from skill_factory.core.sources.find_source import read_some
 from skill_factory.core.sources.local_files import DATA_SUFFIX
 from skill_factory.core.sources.values import question_text
@@ -199,6 +201,10 @@ def _overlap(asked: Asked, grams: set[int], common: set[int]) -> float:
 
 def _questions(name: str, task: str | None) -> Iterator[Asked]:
     """The questions of a set: an SFT folder, a folder of files, a file, a dataset on the Hub."""
+    if (remote := remote_path(name)) is not None:
+        with fetched(remote) as copy:
+            yield from _questions(str(copy), task)
+        return
     folder = Path(name).expanduser()
     if (folder / "sft_train").is_dir() and (folder / "manifest.json").is_file():
         verified_manifest(folder)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from skill_factory.cli.paths import PATH
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.terminal import Guarded, echo, one_line
 from skill_factory.errors import NothingMadeError, OptionError, SkillFactoryError, of_disk
@@ -19,7 +19,6 @@ SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 110,
 }
-PATH = click.Path(path_type=Path)
 _WIDEST = 32
 """Columns for the names of options; longer names have a line of their own."""
 

@@ -9,6 +9,7 @@ import click
 
 from skill_factory.cli.common import SETTINGS, Command, clear_errors, config_option
 from skill_factory.cli.options_from_settings import given_by_stage, options
+from skill_factory.core.places import is_remote, place
 from skill_factory.core.terminal import echo
 from skill_factory.core.whole_files import looks_local
 from skill_factory.errors import OptionError
@@ -37,7 +38,7 @@ def create(config_file: Path | None, **given: Any) -> None:
         if config.dry_run:
             echo("\nDry run: nothing was written.")
             return
-        echo(f"\nSFT dataset: {config.folder}")
+        echo(f"\nSFT dataset: {place(config.folder)}")
         if config.repository and config.push:
             from skill_factory.handoff import hub
 
@@ -65,7 +66,7 @@ def check_places(config: CreateConfig) -> None:
         check_repository(config)
         return
     output = config.output_dataset
-    if not (looks_local(output) or Path(output).is_dir()):
+    if not (is_remote(output) or looks_local(output) or Path(output).is_dir()):
         raise OptionError(
             f"-o {output}: for a folder write -o ./{output}; for a repository on the Hub, org/name"
         )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, config_option, other_option
+from skill_factory.cli.common import SETTINGS, Command, config_option, other_option
 from skill_factory.cli.options_from_settings import options, read, without
+from skill_factory.cli.paths import PATH
 from skill_factory.cli.stages import AskingSettings, kept_answers
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
+from skill_factory.cli.common import SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
+from skill_factory.cli.paths import PLACE
+from skill_factory.core.copies import all_fetched, fetched
+from skill_factory.core.places import Place
 from skill_factory.core.terminal import echo, echo_lines
 from skill_factory.errors import OptionError
 from skill_factory.look.settings import DiffSettings, ExplainSettings, VerifySettings
@@ -16,14 +19,14 @@ from skill_factory.look.settings import DiffSettings, ExplainSettings, VerifySet
 if TYPE_CHECKING:
     from skill_factory.look.folders import SftFolder
 
-_FOLDER = click.argument("folder", metavar="DIR", type=PATH)
+_FOLDER = click.argument("folder", metavar="DIR", type=PLACE)
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("explain", ExplainSettings))
 @_FOLDER
 @click.argument("trace", required=False)
 @click.pass_context
-def explain(context: click.Context, /, folder: Path, trace: str | None, **given: Any) -> None:
+def explain(context: click.Context, /, folder: Place, trace: str | None, **given: Any) -> None:
     """Tell where every word of the trace TRACE is from: of a phrase, or of a row of the input, and
     for a run's traces what the model was asked. Exit code 1 if a source says something else.
 
@@ -33,22 +36,29 @@ def explain(context: click.Context, /, folder: Path, trace: str | None, **given:
         settings = read(ExplainSettings, "explain", given)
         if (trace is None) == (settings.source is None):
             raise OptionError("name a trace, or a row with --source")
-        from skill_factory.look import explain_text
-        from skill_factory.look.diff import sft_of
-
-        sft = sft_of(folder)
-        if settings.source is not None:
-            _tell_uses(sft, settings.source, settings.json)
-            return
-        from skill_factory.look import explain as explaining
-
-        found = explaining.explain(sft, trace or "")
-        if settings.json:
-            echo(explain_text.explanation_json(found))
-        else:
-            echo_lines(explain_text.explanation_lines(found))
-    if found.holds is False:
+        with fetched(folder) as here:
+            holds = _explain(here, trace or "", settings)
+    if holds is False:
         context.exit(1)
+
+
+def _explain(folder: Path, trace: str, settings: ExplainSettings) -> bool | None:
+    """Tell where a trace is from, or which traces use a row; whether the sources say what the trace
+    has, None: there is nothing to hold it against."""
+    from skill_factory.look import explain as explaining
+    from skill_factory.look import explain_text
+    from skill_factory.look.diff import sft_of
+
+    sft = sft_of(folder)
+    if settings.source is not None:
+        _tell_uses(sft, settings.source, settings.json)
+        return None
+    found = explaining.explain(sft, trace)
+    if settings.json:
+        echo(explain_text.explanation_json(found))
+    else:
+        echo_lines(explain_text.explanation_lines(found))
+    return found.holds
 
 
 def _tell_uses(folder: SftFolder, source: str, as_json: bool) -> None:
@@ -66,7 +76,7 @@ def _tell_uses(folder: SftFolder, source: str, as_json: bool) -> None:
 @click.command(cls=Command, context_settings=SETTINGS, params=options("verify", VerifySettings))
 @_FOLDER
 @click.pass_context
-def verify(context: click.Context, /, folder: Path, **given: Any) -> None:
+def verify(context: click.Context, /, folder: Place, **given: Any) -> None:
     """Make the SFT folder DIR again from its manifest and its input, and compare; exit code 1 if
     it is not the same, with what differs and why.
 
@@ -79,20 +89,21 @@ def verify(context: click.Context, /, folder: Path, **given: Any) -> None:
         from skill_factory.look import verify as verifying
 
         threads.save_memory()
-        found = verifying.verify(folder, settings)
-        if settings.json:
-            echo(explain_text.as_json(found, same=found.same))
-        else:
-            echo(explain_text.of_verification(found))
+        with fetched(folder) as here:
+            found = verifying.verify(here, settings)
+            if settings.json:
+                echo(explain_text.as_json(found, same=found.same))
+            else:
+                echo(explain_text.of_verification(found))
     if not found.same:
         context.exit(1)
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("diff", DiffSettings))
-@click.argument("before", metavar="A", type=PATH)
-@click.argument("after", metavar="B", type=PATH)
+@click.argument("before", metavar="A", type=PLACE)
+@click.argument("after", metavar="B", type=PLACE)
 @click.pass_context
-def diff(context: click.Context, /, before: Path, after: Path, **given: Any) -> None:
+def diff(context: click.Context, /, before: Place, after: Place, **given: Any) -> None:
     """Compare two SFT folders or two runs; exit code 1 if they differ.
 
     Of SFT folders: settings, input, and traces that are in one only or have another text. Of runs
@@ -102,10 +113,11 @@ def diff(context: click.Context, /, before: Path, after: Path, **given: Any) -> 
         settings = read(DiffSettings, "diff", given)
         from skill_factory.look import diff_runs, explain_text
 
-        found = diff_runs.diff(before, after)
-        if settings.json:
-            echo(explain_text.as_json(found, differ=found.differ))
-        else:
-            echo(explain_text.of_diff(found))
+        with all_fetched([before, after]) as (old, new):
+            found = diff_runs.diff(old, new)
+            if settings.json:
+                echo(explain_text.as_json(found, differ=found.differ))
+            else:
+                echo(explain_text.of_diff(found))
     if found.differ:
         context.exit(1)

@@ -10,8 +10,11 @@ from typing import Any
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, Group, clear_errors
+from skill_factory.cli.common import SETTINGS, Command, Group, clear_errors
 from skill_factory.cli.options_from_settings import options, read
+from skill_factory.cli.paths import PATH, PLACE
+from skill_factory.core.copies import fetched
+from skill_factory.core.places import Place
 from skill_factory.core.terminal import echo
 from skill_factory.handoff.settings import (
     LlamaFactorySettings,
@@ -23,9 +26,9 @@ _FOLDER = click.argument("folder", metavar="DIR", type=PATH)
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("push", PushSettings))
-@_FOLDER
+@click.argument("folder", metavar="DIR", type=PLACE)
 @click.argument("repo", metavar="REPO")
-def push(folder: Path, repo: str, **given: Any) -> None:
+def push(folder: Place, repo: str, **given: Any) -> None:
     """Push an SFT folder to the Hub dataset REPO, as the config sft_train, in one commit.
 
     Other configs of the repository and the rest of its card stay. A push that failed goes on where
@@ -35,9 +38,12 @@ def push(folder: Path, repo: str, **given: Any) -> None:
         settings = read(PushSettings, "push", given)
         from skill_factory.handoff import hub
 
-        with _report_on(folder) if settings.report else nullcontext() as report:
+        with (
+            fetched(folder) as here,
+            _report_on(here) if settings.report else nullcontext() as report,
+        ):
             done = hub.push(
-                folder,
+                here,
                 repo,
                 private=settings.private,
                 revision=settings.revision,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, Group, clear_errors, other_option
+from skill_factory.cli.common import SETTINGS, Command, Group, clear_errors, other_option
+from skill_factory.cli.paths import PATH
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError, OutputError
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors, other_option
+from skill_factory.cli.common import SETTINGS, Command, clear_errors, other_option
+from skill_factory.cli.paths import PATH
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors, other_option
+from skill_factory.cli.common import SETTINGS, Command, clear_errors, other_option
 from skill_factory.cli.options_from_settings import options, read
+from skill_factory.cli.paths import PLACE
+from skill_factory.core.copies import fetched
+from skill_factory.core.places import Place
 from skill_factory.errors import OptionError
 from skill_factory.look.settings import OTHERS, ShowSettings
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("show", ShowSettings))
-@click.argument("folder", metavar="DIR|FILE", type=PATH)
+@click.argument("folder", metavar="DIR|FILE", type=PLACE)
 @other_option(
     "--lost",
     section=OTHERS,
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     flag_value="",
     help="What was lost for a reason; alone, the reasons.",
 )
-def show(folder: Path, lost: str | None, **given: Any) -> None:
+def show(folder: Place, lost: str | None, **given: Any) -> None:
     """Read traces: of an SFT folder, of a run's, or of any parquet or JSON file of chats; or what a
     model answered: a folder of `measure` or `evaluate`.
 
@@ -40,7 +43,8 @@ def show(folder: Path, lost: str | None, **given: Any) -> None:
             raise OptionError(problem)
         from skill_factory.core.terminal import echo_lines
 
-        echo_lines(_lines(folder, lost, settings), settings.color)
+        with fetched(folder) as here:
+            echo_lines(_lines(here, lost, settings), settings.color)
 
 
 def _lines(path: Path, reason: str | None, settings: ShowSettings) -> Iterator[Line]:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from skill_factory.cli.paths import PATH, PLACE
+from skill_factory.core.places import RemotePath
 from skill_factory.core.settings.checking import Kind, check, checked, kinds
 from skill_factory.core.settings.fields import Declared, SettingError, Settings, declared
 from skill_factory.core.settings.value_types import Commas
@@ -136,8 +138,9 @@ def flag_of(name: str, said: Declared) -> str:
 
 
 def _type(kind: Kind) -> click.ParamType[Any]:
-    if kind.base is Path or (kind.item and kind.item.base is Path):
-        return click.Path(path_type=Path)
+    base = kind.item.base if kind.item else kind.base
+    if base in (Path, RemotePath):
+        return PATH if base is Path else PLACE
     return click.STRING if kind.base in (tuple, dict) else Value(kind)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from skill_factory.cli.common import SETTINGS, Command, clear_errors, other_option
 from skill_factory.cli.options_from_settings import given_by_stage, options
+from skill_factory.cli.paths import AnyPath
+from skill_factory.core.places import Place
 from skill_factory.core.terminal import echo
 from skill_factory.errors import OptionError, OutputError
 from skill_factory.stages.settings import QuestionsConfig
@@ -30,7 +31,7 @@ _OUTPUT = "Output"
     *("-o", "--output"),
     section=_OUTPUT,
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=AnyPath(dir_okay=False),
     help="A .parquet or .jsonl file.",
 )
 @other_option("--overwrite", section=_OUTPUT, is_flag=True, help="Replace the file.")
@@ -38,7 +39,7 @@ _OUTPUT = "Output"
     "--dry-run", section=_OUTPUT, is_flag=True, help="Show three questions, write nothing."
 )
 def questions(
-    source: str, output: Path | None, overwrite: bool, dry_run: bool, **given: Any
+    source: str, output: Place | None, overwrite: bool, dry_run: bool, **given: Any
 ) -> None:
     """Make questions with their gold answers, or bring those of a dataset into our form.
 
@@ -52,7 +53,7 @@ def questions(
 
 
 def _questions(
-    settings: dict[str, Any], output: Path | None, overwrite: bool, dry_run: bool
+    settings: dict[str, Any], output: Place | None, overwrite: bool, dry_run: bool
 ) -> None:
     if output is None and not dry_run:
         raise OptionError("name a file to write with -o, or look at some with --dry-run")
@@ -72,7 +73,7 @@ def _questions(
     echo(made.summary())
 
 
-def _check_output(path: Path, overwrite: bool) -> None:
+def _check_output(path: Place, overwrite: bool) -> None:
     if path.suffix not in (".parquet", ".jsonl"):
         raise OptionError(f"{path}: expected a .parquet or .jsonl file")
     if path.exists() and not overwrite:
@@ -81,15 +82,15 @@ def _check_output(path: Path, overwrite: bool) -> None:
         )
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def _write(table: pa.Table, path: Place) -> None:
     """Write a table as its file's suffix says, whole or not at all."""
     import json
 
     import pyarrow.parquet as pq
 
-    from skill_factory.core.whole_files import new_file, resolved
+    from skill_factory.core.whole_files import new_file, resolved_place
 
-    with new_file(resolved(path)) as part:
+    with new_file(resolved_place(path)) as part:
         if path.suffix == ".parquet":
             pq.write_table(table, part)
         else:

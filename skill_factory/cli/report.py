@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command, clear_errors
+from skill_factory.cli.common import SETTINGS, Command, clear_errors
 from skill_factory.cli.options_from_settings import options, read
+from skill_factory.cli.paths import PLACE
+from skill_factory.core.copies import all_fetched
+from skill_factory.core.places import Place
 from skill_factory.core.terminal import echo
 from skill_factory.look.report.settings import ReportSettings
 
 
 @click.command(cls=Command, context_settings=SETTINGS, params=options("report", ReportSettings))
-@click.argument("folder", metavar="DIR", type=PATH)
-@click.argument("other", metavar="[DIR]", type=PATH, required=False)
-def report(folder: Path, other: Path | None, **given: Any) -> None:
+@click.argument("folder", metavar="DIR", type=PLACE)
+@click.argument("other", metavar="[DIR]", type=PLACE, required=False)
+def report(folder: Place, other: Place | None, **given: Any) -> None:
     """Draw DIR as one page of HTML: how it was made, what was lost and why, and traces to read.
 
     DIR is an SFT folder, a run's folder, finished or not, a folder of `measure` or `evaluate`, or a
@@ -29,5 +31,5 @@ def report(folder: Path, other: Path | None, **given: Any) -> None:
         from skill_factory.look.report.build import write_report
 
         threads.save_memory()
-        folders = [folder] if other is None else [folder, other]
-        echo(write_report(folders, settings).summary())
+        with all_fetched([folder] if other is None else [folder, other]) as folders:
+            echo(write_report(folders, settings).summary())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from skill_factory.cli.common import PATH, SETTINGS, Command
+from skill_factory.cli.common import SETTINGS, Command
 from skill_factory.cli.options_from_settings import options, options_of_all_stages, read, without
+from skill_factory.cli.paths import PATH
 from skill_factory.cli.stages import kept_answers, load_settings
 from skill_factory.core.settings.fields import Section, Settings
 from skill_factory.core.terminal import echo

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skill_factory.cli.common import (
-    PATH,
     SETTINGS,
     Command,
     clear_errors,
@@ -24,6 +23,7 @@ from skill_factory.cli.options_from_settings import (
     read,
     without,
 )
+from skill_factory.cli.paths import PATH
 from skill_factory.core.settings.fields import Section, Settings
 from skill_factory.core.terminal import echo
 from skill_factory.errors import InputError, OptionError

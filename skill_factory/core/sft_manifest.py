@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any
 
 from skill_factory.core.columns import Columns
+from skill_factory.core.places import Place, is_remote, place
 from skill_factory.errors import InputError
 
 _ACCOUNT = {"read": int, "kept": int, "losses": {"*": int}}
@@ -73,9 +74,11 @@ def sft_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def input_file(name: str, beside: Path) -> Path | None:
+def input_file(name: str, beside: Path) -> Place | None:
     """Where the input is that a manifest names: there, or in the folder `beside`, as of a run that
-    was moved; None: it is gone."""
+    was moved; None: it is gone. Whether a URL leads anywhere is seen when it is read."""
+    if is_remote(name):
+        return place(name)
     places = (Path(name).expanduser(), beside / Path(name).name)
     return next((path for path in places if path.exists()), None)
 

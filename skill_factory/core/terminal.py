@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn, TextIO, cast
 
 import click
 
+from skill_factory.core.copies import named
 from skill_factory.core.redaction import environment_secrets, redact
 
 # C0 but for tab and newline, DEL and C1, separators of lines, bidirectional controls (Unicode's
@@ -127,7 +128,7 @@ def _wants_color() -> bool:
 
 
 def _styled(line: Line, colored: bool, secrets: list[str]) -> str:
-    return "".join(_piece(redact(text, secrets), style, colored) for text, style in line)
+    return "".join(_piece(redact(named(text), secrets), style, colored) for text, style in line)
 
 
 def _piece(text: str, style: Style, colored: bool) -> str:
@@ -200,7 +201,7 @@ class _Visible:
         self.encoding = "utf-8" if self._codec.lower() in ("ascii", "us-ascii") else self._codec
 
     def write(self, text: str) -> int:
-        shown = text if isinstance(text, _Ours) else redact(self._shown(text), self._secrets)
+        shown = text if isinstance(text, _Ours) else redact(self._shown(named(text)), self._secrets)
         if not shown:
             return 0  # click asks with an empty text whether this is a stream for text
         try:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from skill_factory.core.places import Place, RemotePath
 from skill_factory.core.sft_manifest import sft_manifest
 from skill_factory.errors import InputError, OutputError
 
@@ -38,15 +39,22 @@ _SCRATCH = ".skill-factory-work-"
 
 
 @contextmanager
-def new_folder(path: Path, overwrite: bool, holds: str = "sft_train") -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` when the block ends well, and else vanishes.
+def new_folder(place: Place, overwrite: bool, holds: str = "sft_train") -> Iterator[Path]:
+    """A folder to fill, which takes the name `place` when the block ends well, and else vanishes.
 
-    It lies beside `path`, so that giving it its name is one rename; what killed runs left there is
-    removed. An empty folder may be at `path`. Raises `OutputError` if anything else is, unless
-    `overwrite` is set and it is a folder of the same kind, with a manifest and what each `holds`;
-    and if it cannot be written.
+    It lies beside `place`, so that giving it its name is one rename; what killed runs left there is
+    removed. One in a store is made in a temporary folder (`remote_output.new_remote_folder`). An
+    empty folder may be at `place`. Raises `OutputError` if anything else is, unless `overwrite` is
+    set and it is a folder of the same kind, with a manifest and what each `holds`; and if it cannot
+    be written.
     """
-    path = resolved(path)
+    if isinstance(place, RemotePath):
+        from skill_factory.core.remote_output import new_remote_folder
+
+        with new_remote_folder(place, overwrite, holds) as folder:
+            yield folder
+        return
+    path = resolved(place)
     prefix = f".{path.name}.partial-"
     _clear_abandoned(path, prefix)
     _check_replaceable(path, overwrite, holds)
@@ -89,12 +97,19 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the name `path` when the block ends well, and else vanishes.
+def new_file(place: Place) -> Iterator[Path]:
+    """A path to write to, which takes the name `place` when the block ends well, and else vanishes.
 
     Raises `OutputError` if it cannot be written, or is a folder or a device: /dev/full and
     /dev/stdout would be replaced by a file.
     """
+    if isinstance(place, RemotePath):
+        from skill_factory.core.remote_output import new_remote_file
+
+        with new_remote_file(place) as part:
+            yield part
+        return
+    path = place
     part = path.parent / f".{path.name}.partial"
     try:
         if path.exists() and not path.is_file():
@@ -108,6 +123,11 @@ def new_file(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
+def resolved_place(place: Place) -> Place:
+    """As `resolved`; the URL of a store as it is."""
+    return place if isinstance(place, RemotePath) else resolved(place)
+
+
 def resolved(path: Path | str) -> Path:
     """The absolute path, with ~ and links followed; raises `OutputError` if there is none, or it is
     not UTF-8."""
@@ -117,6 +137,14 @@ def resolved(path: Path | str) -> Path:
         return found
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"{path}: cannot be written: {error}") from None
+
+
+def lies_inside(target: Place, folder: Place) -> bool:
+    """Whether a place is, or would be, a folder or in it."""
+    if isinstance(target, RemotePath) or isinstance(folder, RemotePath):
+        return f"{target}/".startswith(f"{str(folder).rstrip('/')}/")
+    folder = folder.expanduser()
+    return folder.is_dir() and resolved(target).is_relative_to(folder.resolve())
 
 
 def _check_replaceable(path: Path, overwrite: bool, holds: str) -> None:
@@ -199,12 +227,13 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def open_unpacked(path: Path) -> Any:
+def open_unpacked(path: Place) -> Any:
     """A file's bytes as an Arrow stream, unpacked as its name says (.gz, .bz2, .zst, .lz4)."""
     import pyarrow as pa
 
     packed = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
-    return pa.input_stream(str(path), compression=packed.get(path.suffix[1:].lower()))
+    source = str(path) if isinstance(path, Path) else path.open()
+    return pa.input_stream(source, compression=packed.get(path.suffix[1:].lower()))
 
 
 def sha256(path: Path) -> str:

@@ -18,6 +18,7 @@ import skill_factory.rewards
 from skill_factory import __version__
 from skill_factory.checks.traces import read_traces
 from skill_factory.core.ledger import Account, account_table
+from skill_factory.core.places import public
 from skill_factory.core.sources.find_source import read_questions
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import new_folder, resolved, verified_manifest
@@ -136,7 +137,7 @@ def export(
         (folder / "train_grpo.sh").write_text(script, encoding="utf-8")
         manifest = {
             "skill_factory": __version__,
-            "input": source,
+            "input": public(source),
             "excluded": [str(path) for path in exclude_sft],
             "seed": seed,
             "verl": ".".join(map(str, for_version)),

@@ -18,6 +18,7 @@ from skill_factory.core import markup
 from skill_factory.core.arrays import Ints, numbers
 from skill_factory.core.columns import Column, Columns
 from skill_factory.core.ledger import Ledger
+from skill_factory.core.places import Place
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.settings.value_types import Origin
@@ -86,7 +87,7 @@ class ChatFiles:
     thing: ClassVar = "trace"
     """What one of them is called."""
 
-    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+    def __init__(self, path: Path, files: Sequence[Place]) -> None:
         self.path = path
         self.chats: Chats = Chats(tuple(files))
 
@@ -105,7 +106,8 @@ class ChatFiles:
         """What `--label` goes by: columns with a name for each trace."""
         return [batch.label]
 
-    def _relative(self, file: Path) -> str:
+    def _relative(self, file: Place) -> str:
+        assert isinstance(file, Path)  # of what lies in a store, a copy is looked at
         return str(file.relative_to(self.path))
 
     def sample(self, n: int, seed: int = 0, among: Ints | None = None) -> list[int]:
@@ -284,7 +286,7 @@ class SftFolder(ChatFiles):
             )
         return found
 
-    def input_path(self, name: str) -> Path:
+    def input_path(self, name: str) -> Place:
         """Where the file is: as it was named, or beside the folder, as in a run that was moved."""
         path = input_file(name, self.path.resolve().parent)
         if path is None:

@@ -27,7 +27,7 @@ from skill_factory.runs.config import load_settings
 from skill_factory.runs.context import AskingContext
 from skill_factory.runs.folder import Stage, one_line_for_damaged_tables
 from skill_factory.runs.merging import journal_at
-from skill_factory.runs.model_choice import Known, known_model
+from skill_factory.runs.model_identity import Known, known_model
 from skill_factory.runs.reflect_stage import ReflectPlan
 from skill_factory.runs.sample_stage import SamplePlan
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from skill_factory.core import markup
 from skill_factory.core.arrays import Ints
 from skill_factory.core.columns import Column
+from skill_factory.core.places import Place, to_parquet
 from skill_factory.core.sft_manifest import read_manifest
 from skill_factory.core.sources.chats import ChatBatch, Chats, one_line_for_damaged
 from skill_factory.core.tables import RESPONSES
@@ -85,7 +86,7 @@ class _ResponseFile(Chats):
         (path,) = self.files
         columns = [Column.GRADE, *(_WITH_TEXTS if texts else ())]
         row = 0
-        with one_line_for_damaged(path), pq.ParquetFile(path) as file:
+        with one_line_for_damaged(path), pq.ParquetFile(to_parquet(path)) as file:
             for group in range(file.num_row_groups):
                 count = file.metadata.row_group(group).num_rows
                 if only is not None and not _any_within(only, row, count):
@@ -118,7 +119,7 @@ class _ResponseBatch(ChatBatch):
         return self._answered
 
 
-def _chat_batch(path: Path, row: int, batch: pa.RecordBatch, texts: bool) -> _ResponseBatch:
+def _chat_batch(path: Place, row: int, batch: pa.RecordBatch, texts: bool) -> _ResponseBatch:
     nothing = pa.nulls(batch.num_rows, pa.string())
     asked, answered = (
         batch.column(name) if texts else nothing for name in (Column.QUESTION, Column.RESPONSE)

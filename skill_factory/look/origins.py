@@ -122,9 +122,9 @@ def _run_of(source: SftInput) -> RunView | None:
     if source.run or not isinstance(source.source, FileSource):
         return source.run
     file = source.source.files[0]
-    return (
-        RunView(file.parent) if file.name == "annotated.parquet" and is_run(file.parent) else None
-    )
+    if not isinstance(file, Path) or file.name != "annotated.parquet" or not is_run(file.parent):
+        return None
+    return RunView(file.parent)
 
 
 def phrases_of(bank: PhraseBank) -> list[Phrase]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Column
+from skill_factory.core.places import to_parquet
 from skill_factory.core.sources.chats import one_line_for_damaged, texts_of
 from skill_factory.core.sources.local_files import FileSource, kind_of
 from skill_factory.core.terminal import Line, Piece, Style
@@ -118,7 +119,7 @@ def _read_variants(
     """A column's texts at some rows, counted over all files."""
     wanted, first = np.array(sorted(rows)), 0
     for path in source.files:
-        with one_line_for_damaged(path), pq.ParquetFile(path) as file:
+        with one_line_for_damaged(path), pq.ParquetFile(to_parquet(path)) as file:
             for group in range(file.num_row_groups):
                 count = file.metadata.row_group(group).num_rows
                 here = wanted[(wanted >= first) & (wanted < first + count)]

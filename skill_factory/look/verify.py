@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skill_factory import __version__
+from skill_factory.core.copies import named
+from skill_factory.core.places import is_remote
 from skill_factory.core.settings.checking import checked
 from skill_factory.core.settings.fields import SettingError
 from skill_factory.core.settings.value_types import Origin
@@ -71,7 +73,7 @@ class Verification:
 
     def add(self, cause: Cause, text: object, differs: bool = True) -> None:
         """Note a finding."""
-        self.findings.append(Finding(cause, str(text), differs))
+        self.findings.append(Finding(cause, named(str(text)), differs))
 
 
 def verify(path: Path, settings: VerifySettings | None = None) -> Verification:
@@ -205,7 +207,7 @@ def _source(folder: SftFolder, moved: str | None) -> Source:
             name = str(folder.input_path(name))
         except InputError as error:
             raise InputError(f"{error}, or name it with --input") from None
-    if moved is not None and Path(moved).expanduser().exists():
+    if moved is not None and (is_remote(moved) or Path(moved).expanduser().exists()):
         revision = None
         if is_run(Path(moved)):
             name = str(Path(moved) / "annotated.parquet")

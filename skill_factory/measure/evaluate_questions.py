@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from skill_factory import __version__
 from skill_factory.core.columns import Column
 from skill_factory.core.ledger import Account, account_table
+from skill_factory.core.places import remote_path
 from skill_factory.core.settings.value_types import named_source
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.core.whole_files import new_file
@@ -61,7 +62,8 @@ def _name_of(source: str) -> str:
     """The name of a set: that of its file or folder, of its repository, or of what makes it."""
     name = source.rstrip("/").rpartition("/")[2]
     path = Path(source)
-    return name.partition(".")[0] or name if path.is_file() else name
+    is_file = remote_path(source) is not None or path.is_file()
+    return name.partition(".")[0] or name if is_file else name
 
 
 @dataclass

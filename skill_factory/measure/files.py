@@ -10,7 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from skill_factory.core.whole_files import new_folder, resolved
+from skill_factory.core.copies import named
+from skill_factory.core.places import Place
+from skill_factory.core.whole_files import new_folder, resolved_place
 from skill_factory.errors import InputError
 from skill_factory.measure.figures import Measured
 from skill_factory.measure.layout import summary_text
@@ -28,7 +30,7 @@ class MeasuredFiles:
     """What was measured: the figures of each group, why some responses could not be graded
     (`losses`), and why some are not there (`failed`)."""
 
-    folder: Path
+    folder: Place
     groups: list[Measured]
     losses: Counter[str]
     failed: Counter[str]
@@ -58,7 +60,7 @@ def measure_files(
     rules = rules_of(settings)
     reading = ResponseFiles(settings)
     files = reading.files(paths)
-    output = resolved(settings.output)
+    output = resolved_place(settings.output)
     with new_folder(output, settings.overwrite, holds=RESPONSES_FILE) as folder:
         groups = measure_responses(
             _read(reading, files),
@@ -96,7 +98,7 @@ def _manifest(
 ) -> dict[str, Any]:
     return {
         "input": {
-            "files": [str(file.path) for file in files],
+            "files": [named(str(file.path)) for file in files],
             "responses": reading.read,
             "not_graded": dict(sorted(reading.losses.items())),
             "failed": dict(sorted(reading.failed.items())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from skill_factory.core.places import Place
 from skill_factory.core.settings.fields import Section, SettingError, Settings
 from skill_factory.core.settings.value_types import Between, KnownTask, Workers
 
@@ -100,7 +101,7 @@ class ReadingSettings(Settings):
 class MeasureSettings(ReadingSettings):
     """What `measure` reads and where it writes."""
 
-    output: Path = _OUTPUT.required("Folder for what is measured.", metavar="DIR", short="-o")
+    output: Place = _OUTPUT.required("Folder for what is measured.", metavar="DIR", short="-o")
     overwrite: bool = _OUTPUT(False, "Replace the folder.")
 
 
@@ -119,7 +120,7 @@ class CompareSettings(ReadingSettings):
     json: bool = _OUTPUT(False, "Print JSON.")
     markdown: bool = _OUTPUT(False, "Print Markdown.")
     latex: bool = _OUTPUT(False, "Print LaTeX.")
-    output: Path | None = _OUTPUT(
+    output: Place | None = _OUTPUT(
         None, "Write to this file: .html, a page, .json, .md or .tex.", metavar="FILE", short="-o"
     )
 

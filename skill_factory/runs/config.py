@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from skill_factory.core.places import Place, RemotePath, remote_path
 from skill_factory.core.settings.checking import COMMAND_LINE, checked
 from skill_factory.core.settings.fields import SettingError, Settings
 from skill_factory.core.settings.value_types import Origin
@@ -36,15 +37,16 @@ def load_config(path: Path | None, flags: Mapping[str, Any]) -> CreateConfig:
     annotated = folder / "annotated.parquet"
     if not annotated.is_file():
         raise InputError(f"{annotated}: is missing; `skill-factory reflect {folder}` makes it")
-    return config.model_copy(update={"input_dataset": str(annotated)})
+    name = annotated.url if isinstance(annotated, RemotePath) else str(annotated)
+    return config.model_copy(update={"input_dataset": name})
 
 
-def _run_folder(name: str) -> Path | None:
+def _run_folder(name: str) -> Place | None:
     """The folder of a run, if a name is that of one."""
     try:
-        folder = Path(name).expanduser()
+        folder = remote_path(name) or Path(name).expanduser()
         return folder if (folder / "journal.sqlite").is_file() else None
-    except (OSError, RuntimeError, ValueError):  # no path can have this name
+    except (OSError, RuntimeError, ValueError, InputError):  # reading it says what is wrong
         return None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.places import is_remote
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
 from skill_factory.core.settings.value_types import (
     Addresses,
@@ -181,6 +182,8 @@ class QuestionsConfig(Settings):
 def _check_source(source: str) -> None:
     """Raises `SettingError` for what is nearly the name of a source, and no file: it is not looked
     for on the Hub."""
+    if is_remote(source):
+        return
     stem, colon, name = source.partition(":")
     if stem.replace("_", "-") == GYM[:-1] and not name and not Path(source).exists():
         raise SettingError(("source",), f"name the dataset, as {GYM}basic_arithmetic")

@@ -27,7 +27,7 @@ from skill_factory.asking.prompts import load_prompts
 from skill_factory.asking.requests import Ask
 from skill_factory.core.tables import QUESTIONS
 from skill_factory.models import Completion, Sampling
-from skill_factory.runs.model_choice import Known
+from skill_factory.runs.model_identity import Known
 from skill_factory.stages import reflect as reflecting
 from skill_factory.stages import sample as attempting
 from skill_factory.stages.grade import grade_file

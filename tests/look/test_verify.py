@@ -179,7 +179,7 @@ def test_python_says_the_same(folder: Path, data: Path) -> None:
 
 def test_rows_in_memory_are_asked_for(tmp_path: Path, data: Path) -> None:
     made = sf.create(pq.read_table(data), tmp_path / "sft", attempts=3)
-    assert made.folder is not None
+    assert isinstance(made.folder, Path)
     assert "was made from rows in memory; save them to a file" in verify(made.folder).out
     assert causes(made.folder, "-i", data) == []
 

@@ -22,6 +22,7 @@ from typing import (
 )
 
 from skill_factory.core.did_you_mean import did_you_mean
+from skill_factory.core.places import RemotePath, place
 from skill_factory.core.settings.fields import SettingError, Settings
 from skill_factory.core.settings.value_types import Check, FromOrigin, Origin, Reads
 
@@ -34,7 +35,8 @@ COMMAND_LINE = Origin()
 class Kind:
     """A setting's type, taken apart.
 
-    `base` is int, float, bool, str, Path, tuple, dict or a class of settings. `optional`: it may
+    `base` is int, float, bool, str, Path, tuple, dict, RemotePath (for a `Place`) or a class of
+    settings. `optional`: it may
     be None. `choices` are all texts that there are to choose from; empty: any. `item` is the kind
     of a tuple's items.
     """
@@ -68,8 +70,9 @@ def _kind(hint: Any) -> Kind:
         inner = _kind(parts[0])
         return replace(inner, checks=(*inner.checks, *parts[1:]))
     if origin in (Union, UnionType):
-        (only,) = (part for part in parts if part is not NoneType)
-        return replace(_kind(only), optional=True)
+        there = [part for part in parts if part is not NoneType]
+        only = RemotePath if RemotePath in there else there[0]
+        return replace(_kind(only), optional=NoneType in parts)
     if origin is Literal:
         return Kind(str, choices=parts)
     if origin is tuple:
@@ -154,13 +157,19 @@ def _of(base: type) -> Callable[[Any], Any]:
     return lambda value: value if type(value) is base else None
 
 
+def _path(value: Any, kind: Any) -> Any:
+    found = place(value) if isinstance(value, str | Path | RemotePath) else None
+    return found if isinstance(found, kind) else None
+
+
 _TYPES: dict[Any, tuple[str, Callable[[Any], Any]]] = {
     bool: ("true or false", _of(bool)),
     int: ("a whole number", _of(int)),
     float: ("a number", _float),
     str: ("text", _of(str)),
     dict: ("settings, each on a line of its own", _of(dict)),
-    Path: ("a path", lambda value: Path(value) if isinstance(value, str | Path) else None),
+    Path: ("a local path", lambda value: _path(value, Path)),
+    RemotePath: ("a path or a URL", lambda value: _path(value, Path | RemotePath)),
 }
 """What is expected of each type, in words, and the value of that type; None: it is none."""
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from skill_factory.core.arrays import Ints, Mask, bounds, is_list, numbers, offsets, strings, view
 from skill_factory.core.columns import Column
+from skill_factory.core.places import Place, in_parallel, to_parquet
 from skill_factory.core.sources.batches import (
     BATCH_BYTES,
     DAMAGED,
@@ -71,7 +72,7 @@ class ChatBatch:
     not say.
     """
 
-    where: Path
+    where: Place
     file_row: int
     number: int
     label: pa.Array
@@ -150,12 +151,12 @@ def read_chats(
 class Chats:
     """The chats in some files of one kind, in order."""
 
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
 
     @cached_property
     def count(self) -> int:
         """How many there are; of JSON all is read for it."""
-        return sum(map(_count, self.files))
+        return sum(in_parallel(_count, self.files))
 
     def batches(self, *, texts: bool = True, only: Ints | None = None) -> Iterator[ChatBatch]:
         """All chats, some at a time; with `only`, sorted numbers of chats, just the batches that
@@ -186,15 +187,15 @@ class Chats:
                             break
 
 
-def _count(path: Path) -> int:
+def _count(path: Place) -> int:
     with one_line_for_damaged(path):
         if kind_of(path) == "parquet":
-            return int(pq.read_metadata(path).num_rows)
+            return int(pq.read_metadata(to_parquet(path)).num_rows)
         return sum(1 for _ in read_objects(path))
 
 
 @contextmanager
-def one_line_for_damaged(path: Path) -> Iterator[None]:
+def one_line_for_damaged(path: Place) -> Iterator[None]:
     """What Arrow and the disk say of a file that cannot be read, as an `InputError`."""
     try:
         yield
@@ -216,9 +217,9 @@ def _any_within(wanted: Ints, start: int, count: int) -> bool:
 # -- columns --------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, number: int, texts: bool, wanted: Ints | None) -> Iterator[ChatBatch]:
+def _parquet(path: Place, number: int, texts: bool, wanted: Ints | None) -> Iterator[ChatBatch]:
     """Row groups without a wanted row are not read."""
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+    with pq.ParquetFile(to_parquet(path), pre_buffer=False, buffer_size=1 << 20) as file:
         columns = _columns(file.schema_arrow, path, texts)
         row = 0
         for group in range(file.num_row_groups):
@@ -268,14 +269,14 @@ class _Columns(NamedTuple):
         return list(dict.fromkeys([*self.named, *turns, *self.beside]))
 
 
-def _columns(schema: pa.Schema, where: Path, texts: bool) -> _Columns:
+def _columns(schema: pa.Schema, where: Place, texts: bool) -> _Columns:
     turns = _turn_column(schema, where)
     named = [name for name in (Column.LABEL, Column.TRACE_ID) if name in schema.names]
     beside = [name for name in _BESIDE if name in schema.names]
     return _Columns(turns, named, beside) if texts else _Columns(None, named, [])
 
 
-def _turn_column(schema: pa.Schema, where: Path) -> tuple[str, str, str]:
+def _turn_column(schema: pa.Schema, where: Place) -> tuple[str, str, str]:
     for name in _TURN_COLUMNS:
         for at in schema.get_all_field_indices(name):
             kind = schema.field(at).type
@@ -291,7 +292,7 @@ def _turn_column(schema: pa.Schema, where: Path) -> tuple[str, str, str]:
 
 
 def _batch(
-    where: Path, row: int, number: int, batch: pa.RecordBatch, columns: _Columns
+    where: Place, row: int, number: int, batch: pa.RecordBatch, columns: _Columns
 ) -> ChatBatch:
     label, trace_id = (
         _as_text(batch.column(name))
@@ -303,7 +304,7 @@ def _batch(
     return ChatBatch(where, row, number, label, trace_id, turns, batch.select(columns.beside))
 
 
-def _turns(column: pa.Array, name: str, role: str, content: str, where: Path) -> _Turns:
+def _turns(column: pa.Array, name: str, role: str, content: str, where: Place) -> _Turns:
     column = column.cast(pa.list_(column.type.value_type))
     inside = column.values
     roles, said = (
@@ -339,14 +340,14 @@ def _taken(said: pa.Array, at: Ints) -> pa.Array:
 # -- JSON -----------------------------------------------------------------------------------------
 
 
-def _json(path: Path, number: int) -> Iterator[ChatBatch]:
+def _json(path: Place, number: int) -> Iterator[ChatBatch]:
     objects, first = read_objects(path), 0
     while rows := list(islice(objects, _ROWS)):
         yield _of_objects(path, first, number + first, rows)
         first += len(rows)
 
 
-def _of_objects(path: Path, first: int, number: int, rows: list[dict[str, Any]]) -> ChatBatch:
+def _of_objects(path: Place, first: int, number: int, rows: list[dict[str, Any]]) -> ChatBatch:
     lists = [_said(row, f"{path}: row {first + place}") for place, row in enumerate(rows)]
     ends = bounds(list(map(len, lists)))
     roles, said = zip(*chain(*lists), strict=True) if ends[-1] else ((), ())

@@ -7,10 +7,10 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 from skill_factory.core.columns import LIST_ROLES, Columns
+from skill_factory.core.places import Place
 from skill_factory.core.sources.annotated_columns import InputColumn, TypedRows, find_columns
 from skill_factory.core.sources.json_rows import FoundTypes, PlacedRow, from_objects
 from skill_factory.core.whole_files import open_unpacked
@@ -25,7 +25,7 @@ _UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 """How a text in UTF-16 begins where UTF-8 is expected."""
 
 
-def read_csv(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
+def read_csv(path: Place, columns: Columns, at_once: int) -> Iterator[TypedRows]:
     """The rows of a CSV file in batches of about `at_once` bytes, as
     `annotated_columns.find_columns` types them.
 
@@ -57,13 +57,13 @@ def _length(cell: Any) -> int:
     return sum(map(_length, cell)) if isinstance(cell, list) else len(str(cell))
 
 
-def read_csv_objects(path: Path) -> Iterator[dict[str, Any]]:
+def read_csv_objects(path: Place) -> Iterator[dict[str, Any]]:
     """The rows of a CSV file by their columns' names: text, None for an empty cell, and a list
     where a column holds messages. Raises `InputError` and `ColumnError` as `read_csv` does."""
     yield from (row for _, row in _with_lists(path, _rows(path), None))
 
 
-def _rows(path: Path) -> Iterator[PlacedRow]:
+def _rows(path: Place) -> Iterator[PlacedRow]:
     csv.field_size_limit(_LONGEST_CELL)
     with open_unpacked(path) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
@@ -84,19 +84,19 @@ def _rows(path: Path) -> Iterator[PlacedRow]:
             raise InputError(f"{path}: line {reader.line_num} is not CSV: {error}") from None
 
 
-def _delimiter(path: Path, header: str) -> str:
+def _delimiter(path: Place, header: str) -> str:
     """What stands between cells: a tab in a .tsv file, else the sign that the header has most."""
     is_tsv = ".tsv" in map(str.lower, path.suffixes)
     return "\t" if is_tsv and "\t" in header else max(_DELIMITERS, key=header.count)
 
 
-def _names(path: Path, header: list[str]) -> list[str]:
+def _names(path: Place, header: list[str]) -> list[str]:
     if twice := [name for name in header if name and header.count(name) > 1]:
         raise InputError(f"{path}: the header names the column {twice[0]!r} twice")
     return header
 
 
-def _row(path: Path, place: str, names: list[str], cells: list[str]) -> PlacedRow:
+def _row(path: Place, place: str, names: list[str], cells: list[str]) -> PlacedRow:
     if len(cells) != len(names):
         raise InputError(
             f"{path}: {place} has {len(cells)} cells, but the header names {len(names)} columns; "
@@ -109,7 +109,7 @@ def _row(path: Path, place: str, names: list[str], cells: list[str]) -> PlacedRo
 
 
 def _with_lists(
-    path: Path, rows: Iterable[PlacedRow], columns: Columns | None
+    path: Place, rows: Iterable[PlacedRow], columns: Columns | None
 ) -> Iterator[PlacedRow]:
     """Rows with the lists in them read; which columns hold lists is told by their first value.
     `columns` None: those of no annotated dataset, so that only messages are lists."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from skill_factory.core.places import Place, read_text
 from skill_factory.core.yaml_files import UNREADABLE, parse
 
 
-def configs_of(folder: Path) -> list[str]:
+def configs_of(folder: Place) -> list[str]:
     """The configs that the card of a dataset folder names; none without a card or a header."""
     configs = card_header(folder).get("configs")
     return [str(c.get("config_name")) for c in configs or [] if isinstance(c, dict)]
 
 
-def card_header(folder: Path) -> dict[str, Any]:
+def card_header(folder: Place) -> dict[str, Any]:
     """The header of a dataset folder's card; empty without one."""
     card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    text = read_text(card) if card.is_file() else ""
     try:
         header = parse(text.split("---")[1])[0] if text.startswith("---") else None
     except (*UNREADABLE, IndexError):

@@ -1,4 +1,4 @@
-"""Which dataset an input option names: local files, a folder, or a dataset on the Hub."""
+"""Which dataset an input option names: files, a folder, or a dataset on the Hub."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skill_factory.core.places import (
+    Place,
+    RemotePath,
+    is_remote,
+    place,
+    repository_in,
+    to_parquet,
+)
 from skill_factory.core.sources.batches import DAMAGED, Source, first_line
 from skill_factory.core.sources.csv_files import read_csv_objects
 from skill_factory.core.sources.dataset_cards import card_header, license_of
@@ -32,38 +40,52 @@ _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
 def find_source(name: str, config: str | None, split: str | None, revision: str | None) -> Source:
-    """What an input option names: a local path if there is one, else a dataset on the Hub.
+    """What an input option names: a file or folder, by its path or URL, if there is one, else a
+    dataset on the Hub.
 
     A folder is read with all its files, or, where `config` or `split` is given, as
     `datasets.load_dataset` reads it; one of `Dataset.save_to_disk` as that. Raises `InputError` for
     a path that does not exist or holds no data, a folder with several splits, options that a path
     has no use for, and a dataset that is not to be had.
     """
+    if (repository := repository_in(name)) is not None:
+        return load(repository[0], config, split, revision or repository[1])
     try:
-        path = Path(name).expanduser()
+        path = place(name) if is_remote(name) else Path(name).expanduser()
         there = path.exists()
     except (OSError, RuntimeError) as error:
         raise InputError(f"{name}: no such file or folder: {error}") from None
     if there and revision:
-        raise InputError(f"{name}: --revision is for datasets on the Hub, and this is a local path")
+        what = "URL" if is_remote(name) else "local path"
+        raise InputError(f"{path}: --revision is for datasets on the Hub, and this is a {what}")
+    name = str(path) if isinstance(path, RemotePath) else name
     if path.is_file():
         if config or split:
             raise InputError(f"{name}: a file has no configs and splits to choose from")
-        if not DATA_SUFFIX.search(name):
+        if not DATA_SUFFIX.search(path.name):
             raise InputError(
                 f"{name}: expected a .parquet, .jsonl, .json or .csv file (or .jsonl.gz)"
             )
         return FileSource(name, (path,))
     if path.is_dir():
-        if (path / "sft_train").is_dir() and (path / "manifest.json").is_file():
-            raise InputError(f"{name}: is an SFT folder: its traces are made already")
-        saved = (path / "state.json").exists() or (path / "dataset_dict.json").exists()
-        if config or split or saved:
-            return load(path, config, split, None)
-        return FileSource(name, data_files(path), license_of(card_header(path)))
-    if looks_local(name) or not _REPO_ID.match(name) or DATA_SUFFIX.search(name):
+        return _folder_source(name, path, config, split)
+    if (
+        isinstance(path, RemotePath)
+        or looks_local(name)
+        or not _REPO_ID.match(name)
+        or DATA_SUFFIX.search(name)
+    ):
         raise InputError(f"{name}: no such file or folder")
     return load(name, config, split, revision)
+
+
+def _folder_source(name: str, folder: Place, config: str | None, split: str | None) -> Source:
+    if (folder / "sft_train").is_dir() and (folder / "manifest.json").is_file():
+        raise InputError(f"{name}: is an SFT folder: its traces are made already")
+    saved = (folder / "state.json").exists() or (folder / "dataset_dict.json").exists()
+    if config or split or saved:
+        return load(folder, config, split, None)
+    return FileSource(name, data_files(folder), license_of(card_header(folder)))
 
 
 @dataclass(frozen=True)
@@ -115,11 +137,11 @@ def read_some(
         yield from _rows_of_file(path, rows)
 
 
-def _rows_of_file(path: Path, rows: int) -> Iterator[list[dict[str, Any]]]:
+def _rows_of_file(path: Place, rows: int) -> Iterator[list[dict[str, Any]]]:
     kind = kind_of(path)
     if kind == "parquet":
         try:
-            with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            with pq.ParquetFile(to_parquet(path), pre_buffer=False, buffer_size=1 << 20) as file:
                 for batch in file.iter_batches(rows):
                     yield batch.to_pylist()
         except (*DAMAGED, OSError) as error:
@@ -145,8 +167,10 @@ def _column(source: str, table: pa.Table, name: str) -> list[Any]:
     return values
 
 
-def _parquet_files(name: str, files: tuple[Path, ...]) -> pa.Table:
+def _parquet_files(name: str, files: tuple[Place, ...]) -> pa.Table:
     try:
-        return pa.concat_tables(map(pq.read_table, files), promote_options="permissive")
+        return pa.concat_tables(
+            (pq.read_table(to_parquet(one)) for one in files), promote_options="permissive"
+        )
     except (*DAMAGED, OSError) as error:
         raise InputError(f"{name}: cannot be read: {first_line(error)}") from None

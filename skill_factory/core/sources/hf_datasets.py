@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from skill_factory.core.columns import Columns
+from skill_factory.core.copies import kept_copy, named
+from skill_factory.core.places import RemotePath
 from skill_factory.core.redaction import redact_hub
 from skill_factory.core.sources.annotated_columns import find_columns, read_columns
 from skill_factory.core.sources.batches import (
@@ -60,9 +62,10 @@ class LoadedSource:
 
 
 def load(
-    name: str | Path, config: str | None, split: str | None, revision: str | None
+    name: str | Path | RemotePath, config: str | None, split: str | None, revision: str | None
 ) -> LoadedSource:
-    """Load a dataset by its name on the Hub, or a folder; `split` None: train.
+    """Load a dataset by its name on the Hub, or a folder; `split` None: train. Of a folder in a
+    store, what is read is a copy, for as long as this process lasts.
 
     Raises `InputError` for what cannot be loaded.
     """
@@ -77,21 +80,24 @@ def load(
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    license = license_of(card_header(name)) if isinstance(name, Path) else None
-    not_local = "" if isinstance(name, Path) else "no local file or folder of this name, and "
+    folder = kept_copy(name) if isinstance(name, RemotePath) else name
+    license = license_of(card_header(folder)) if isinstance(folder, Path) else None
+    not_local = "" if isinstance(folder, Path) else "no local file or folder of this name, and "
     try:
-        if isinstance(name, Path) and ((name / "state.json").exists()):
-            found = datasets.load_from_disk(str(name))
-        elif isinstance(name, Path) and (name / "dataset_dict.json").exists():
-            found = _split_of(datasets.load_from_disk(str(name)), name, split)
-        elif isinstance(name, Path):
-            found = datasets.load_dataset(str(name), config, split=split or "train")
+        if isinstance(folder, Path) and ((folder / "state.json").exists()):
+            found = datasets.load_from_disk(str(folder))
+        elif isinstance(folder, Path) and (folder / "dataset_dict.json").exists():
+            found = _split_of(datasets.load_from_disk(str(folder)), name, split)
+        elif isinstance(folder, Path):
+            found = datasets.load_dataset(str(folder), config, split=split or "train")
         else:
             # Asked first: it names the commit, and `datasets` serves its cache to any token.
             with suppress(OfflineModeIsEnabled):
-                info = HfApi().dataset_info(name, revision=revision)
+                info = HfApi().dataset_info(str(name), revision=revision)
                 revision, license = info.sha, license_of(info.card_data)
-            found = datasets.load_dataset(name, config, split=split or "train", revision=revision)
+            found = datasets.load_dataset(
+                str(name), config, split=split or "train", revision=revision
+            )
     except RepositoryNotFoundError:
         raise InputError(
             f"{name}: {not_local}no dataset on the Hub that you may read; "
@@ -104,8 +110,8 @@ def load(
     except Exception as error:  # of four libraries' own trees, which have no common root
         if (splits := _UNKNOWN_SPLIT.search(str(error))) is not None:
             raise _no_split(name, split, re.findall(r"[\w.-]+", splits[1])) from None
-        reason = redact_hub(first_line(error))
-        if not isinstance(name, Path) and _UNREACHABLE & {
+        reason = named(redact_hub(first_line(error)))
+        if not isinstance(folder, Path) and _UNREACHABLE & {
             kind.__name__ for kind in type(error).__mro__
         }:
             raise InputError(
@@ -124,13 +130,13 @@ there is no connection."""
 _UNKNOWN_SPLIT = re.compile(r"Unknown split .*Should be one of \[(.*)\]")
 
 
-def _split_of(splits: Mapping[str, Any], name: Path, split: str | None) -> Any:
+def _split_of(splits: Mapping[str, Any], name: Any, split: str | None) -> Any:
     if (split or "train") not in splits:
         raise _no_split(name, split, list(splits))
     return splits[split or "train"]
 
 
-def _no_split(name: str | Path, asked_for: str | None, splits: list[str]) -> InputError:
+def _no_split(name: Any, asked_for: str | None, splits: list[str]) -> InputError:
     problem = f"has no split {asked_for!r}; it " if asked_for else ""
     return InputError(
         f"{name}: {problem}holds the splits {', '.join(sorted(splits))}; "

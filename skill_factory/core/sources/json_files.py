@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from skill_factory.core.columns import Columns
+from skill_factory.core.places import Place
 from skill_factory.core.sources.annotated_columns import (
     InputColumn,
     TypedRows,
@@ -30,7 +30,7 @@ _EXACT = 2.0**53
 """From here on a double may be a whole number that was written in other digits."""
 
 
-def read_json(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
+def read_json(path: Place, columns: Columns, at_once: int) -> Iterator[TypedRows]:
     """The rows of a JSON file in batches of up to `at_once` bytes of it, as
     `annotated_columns.find_columns` says; an array is read as a whole.
 
@@ -45,7 +45,7 @@ def read_json(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]
             yield from _read_json_lines(path, _whole_lines(start, stream, at_once), columns)
 
 
-def read_objects(path: Path) -> Iterator[dict[str, Any]]:
+def read_objects(path: Place) -> Iterator[dict[str, Any]]:
     """The objects of a JSON file as they are, whatever types they hold.
 
     Raises `InputError`, naming the line, for what is not JSON, or not objects.
@@ -65,7 +65,7 @@ def _is_array(start: bytes) -> bool:
     return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
 
-def _read_json_lines(path: Path, chunks: Iterable[bytes], columns: Columns) -> Iterator[TypedRows]:
+def _read_json_lines(path: Place, chunks: Iterable[bytes], columns: Columns) -> Iterator[TypedRows]:
     found, inputs, line = FoundTypes(columns), list[InputColumn](), 1
     for chunk in chunks:
         read = _by_arrow(path, chunk, found, inputs) if inputs else None
@@ -96,7 +96,7 @@ def _whole_lines(rest: bytes, stream: pa.NativeFile, at_once: int = CHUNK_BYTES)
 
 
 def _by_arrow(
-    path: Path, chunk: bytes, found: FoundTypes, inputs: Sequence[InputColumn]
+    path: Place, chunk: bytes, found: FoundTypes, inputs: Sequence[InputColumn]
 ) -> list[TypedRows] | None:
     """Whole lines; None if Arrow cannot read all of them as they are."""
     types = found.for_arrow(inputs)
@@ -139,7 +139,7 @@ def _integer(digits: str) -> int | Decimal:
         return Decimal(digits)
 
 
-def _json_lines(path: Path, chunk: bytes, first_line: int) -> Iterator[PlacedRow]:
+def _json_lines(path: Place, chunk: bytes, first_line: int) -> Iterator[PlacedRow]:
     for number, line in enumerate(chunk.split(b"\n"), first_line):
         if line.strip():
             value = _parsed(line, f"{path}: line {number} is not")
@@ -148,7 +148,7 @@ def _json_lines(path: Path, chunk: bytes, first_line: int) -> Iterator[PlacedRow
             yield f"line {number}", value
 
 
-def _array_rows(path: Path, content: bytes) -> list[PlacedRow]:
+def _array_rows(path: Place, content: bytes) -> list[PlacedRow]:
     values = _parsed(content, f"{path}: not")
     rows = [(f"row {number}", value) for number, value in enumerate(values)]
     for place, value in rows:
@@ -157,7 +157,7 @@ def _array_rows(path: Path, content: bytes) -> list[PlacedRow]:
     return rows
 
 
-def _read_json_array(path: Path, content: bytes, columns: Columns) -> Iterator[TypedRows]:
+def _read_json_array(path: Place, content: bytes, columns: Columns) -> Iterator[TypedRows]:
     rows = _array_rows(path, content)
     found = FoundTypes(columns)
     found.add(row for _, row in rows)

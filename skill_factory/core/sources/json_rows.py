@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from skill_factory.core.columns import COLUMN_OPTIONS, OPTIONAL_COLUMNS, Columns
+from skill_factory.core.places import Place
 from skill_factory.core.sources.annotated_columns import (
     InputColumn,
     TypedRows,
@@ -129,7 +129,9 @@ PlacedRow = tuple[str, dict[str, Any]]
 """An object and where it stands: "line 7" or "row 6"."""
 
 
-def from_objects(path: Path, rows: Sequence[PlacedRow], inputs: Sequence[InputColumn]) -> TypedRows:
+def from_objects(
+    path: Place, rows: Sequence[PlacedRow], inputs: Sequence[InputColumn]
+) -> TypedRows:
     """Rows as typed columns; raises `ColumnError` for a value of another type."""
     arrays, unread = [], dict[str, Unread]()
     for input_column in inputs:

@@ -1,4 +1,4 @@
-"""Datasets in local files: parquet, JSON and CSV, or a folder of them."""
+"""Datasets in files: parquet, JSON and CSV, or a folder of them, local or in a store."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Columns
+from skill_factory.core.places import (
+    Place,
+    RemotePath,
+    bytes_of,
+    files_below,
+    in_parallel,
+    to_parquet,
+)
 from skill_factory.core.sources.annotated_columns import (
     TypedRows,
     Unread,
@@ -55,7 +62,7 @@ class FileSource:
     """An annotated dataset in files of one kind; a `Source`."""
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     license: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
     unread: dict[str, UnreadIn] = field(default_factory=dict)
@@ -70,7 +77,7 @@ class FileSource:
 
     @cached_property
     def _footers(self) -> list[pq.FileMetaData | None]:
-        return [_footer(path) for path in self.files]
+        return in_parallel(_footer, self.files)
 
     def batches(self, columns: Columns, at_once: int | None = None) -> Iterator[Batch]:
         total = 0
@@ -105,7 +112,7 @@ class FilePiece:
     None: the file says nothing of itself, and who reads it learns why.
     """
 
-    path: Path
+    path: Place
     groups: range | None
     file_row: int
     row: int
@@ -120,7 +127,7 @@ class FilePiece:
 
 
 def _pieces_of(
-    path: Path, footer: pq.FileMetaData | None, row: int, most: int
+    path: Place, footer: pq.FileMetaData | None, row: int, most: int
 ) -> Iterator[FilePiece]:
     if footer is None or not footer.num_row_groups:
         yield FilePiece(path, None, 0, row)
@@ -136,39 +143,39 @@ def _pieces_of(
     yield FilePiece(path, range(first, footer.num_row_groups), file_row, row + file_row)
 
 
-def _footer(path: Path) -> pq.FileMetaData | None:
+def _footer(path: Place) -> pq.FileMetaData | None:
     """What a parquet file says of itself; None for others, and where reading will say why."""
     try:
-        return pq.read_metadata(path) if kind_of(path) == "parquet" else None
+        return pq.read_metadata(to_parquet(path)) if kind_of(path) == "parquet" else None
     except (*DAMAGED, OSError):
         return None
 
 
-def _text_size(path: Path, footer: pq.FileMetaData | None) -> int:
+def _text_size(path: Place, footer: pq.FileMetaData | None) -> int:
     if footer is not None:
         groups = map(footer.row_group, range(footer.num_row_groups))
         return sum(max(0, group.total_byte_size) for group in groups)  # below 0 in a damaged one
     if kind_of(path) == "parquet":
         return 0  # it cannot be read
-    return path.stat().st_size * (1 if path.suffix.lower() in _PLAIN else 4)  # as gzip shrinks text
+    return bytes_of(path) * (1 if path.suffix.lower() in _PLAIN else 4)  # as gzip shrinks text
 
 
-def data_files(folder: Path) -> tuple[Path, ...]:
+def data_files(folder: Place) -> tuple[Place, ...]:
     """The data files of a folder, in order of their paths.
 
     Raises `InputError` if there are none, files of several kinds, configs or splits, and for a link
     to nothing.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
+    inside = {
+        path: below
+        for path, below in files_below(folder)
         if DATA_SUFFIX.search(path.name)
         and path.name not in _NOT_DATA
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        and not path.is_dir()
-    )
+        and not any(part.startswith((".", "_")) for part in below.parts)
+    }
+    found = list(inside)
     for path in found:
-        if not path.exists():
+        if not isinstance(path, RemotePath) and not path.exists():
             raise InputError(f"{path}: a link to a file that is not there")
     if not found:
         raise InputError(f"{folder}: no parquet, jsonl, json or csv file in this folder")
@@ -184,8 +191,8 @@ def data_files(folder: Path) -> tuple[Path, ...]:
         raise InputError(
             f"{folder}: holds the configs {', '.join(configs)}; choose one with --input-config"
         )
-    inside = (str(path.relative_to(folder)).lower() for path in found)
-    splits = {word for path in inside for word in _SPLIT.findall(path)}
+    words = (_SPLIT.findall(str(inside[path]).lower()) for path in found)
+    splits = {word for some in words for word in some}
     if len(splits) > 1:
         raise InputError(
             f"{folder}: holds the splits {', '.join(sorted(splits))}; "
@@ -194,21 +201,21 @@ def data_files(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Place) -> str:
     """What kind of file it is, by its name."""
     match = DATA_SUFFIX.search(path.name)
     return match[1].lower() if match else "parquet"
 
 
 def _read_file(
-    path: Path, columns: Columns, at_once: int, groups: range | None = None, first: int = 0
+    path: Place, columns: Columns, at_once: int, groups: range | None = None, first: int = 0
 ) -> Iterator[TypedRows]:
     """The rows of a file, or of these row groups of a parquet file, which begin at row `first`."""
     read = _READERS.get(kind_of(path), read_json)
     if groups is not None:
         read = partial(_read_parquet, groups=groups, count=first)
     try:
-        if path.stat().st_size == 0:
+        if bytes_of(path) == 0:
             raise InputError(f"{path}: the file is empty")
         yield from read(path, columns, at_once)
     except OSError as error:
@@ -222,12 +229,12 @@ _FIRST_ROWS = 64
 
 
 def _read_parquet(
-    path: Path, columns: Columns, at_once: int, groups: range | None = None, count: int = 0
+    path: Place, columns: Columns, at_once: int, groups: range | None = None, count: int = 0
 ) -> Iterator[TypedRows]:
     """Rows of a file, or of some of its row groups, the first of which is row `count`."""
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
-        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        file = pq.ParquetFile(to_parquet(path), pre_buffer=False, buffer_size=1 << 20)
     except DAMAGED as error:
         raise InputError(f"{path}: not a parquet file ({first_line(error)})") from None
     with file:

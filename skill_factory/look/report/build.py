@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 from skill_factory.checks.audit import Audit
-from skill_factory.core.whole_files import new_file, resolved
+from skill_factory.core.copies import named
+from skill_factory.core.places import Place
+from skill_factory.core.whole_files import new_file, resolved_place
 from skill_factory.errors import OutputError
 from skill_factory.look.folders import ChatFiles, RunView, SftFolder
 from skill_factory.look.measured import MeasuredFolder
@@ -33,7 +36,7 @@ class Written(NamedTuple):
     """A page: its file and bytes, and how many traces of how many are in it; or of how many
     responses, where it is of nothing else."""
 
-    path: Path
+    path: Place
     size: int
     traces: int
     of: int
@@ -57,7 +60,7 @@ def write_report(folders: Sequence[Path], settings: ReportSettings) -> Written:
     validate_output(settings.output, settings.overwrite)
     options = Options(settings.seed, ROOM // len(folders), settings.check)
     reports = [report_on(folder, options) for folder in folders]
-    page = report_page(reports).encode("utf-8", "replace")
+    page = named(report_page(reports), escape).encode("utf-8", "replace")
     write_page(settings.output, page)
     samples = [report.sample for report in reports]
     shown = sum(len(sample["traces"]) for sample in samples)
@@ -97,7 +100,7 @@ def _report_on(
     return of_chats(found, options)
 
 
-def write_comparison(found: Comparison, path: Path) -> None:
+def write_comparison(found: Comparison, path: Place) -> None:
     """Write a comparison as the name of its file says: as a page, or as `compare_layout.written`
     has it. Raises `OutputError` if it cannot be written."""
     if path.suffix == PAGE:
@@ -107,15 +110,15 @@ def write_comparison(found: Comparison, path: Path) -> None:
     write_page(path, text.encode("utf-8", "replace"))
 
 
-def validate_output(path: Path, overwrite: bool | None = False) -> None:
+def validate_output(path: Place, overwrite: bool | None = False) -> None:
     """Raise `OutputError` if a page cannot have this name: something else has it, or its folder is
     not there. `overwrite` None: there is no such option."""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
-    if not path.parent.is_dir():
+    if isinstance(path, Path) and not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-    if path.is_file() and not overwrite:
-        with path.open("rb") as file:
+    if not overwrite and path.is_file():
+        with path.open("rb") if isinstance(path, Path) else path.open() as file:
             if REPORT_SIGNATURE.encode() not in file.read(4096):
                 advice = ", or replace it with --overwrite" if overwrite is not None else ""
                 raise OutputError(
@@ -123,7 +126,7 @@ def validate_output(path: Path, overwrite: bool | None = False) -> None:
                 )
 
 
-def write_page(path: Path, page: bytes) -> None:
+def write_page(path: Place, page: bytes) -> None:
     """Put a page in its place, whole; raises `OutputError` if it cannot be written."""
-    with new_file(resolved(path)) as part:
+    with new_file(resolved_place(path)) as part:
         part.write_bytes(page)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from skill_factory.core import threads
 from skill_factory.core.columns import Columns
 from skill_factory.core.own_parts import OwnParts, own_parts
+from skill_factory.core.places import Place
 from skill_factory.core.ray_cluster import RETRIES, Cluster, joined
 from skill_factory.core.sources.batches import Source, UnreadIn, add_unread
 from skill_factory.core.sources.local_files import FilePiece, FileSource
@@ -264,6 +265,6 @@ def _written(work: Path, name: str) -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_there(path: Path, error: type[SkillFactoryError]) -> None:
-    if not path.exists():
+def _check_there(path: Place, error: type[SkillFactoryError]) -> None:
+    if isinstance(path, Path) and not path.exists():
         raise error(f"{path}: is not there on the worker {socket.gethostname()}: {_SHARED}")

@@ -14,12 +14,13 @@ from xxhash import xxh3_128
 
 from skill_factory.core.did_you_mean import did_you_mean
 from skill_factory.core.ledger import Reason
+from skill_factory.core.places import Place, RemotePath, place
 from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
 from skill_factory.core.token_counts import TokenCounter
-from skill_factory.core.whole_files import new_folder, resolved, scratch_folder
+from skill_factory.core.whole_files import lies_inside, new_folder, resolved, scratch_folder
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
 from skill_factory.stages.create.excluded import Excluded, load_excluded
 from skill_factory.stages.create.folder import describe, join_files
@@ -61,28 +62,34 @@ def create(
     )
     with ExitStack() as stack:
         folder = None if config.dry_run else stack.enter_context(_output(config))
-        beside = Path(tempfile.gettempdir()) if folder is None else resolved(config.folder).parent
-        place = _work_dir(config.work_dir) or beside
+        work_dir = _work_dir(config.work_dir) or _beside(config, folder)
         if folder is None:
-            stack.enter_context(_explained(place))
-        work = stack.enter_context(scratch_folder(place))
+            stack.enter_context(_explained(work_dir))
+        work = stack.enter_context(scratch_folder(work_dir))
         engine = stack.enter_context(_engine(config))
         return _create(config, phrases, excluded, engine, source, work, folder)
 
 
+def _beside(config: CreateConfig, folder: Path | None) -> Path:
+    """The folder in which the output will lie, or is made where it goes to a store."""
+    if folder is None:
+        return Path(tempfile.gettempdir())
+    target = place(config.folder)
+    return folder.parent if isinstance(target, RemotePath) else resolved(target).parent
+
+
 @contextmanager
 def _output(config: CreateConfig) -> Iterator[Path]:
-    target = Path(config.folder)
+    target = place(config.folder)
     if config.input_dataset:
-        _refuse_inside(target, config.input_dataset)
+        _refuse_inside(target, place(config.input_dataset))
     with _explained(target), new_folder(target, config.overwrite) as folder:
         yield folder
 
 
-def _refuse_inside(target: Path, source: str) -> None:
+def _refuse_inside(target: Place, source: Place) -> None:
     """A folder that is read with all its files would be read with the output in it next time."""
-    folder = Path(source).expanduser()
-    if folder.is_dir() and resolved(target).is_relative_to(folder.resolve()):
+    if lies_inside(target, source):
         raise OutputError(f"{target}: lies inside the input {source}; choose an output beside it")
 
 
@@ -95,7 +102,7 @@ def _work_dir(chosen: str | None) -> Path | None:
 
 
 @contextmanager
-def _explained(target: Path | str, advice: str = "") -> Iterator[None]:
+def _explained(target: Place | str, advice: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:

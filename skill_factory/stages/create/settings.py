@@ -82,7 +82,7 @@ class CreateConfig(Settings):
 
     input_dataset: str | None = _INPUT(
         None,
-        "Annotated dataset: a file, a folder, a run, or org/name on the Hub.",
+        "Annotated dataset: a file, a folder, a run, a URL, or org/name on the Hub.",
         metavar="PATH|REPO",
         short="-i",
         was="--input_reflection_dataset_name",
@@ -98,7 +98,7 @@ class CreateConfig(Settings):
     )
     output_dataset: str | None = _OUTPUT(
         None,
-        "Where the SFT folder goes: a path (./sft), or org/name on the Hub.",
+        "Where the SFT folder goes: a path (./sft), a URL, or org/name on the Hub.",
         metavar="PATH|REPO",
         short="-o",
         was="--output_dataset_name",
