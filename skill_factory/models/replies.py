@@ -246,6 +246,17 @@ def _shares(total: int | None, lengths: Sequence[int]) -> list[int | None]:
     return shares
 
 
+def without_beginning(
+    answer: dict[str, Any], completions: list[Completion], begun: str
+) -> list[Completion]:
+    """What a model has written after an answer that was `begun`; empty: none was. llama.cpp's
+    server puts that before it (tools/server/server-task.cpp, `is_continuation`), others do not. Its
+    replies have `timings`."""
+    if not begun or "timings" not in answer:
+        return completions
+    return [one._replace(text=one.text.removeprefix(begun)) for one in completions]
+
+
 def count_choices(answer: Any) -> int:
     """How many choices there are in an answer. A broken one has a huge number: it says nothing of
     how many the server gives at once."""

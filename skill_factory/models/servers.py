@@ -38,6 +38,7 @@ from skill_factory.models.replies import (
     read_answer,
     storable,
     told_error,
+    without_beginning,
 )
 from skill_factory.models.server_errors import refusal
 
@@ -182,6 +183,8 @@ class OpenAIModel:
         else:
             answer, seconds = await self._post(self.request(messages, sampling, 1))
         answers = read_answer(answer, seconds, self._clean)[:n]
+        if not self.template:
+            answers = without_beginning(answer, answers, turn_of(messages).begun)
         self._look_at(answer, answers)
         return answers
 

@@ -86,9 +86,10 @@ class Server:
     key: str | None = None
     context: int | None = None
     n: Literal["honoured", "ignored", "rejected"] = "honoured"
-    continues: Literal["honoured", "ignored", "rejected", "spoilt"] = "honoured"
-    """What it does with `continue_final_message`; spoilt: its chat template puts a thinking block
-    before the answer, as Qwen3's does."""
+    continues: Literal["honoured", "echoed", "ignored", "rejected", "spoilt"] = "honoured"
+    """What it does with `continue_final_message`; echoed: its reply has what was begun, too, as
+    llama.cpp's server has it; spoilt: its chat template puts a thinking block before the answer, as
+    Qwen3's does."""
     counts: bool = False
     """Whether it counts tokens and heeds `max_tokens`; else all prompts and answers are as long."""
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -260,7 +261,9 @@ class Server:
             f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
             for message in request["messages"]
         ]
-        if request.get("continue_final_message") and self.continues in ("honoured", "spoilt"):
+        if request.get("continue_final_message") and self.continues in (
+            *("honoured", "echoed", "spoilt"),
+        ):
             content = request["messages"][-1]["content"]
             thinking = "<think>\n\n</think>\n\n" * (self.continues == "spoilt")
             turns[-1] = f"<|im_start|>assistant\n{thinking}{content}"
@@ -294,6 +297,11 @@ class Server:
                 choice["message"].update(said if isinstance(said, dict) else {"content": said})
         if self.counts:
             self._count(request, answer)
+        if self.continues == "echoed" and request.get("continue_final_message"):
+            answer["timings"] = {"predicted_n": 1}
+            for choice in answer["choices"]:
+                begun = request["messages"][-1]["content"]
+                choice["message"]["content"] = begun + choice["message"]["content"]
         if "prompt" in request:
             answer["object"] = "text_completion"
             for choice in answer["choices"]:

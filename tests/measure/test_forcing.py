@@ -79,11 +79,14 @@ def first_and_second(server: Server) -> list[tuple[dict[str, Any], dict[str, Any
     return pairs
 
 
+@pytest.mark.parametrize("continues", ["honoured", "echoed"])
 def test_responses_are_continued_as_vllm_sglang_and_llama_cpp_take_it(
-    server: Server, questions: Path, tmp_path: Path
+    server: Server, questions: Path, tmp_path: Path, continues: Any
 ) -> None:
     """vLLM's ChatCompletionRequest, SGLang's example openai_chat_with_response_prefill.py and
-    llama.cpp's server README have the two keys beside a last message of the assistant's."""
+    llama.cpp's server README have the two keys beside a last message of the assistant's. The last
+    one's reply begins with that message."""
+    server.continues = continues
     evaluate(questions, "-o", tmp_path / "e", *FORCE, server=server)
     responses = {row["question"]: row for row in rows(tmp_path / "e")}
     for first, second in first_and_second(server):

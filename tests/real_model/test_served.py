@@ -133,7 +133,9 @@ def test_a_real_server_ends_with_a_run_that_is_killed(place: Path, model: Path) 
 
 @pytest.mark.usefixtures("llama_server")
 def test_llama_server_is_started_by_name(place: Path, model: Path) -> None:
-    said = sample(place, model, "llama-server", "--serve-args", "--ctx-size 4096 --parallel 2")
+    said = sample(
+        place, model, "llama-server", "--serve-args", "--ctx-size 4096 --parallel 2 --threads 1"
+    )
     assert "sample: 12 answered, 0 failed" in said
     log = (place / "run" / "servers" / "0.log").read_text()
     assert "--alias" in log.splitlines()[0]
@@ -145,7 +147,8 @@ def test_llama_server_goes_on_with_an_answer(place: Path, model: Path) -> None:
     skill_factory(
         place, "evaluate", "sums.jsonl", "-o", "e", "--samples", "2", "--seed", "1",
         "--force-budget", "30,64", "--force-with", ". Wait, let me check:", "--stop", ".",
-        "--serve", "llama-server", "--model", str(model), "--serve-args", "--ctx-size 4096",
+        "--serve", "llama-server", "--model", str(model),
+        "--serve-args", "--ctx-size 4096 --threads 1",
     )  # fmt: skip
     found = rows(place / "e" / "responses.parquet")
     assert len(found) == 12
@@ -153,3 +156,4 @@ def test_llama_server_goes_on_with_an_answer(place: Path, model: Path) -> None:
     forced = [row["response"] for row in found if "Wait, let me check:" in row["response"]]
     assert len(forced) >= 6
     assert all(text.partition("Wait, let me check:")[2].strip() for text in forced)
+    assert all(text.count(text[:20]) == 1 for text in forced), "what was begun stands there once"
