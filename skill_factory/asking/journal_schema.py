@@ -44,9 +44,6 @@ CREATE TABLE refused (
 """What makes a version's tables those of the next. Rows without a checksum are of version 0."""
 
 
-_PAGE = 8192
-"""Bytes: of answers of 2,000 characters three stand in a page, in one of 4,096 a single one."""
-
 _CACHE = 64 * 1024
 """Kilobytes of memory at most: keys are digests, so that each row touches another page."""
 
@@ -67,8 +64,6 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
         raise InputError(f"{path} is of a newer version: update skill-factory")
-    if not tables:
-        database.execute(f"PRAGMA page_size = {_PAGE}")
     database.execute(f"PRAGMA cache_size = -{_CACHE}")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")

@@ -72,20 +72,18 @@ def rows(first: int, count: int, samples: int, said: list[str]) -> Iterator[list
 
 
 def fill(path: Path, count: int) -> None:
-    """Put rows into a new journal, all at once; their prompts are other ones."""
+    """Put rows into a new journal, all at once; their prompts are other ones. The index grows with
+    them: one that is made afterwards has no room in its pages, and each row then splits one."""
     Journal(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        (index,) = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'index'").fetchone()
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000"):
             database.execute(f"PRAGMA {setting}")
-        database.execute("DROP INDEX samples_key")
         database.execute("BEGIN")
         database.executemany(
             "INSERT INTO samples (key, idx, text, finish_reason, seconds, at) "
             "VALUES (?, 0, '', 'stop', 0, 0)",
             ((key_of(-number),) for number in range(1, count + 1)),
         )
-        database.execute(index)
         database.execute("COMMIT")
 
 
