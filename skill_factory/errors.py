@@ -9,6 +9,7 @@
     ├── PromptError             a prompt file
     ├── ModelError              a server that cannot be asked (`models`)
     ├── AskedBeforeError        answers that a run has would be asked for anew, unasked-for
+    ├── ClusterError            a Ray cluster that cannot be used
     ├── TaskError               a task that is not known, or whose grader is not installed
     ├── PluginError             a task, format, source or check from outside (`plugins`)
     ├── HubError                a repository that could not be pushed to; carries how to go on
@@ -54,6 +55,10 @@ class PromptError(SkillFactoryError):
 class AskedBeforeError(SkillFactoryError):
     """Answers that a run has would be asked for anew, as the model, a prompt or the sampling has
     changed."""
+
+
+class ClusterError(SkillFactoryError):
+    """A Ray cluster that is not there, or whose workers cannot do the work."""
 
 
 class TaskError(SkillFactoryError):

@@ -31,6 +31,7 @@ class CreateStage:
         config = self._context.config.create
         how = {
             *("workers", "memory", "work_dir", "check", "overwrite", "private", "push", "exclude"),
+            *("engine", "ray_address"),
         }
         named = config.model_dump(exclude=how)
         excluded = load_excluded(config.exclude).entries

@@ -14,7 +14,7 @@ from skill_factory.runs.context import Context
 from skill_factory.runs.fingerprint import code_of
 from skill_factory.runs.folder import Stage
 from skill_factory.runs.stage import Made, as_dicts
-from skill_factory.stages.grade import Outcome, grade_file
+from skill_factory.stages.grade import OnRay, Outcome, grade_file
 
 _MOST_WORKERS = 8
 """Processes, unless told otherwise."""
@@ -32,7 +32,7 @@ class GradeStage:
         """As `StageOfRun` has it: which prompt variants are hints belongs to it, and a grader of
         the user's own."""
         config, asked = self._context.config.grade, self._context.config.questions
-        named = config.model_dump(exclude={"workers"})
+        named = config.model_dump(exclude={"workers", "engine", "ray_address"})
         code = code_of(config.task or (asked.task if asked else None))
         return [named, sorted(self._context.hints), *code]
 
@@ -52,6 +52,7 @@ class GradeStage:
         """Grade all attempts; how many there are of each outcome."""
         config, folder = self._context.config.grade, self._context.folder
         source, done = folder.input_of(self.stage), 0
+        on_ray = OnRay(config.ray_address, config.workers) if config.engine == "ray" else None
         with Meter("grade", pq.read_metadata(source).num_rows) as meter:
 
             def progress(rows: int, so_far: Counter[str]) -> None:
@@ -68,5 +69,6 @@ class GradeStage:
                 task=config.task,
                 keep_cut_off=config.keep_cut_off,
                 workers=config.workers or min(_MOST_WORKERS, os.cpu_count() or 1),
+                on_ray=on_ray,
                 progress=progress,
             )

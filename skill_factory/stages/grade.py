@@ -63,6 +63,7 @@ def grade_file(
     task: str | None = None,
     keep_cut_off: bool = False,
     workers: int = 1,
+    on_ray: OnRay | None = None,
     progress: Callable[[int, Counter[str]], None] = lambda rows, so_far: None,
 ) -> Counter[str]:
     """Grade a table of attempts (`tables.ATTEMPTS`) into one of `tables.GRADED`, whole or not.
@@ -70,8 +71,8 @@ def grade_file(
     Attempts of the prompt variants `hints` that contain one of the `words`, in any case, leak.
     `task` None: each question's own; another one is theirs from here on. `keep_cut_off`: grade
     answers that a length limit ended like any other. `workers` processes grade, except where a
-    task has judges: those are processes already, one a core at most. The count of each outcome;
-    the same for any number of `workers`.
+    task has judges: those are processes already, one a core at most. `on_ray`: the workers of that
+    cluster do. The count of each outcome; the same wherever it is graded.
     """
     total: Counter[str] = Counter()
     leak = re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words and hints else None
@@ -84,7 +85,13 @@ def grade_file(
         here = partial(_grade_batch, rules=rules, each=judging.map)
         batches = file.iter_batches(BATCH_ROWS)
         done: Iterator[pa.RecordBatch] = map(here, batches)
-        if workers > 1 and file.metadata.num_rows >= IN_PROCESSES:
+        if on_ray:
+            from skill_factory.stages.grade_on_ray import graded_on_ray  # heavy, and seldom wanted
+
+            done = stack.enter_context(
+                graded_on_ray(partial(_grade_batch, rules=rules), batches, *on_ray)
+            )
+        elif workers > 1 and file.metadata.num_rows >= IN_PROCESSES:
             pool = stack.enter_context(
                 ProcessPoolExecutor(workers, get_context("spawn"), guard_process)
             )
@@ -95,6 +102,13 @@ def grade_file(
             total.update(batch.column(Column.GRADE).to_pylist())
             progress(batch.num_rows, total)
     return total
+
+
+class OnRay(NamedTuple):
+    """A Ray cluster, as `ray_cluster.joined` takes it."""
+
+    address: str | None
+    workers: int | None
 
 
 class _Rules(NamedTuple):

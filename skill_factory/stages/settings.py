@@ -20,6 +20,7 @@ from skill_factory.core.settings.value_types import (
     Commas,
     Count,
     Digits,
+    Engine,
     Few,
     KnownTask,
     Matches,
@@ -27,6 +28,7 @@ from skill_factory.core.settings.value_types import (
     NotEmpty,
     Price,
     Range,
+    RayAddress,
     Seconds,
     SourceName,
     Texts,
@@ -347,6 +349,8 @@ class GradeConfig(Settings):
     workers: Workers | None = _GRADES(
         None, "Processes; the result is the same.", unset="cores, at most 8"
     )
+    engine: Engine = same_as(CreateConfig, "engine", section=_GRADES.title)
+    ray_address: RayAddress | None = same_as(CreateConfig, "ray_address", section=_GRADES.title)
 
 
 _REFLECTIONS = Section("Reflections")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from skill_factory.core.did_you_mean import did_you_mean
@@ -222,6 +222,10 @@ Count = Annotated[int, Between(1)]
 Few = Annotated[int, Between(1, 10_000)]
 """A number of things that are there one by one, in memory, for every question."""
 Workers = Annotated[int, Between(1, 1024)]
+Engine = Literal["local", "ray"]
+RayAddress = Annotated[
+    str, Matches(r"^(auto|local|[^/]+:\d+)$", "HOST:PORT of a Ray head, or auto")
+]
 Seconds = Annotated[float, Between(0, above=True)]
 Price = Annotated[float, Between(0)]
 KnownTask = Annotated[str, FromOrigin(_task)]

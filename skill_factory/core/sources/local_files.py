@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from skill_factory.core.columns import Columns
-from skill_factory.core.sources.annotated_columns import TypedRows, find_columns, read_columns
+from skill_factory.core.sources.annotated_columns import (
+    TypedRows,
+    Unread,
+    find_columns,
+    read_columns,
+)
 from skill_factory.core.sources.batches import (
     BATCH_BYTES,
     DAMAGED,
@@ -80,6 +85,56 @@ class FileSource:
         if total == 0:
             raise InputError(f"{self.name}: the dataset has no rows")
 
+    def pieces(self, most: int) -> list[FilePiece] | None:
+        """The input in pieces of at most so many bytes, where its row groups are no larger, for
+        readers anywhere; None: only parquet files say where their rows are."""
+        if kind_of(self.files[0]) != "parquet":
+            return None
+        pieces, row = list[FilePiece](), 0
+        for path, footer in zip(self.files, self._footers, strict=True):
+            pieces += _pieces_of(path, footer, row, most)
+            row += footer.num_rows if footer is not None else 0
+        return pieces
+
+
+@dataclass(frozen=True)
+class FilePiece:
+    """Neighbouring row groups of a parquet file.
+
+    `file_row` is the place of their first row in the file, `row` that in the whole input. `groups`
+    None: the file says nothing of itself, and who reads it learns why.
+    """
+
+    path: Path
+    groups: range | None
+    file_row: int
+    row: int
+
+    def batches(self, columns: Columns, at_once: int) -> Iterator[tuple[Batch, dict[str, Unread]]]:
+        """Its rows, with what of some columns, by role, could not be read in each batch. Raises as
+        `Source.batches`."""
+        count = 0
+        for table, unread in _read_file(self.path, columns, at_once, self.groups, self.file_row):
+            yield Batch(table, str(self.path), self.file_row + count, self.row + count), unread
+            count += table.num_rows
+
+
+def _pieces_of(
+    path: Path, footer: pq.FileMetaData | None, row: int, most: int
+) -> Iterator[FilePiece]:
+    if footer is None or not footer.num_row_groups:
+        yield FilePiece(path, None, 0, row)
+        return
+    first = file_row = rows = size = 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        if number > first and size + group.total_byte_size > most:
+            yield FilePiece(path, range(first, number), file_row, row + file_row)
+            first, file_row, rows, size = number, file_row + rows, 0, 0
+        rows += group.num_rows
+        size += group.total_byte_size
+    yield FilePiece(path, range(first, footer.num_row_groups), file_row, row + file_row)
+
 
 def _footer(path: Path) -> pq.FileMetaData | None:
     """What a parquet file says of itself; None for others, and where reading will say why."""
@@ -145,11 +200,17 @@ def kind_of(path: Path) -> str:
     return match[1].lower() if match else "parquet"
 
 
-def _read_file(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
+def _read_file(
+    path: Path, columns: Columns, at_once: int, groups: range | None = None, first: int = 0
+) -> Iterator[TypedRows]:
+    """The rows of a file, or of these row groups of a parquet file, which begin at row `first`."""
+    read = _READERS.get(kind_of(path), read_json)
+    if groups is not None:
+        read = partial(_read_parquet, groups=groups, count=first)
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty")
-        yield from _READERS.get(kind_of(path), read_json)(path, columns, at_once)
+        yield from read(path, columns, at_once)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeEncodeError:
@@ -160,7 +221,10 @@ _FIRST_ROWS = 64
 """Rows that are decoded to see how large they are."""
 
 
-def _read_parquet(path: Path, columns: Columns, at_once: int) -> Iterator[TypedRows]:
+def _read_parquet(
+    path: Path, columns: Columns, at_once: int, groups: range | None = None, count: int = 0
+) -> Iterator[TypedRows]:
+    """Rows of a file, or of some of its row groups, the first of which is row `count`."""
     try:
         # Not buffered ahead: that holds a whole row group, and a file may be a single one.
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
@@ -168,11 +232,12 @@ def _read_parquet(path: Path, columns: Columns, at_once: int) -> Iterator[TypedR
         raise InputError(f"{path}: not a parquet file ({first_line(error)})") from None
     with file:
         inputs = find_columns(file.schema_arrow, columns, str(path))
-        names, count = [input_column.name for input_column in inputs], 0
+        names = [input_column.name for input_column in inputs]
+        chosen = None if groups is None else list(groups)
         try:
             # A few rows at a time: the size of a row group is the writer's choice, not ours.
             size = int(min(MAX_BATCH_ROWS, max(1, at_once / _bytes_a_row(file, names))))
-            for batch in file.iter_batches(size, columns=names):
+            for batch in file.iter_batches(size, chosen, columns=names):
                 yield read_columns(batch, inputs, str(path), count)
                 count += batch.num_rows
         except DAMAGED as error:

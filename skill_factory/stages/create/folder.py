@@ -26,6 +26,8 @@ _NOT_CONTENT = {
     *("input_dataset", "input_config", "input_split", "revision", "output_dataset"),
     *(
         "workers",
+        "engine",
+        "ray_address",
         "memory",
         "work_dir",
         "check",

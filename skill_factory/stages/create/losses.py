@@ -26,13 +26,9 @@ from skill_factory.stages.create.index import Indexed
 from skill_factory.stages.create.memory import memory_of
 from skill_factory.stages.create.outcome import LostQuestion, LostTrace, Outcome
 from skill_factory.stages.create.phrases import PhraseBank
-from skill_factory.stages.create.pipeline import (
-    fine_enough,
-    input_spill,
-    plan_job,
-    read_input,
-)
+from skill_factory.stages.create.pipeline import Threads, plan_job
 from skill_factory.stages.create.pools import Pools
+from skill_factory.stages.create.reading import fine_enough, input_spill, read_input
 from skill_factory.stages.create.settings import CreateConfig
 from skill_factory.stages.create.spill import NO_HALVES
 from skill_factory.tasks import load_installed
@@ -85,7 +81,7 @@ def lost(config: CreateConfig, source: Source, phrases: PhraseBank) -> Generator
         with input_spill(source, Path(work), memory) as spill:
             for batch, found in read_input(config, excluded, source, spill, memory):
                 yield from _of_input(batch, found, config.columns)
-        job = plan_job(config, phrases, excluded, fine_enough(spill, memory), memory, [])
+        job = plan_job(config, phrases, excluded, fine_enough(spill, memory), Threads(memory), [])
         for part in range(job.spill.parts):
             for pools in job.pools(part):
                 without.append(pools.unanswered)

@@ -12,12 +12,14 @@ from skill_factory.core.settings.value_types import (
     Between,
     Commas,
     Count,
+    Engine,
     Few,
     FromOrigin,
     KnownTask,
     Names,
     NotEmpty,
     Origin,
+    RayAddress,
     Reads,
     Size,
     Texts,
@@ -210,6 +212,10 @@ class CreateConfig(Settings):
         "Folder for what is sorted on disk.",
         unset="beside the output",
         metavar="DIR",
+    )
+    engine: Engine = _RUNNING("local", "Where it runs; the result is the same.")
+    ray_address: RayAddress | None = _RUNNING(
+        None, "Ray cluster to run on.", unset="one on this machine", metavar="HOST:PORT"
     )
     check: bool = _RUNNING(True, "Refuse to make traces with a fault of structure.")
     overwrite: bool = _OUTPUT(

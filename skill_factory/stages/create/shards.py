@@ -111,12 +111,12 @@ class Shard:
 def each_shard(name: str, job: WeaveJob, out: Path | None) -> Iterator[tuple[int, Shard]]:
     """Each shard with its number, in order."""
     room = Room(job.memory.part * job.workers)
-    work = partial(_do_shard, job, out, held=room.held)
+    work = partial(do_shard, job, out, held=room.held)
     done = in_order(work, range(job.shards), job.workers)
     yield from tqdm(done, name, job.shards, unit=" shards", disable=None, leave=False)
 
 
-def _do_shard(
+def do_shard(
     job: WeaveJob,
     out: Path | None,
     number: int,

@@ -37,7 +37,7 @@ NO_HALVES: Halves = np.zeros(0, np.uint64)
 NOTHING = pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in USABLE], schema=USABLE)
 """No usable attempts."""
 
-_ALL = 1 << 64
+ALL = 1 << 64
 
 
 class Parts(Protocol):
@@ -46,6 +46,10 @@ class Parts(Protocol):
     @property
     def parts(self) -> int:
         """How many parts there are."""
+
+    @property
+    def text_bytes(self) -> int:
+        """The size of all texts in them, in UTF-8."""
 
     def batches(self, part: int) -> Iterator[pa.RecordBatch]:
         """The usable attempts of a part, with the schema `USABLE`, in any order."""
@@ -76,7 +80,7 @@ def halves(usable: pa.RecordBatch) -> Halves:
 
 
 @dataclass
-class _Part:
+class Part:
     """The digests' halves from `low` up to `high`, and what is there of them: its bytes in memory,
     its rows, and the smallest and the largest half."""
 
@@ -85,7 +89,7 @@ class _Part:
     high: int
     size: int = 0
     rows: int = 0
-    first: int = _ALL
+    first: int = ALL
     last: int = -1
 
     def write(self, pieces: Sequence[pa.RecordBatch]) -> None:
@@ -124,14 +128,14 @@ class Spill:
     """
 
     def __init__(
-        self, folder: Path, parts: int, buffer: int, name: str = "", low: int = 0, high: int = _ALL
+        self, folder: Path, parts: int, buffer: int, name: str = "", low: int = 0, high: int = ALL
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.text_bytes = 0
         step = (high - low) // parts
         self._parts = [
-            _Part(folder / f"{name}{part:02x}.arrows", low + part * step, low + (part + 1) * step)
+            Part(folder / f"{name}{part:02x}.arrows", low + part * step, low + (part + 1) * step)
             for part in range(parts)
         ]
         self._starts = np.array([part.low for part in self._parts], np.uint64)
@@ -190,27 +194,32 @@ class Spill:
     def cut_finer(self, most: int, ranges: int) -> None:
         """Cut each part of over `most` bytes, and each that has questions of several of so many
         equal `ranges` of digests, until there is none, or only of a single question's digest."""
-        done, rest = list[_Part](), self._parts[::-1]
+        done, rest = list[Part](), self._parts[::-1]
         while rest:
             part = rest.pop()
-            apart = part.rows and part.first * ranges // _ALL != part.last * ranges // _ALL
+            apart = part.rows and part.first * ranges // ALL != part.last * ranges // ALL
             if (part.size > most or apart) and part.first != part.last:
                 rest += self._cut(part, max(2, power_of_two(2 * part.size // most)))[::-1]
             else:
                 done.append(part)
         self._parts = done
 
-    def _cut(self, part: _Part, count: int) -> list[_Part]:
+    def _cut(self, part: Part, count: int) -> list[Part]:
         name, count = f"{part.path.stem}-", min(count, MOST_AT_ONCE, part.high - part.low)
         with Spill(self.folder, count, self._buffer, name, part.low, part.high) as finer:
-            for batch in _read(part.path):
+            for batch in read_part(part.path):
                 order = np.argsort(halves(batch), kind="stable")
                 finer._hold(batch.take(numbers(order)), NO_HALVES)
-            finer._hold(NOTHING, _read_halves(part.asked))
+            finer._hold(NOTHING, read_halves(part.asked))
         part.unlink()
         return finer._parts
 
     # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def in_files(self) -> list[Part]:
+        """All parts, with their files."""
+        return self._parts
 
     @property
     def parts(self) -> int:
@@ -219,11 +228,11 @@ class Spill:
 
     def batches(self, part: int) -> Iterator[pa.RecordBatch]:
         """As `Parts` has it."""
-        return _read(self._parts[part].path)
+        return read_part(self._parts[part].path)
 
     def asked(self, part: int) -> Halves:
         """As `Parts` has it."""
-        return _read_halves(self._parts[part].asked)
+        return read_halves(self._parts[part].asked)
 
     def size(self, part: int) -> int:
         """As `Parts` has it."""
@@ -232,7 +241,7 @@ class Spill:
     def of_shard(self, number: int, shards: int) -> range:
         """As `Parts` has it, once it is cut fine enough."""
         at = [part.first if part.rows else part.low for part in self._parts]
-        return range(*(bisect_left(at, -(-n * _ALL // shards)) for n in (number, number + 1)))
+        return range(*(bisect_left(at, -(-n * ALL // shards)) for n in (number, number + 1)))
 
     def drop(self, part: int) -> None:
         """As `Parts` has it."""
@@ -247,7 +256,8 @@ def _text_bytes(usable: pa.RecordBatch) -> int:
     return sum(int(pc.sum(pc.binary_length(text)).as_py() or 0) for text in texts)
 
 
-def _read(path: Path) -> Iterator[pa.RecordBatch]:
+def read_part(path: Path) -> Iterator[pa.RecordBatch]:
+    """What is in the file of a part; there is none where there is nothing."""
     if not path.exists():
         return
     with pa.OSFile(str(path)) as source:
@@ -256,7 +266,8 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
             yield pa.ipc.read_record_batch(pa.ipc.read_message(source), USABLE)
 
 
-def _read_halves(path: Path) -> Halves:
+def read_halves(path: Path) -> Halves:
+    """What is in a file of halves; there is none where there is nothing."""
     return np.fromfile(path, np.uint64) if path.exists() else NO_HALVES
 
 
