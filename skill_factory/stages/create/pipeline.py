@@ -303,6 +303,6 @@ def _last_id(job: WeaveJob, engine: Engine, wanted: int, notes: list[str]) -> st
         ids = smallest(ids + shard.ids, wanted)
     count = len(ids) // 32
     if count == wanted:
-        return max(ids[at : at + 32] for at in range(0, len(ids), 32)).decode()
+        return ids[-32:].decode()
     notes.append(f"a subsample of {wanted:,} traces was asked for, but there are only {count:,}")
     return None

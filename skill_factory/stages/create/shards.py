@@ -54,7 +54,7 @@ class WeaveJob:
 
     `schema` is that of the traces; with a `counter`, those of over `max_tokens` are dropped.
     `checked`: an error in a trace ends it all. `memory` says how much is held at a time. Of a shard
-    of which nothing is woven, the `smallest` ids are wanted; None: all.
+    of which nothing is woven, so many of the `smallest` ids are wanted; None: all.
     """
 
     spill: Parts
@@ -87,6 +87,9 @@ class WeaveJob:
             too_long.update(ids[i] for i in np.flatnonzero(tokens > self.max_tokens))
         # Planned again, so that what is used only in those traces is counted as left over.
         return plan(pools, replace(self.settings, too_long=frozenset(too_long)))
+
+
+_ID_BYTES = 32
 
 
 @dataclass
@@ -154,7 +157,9 @@ def _do_pools(job: WeaveJob, pools: Pools, shard: Shard, files: _Files | None) -
     shard.labels.update(planned.labels)
     shard.excluded += outcome.excluded
     if files is None:
-        shard.ids = smallest(shard.ids + "".join(planned.ids).encode(), job.smallest)
+        shard.ids += "".join(planned.ids).encode()
+        if job.smallest and len(shard.ids) > 2 * job.smallest * _ID_BYTES:  # else sorted too often
+            shard.ids = smallest(shard.ids, job.smallest)
     elif planned.ids:
         files.plan.write_table(plan_table(planned, pools))
         for batch in weave(planned, pools, job.settings.phrases, job.memory.woven):
@@ -165,12 +170,9 @@ def _do_pools(job: WeaveJob, pools: Pools, shard: Shard, files: _Files | None) -
             shard.sample = shard.sample or _sample(batch)
 
 
-def smallest(ids: bytes, count: int | None) -> bytes:
-    """The smallest ids, sorted, of 32 bytes each; None: all, as they are."""
-    if count is None or len(ids) <= count * 32:
-        return ids
-    least = np.sort(np.frombuffer(ids, "S32"))[:count]
-    return least.tobytes()
+def smallest(ids: bytes, count: int) -> bytes:
+    """The smallest ids, of 32 bytes each, sorted."""
+    return np.sort(np.frombuffer(ids, f"S{_ID_BYTES}"))[:count].tobytes()
 
 
 def _digests(batch: pa.RecordBatch) -> bytes:
