@@ -106,6 +106,7 @@ def test_an_sft_folder_in_a_store_has_the_bytes_of_a_local_one(
         )
 
 
+@pytest.mark.slow
 def test_its_traces_are_read_by_datasets(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +167,7 @@ def test_an_output_inside_the_input_is_refused(store: ObjectStore) -> None:
 # -- what is read ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_folder_in_a_store_is_looked_at_as_a_local_one(
     store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -243,6 +245,7 @@ def test_saved_datasets_and_splits_are_read(store: ObjectStore, tmp_path: Path) 
     assert manifest(store)["input"]["rows"] == 6  # those of train
 
 
+@pytest.mark.slow
 def test_parquet_is_read_by_ranges(store: ObjectStore, tmp_path: Path) -> None:
     """Columns that nobody asks for are not fetched."""
     import random
@@ -352,6 +355,15 @@ def test_a_folder_stays_if_the_store_takes_no_new_one(store: ObjectStore) -> Non
     assert ours(*CREATE, "--overwrite", "--seed", "1").code == 1
     assert made(store) == MADE
     assert manifest(store)["settings"]["seed"] == 0
+
+
+def test_a_folder_that_could_not_be_replaced_to_the_end_is_gone_and_not_half_there(
+    store: ObjectStore,
+) -> None:
+    assert ours(*CREATE).code == 0
+    store.faults.append(Fault("PUT", "plan.parquet", 403, None))
+    assert ours(*CREATE, "--overwrite", "--seed", "1").code == 1
+    assert made(store) == set()
 
 
 @pytest.mark.slow
