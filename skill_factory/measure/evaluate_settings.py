@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from skill_factory.core.places import is_remote
 from skill_factory.core.settings.fields import Section, SettingError, Settings, same_as
 from skill_factory.core.settings.value_types import (
     Beside,
@@ -111,6 +112,8 @@ class EvaluateSettings(Drawing):
     def __post_init__(self) -> None:
         if self.overlap != "refuse" and not self.exclude_sft:
             raise SettingError(("overlap",), "name the SFT folders with exclude_sft")
+        if any(map(is_remote, self.exclude_sft)):
+            raise SettingError(("exclude_sft",), "expected a path on a local disk, not a URL")
         defaults = EvaluateSettings.model_fields
         if self.force_budget is None:
             for name in ("force_with", "force_times"):

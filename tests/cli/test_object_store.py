@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ import pytest
 from conftest import BUNDLED, ROOT, attempts, read_manifest, run, write_rows
 from object_store import Fault, ObjectStore
 
+from skill_factory.core.places import bytes_of, place
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.local_files import FileSource
+from skill_factory.core.whole_files import new_file
+from skill_factory.errors import OutputError
 
 BUCKET, ANNOTATED, SFT = "traces", "s3://traces/annotated/", "s3://traces/sft"
 CREATE = ("create", "-i", ANNOTATED, "-o", SFT, "--attempts", "3")
@@ -54,8 +58,9 @@ def store(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obje
     server.log.clear()
     yield server
     server.faults.clear()
-    for key in server.keys(BUCKET):
-        client.delete_object(Bucket=BUCKET, Key=key)
+    names = [{"Key": key} for key in server.keys(BUCKET)]
+    for start in range(0, len(names), 1000):
+        client.delete_objects(Bucket=BUCKET, Delete={"Objects": names[start : start + 1000]})
     for one in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
         client.abort_multipart_upload(Bucket=BUCKET, Key=one["Key"], UploadId=one["UploadId"])
     client.delete_bucket(Bucket=BUCKET)
@@ -101,6 +106,7 @@ def test_an_sft_folder_in_a_store_has_the_bytes_of_a_local_one(
         )
 
 
+@pytest.mark.slow
 def test_its_traces_are_read_by_datasets(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +167,7 @@ def test_an_output_inside_the_input_is_refused(store: ObjectStore) -> None:
 # -- what is read ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_folder_in_a_store_is_looked_at_as_a_local_one(
     store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -238,6 +245,7 @@ def test_saved_datasets_and_splits_are_read(store: ObjectStore, tmp_path: Path) 
     assert manifest(store)["input"]["rows"] == 6  # those of train
 
 
+@pytest.mark.slow
 def test_parquet_is_read_by_ranges(store: ObjectStore, tmp_path: Path) -> None:
     """Columns that nobody asks for are not fetched."""
     import random
@@ -347,6 +355,37 @@ def test_a_folder_stays_if_the_store_takes_no_new_one(store: ObjectStore) -> Non
     assert ours(*CREATE, "--overwrite", "--seed", "1").code == 1
     assert made(store) == MADE
     assert manifest(store)["settings"]["seed"] == 0
+
+
+def test_a_folder_that_could_not_be_replaced_to_the_end_is_gone_and_not_half_there(
+    store: ObjectStore,
+) -> None:
+    assert ours(*CREATE).code == 0
+    store.faults.append(Fault("PUT", "plan.parquet", 403, None))
+    assert ours(*CREATE, "--overwrite", "--seed", "1").code == 1
+    assert made(store) == set()
+
+
+@pytest.mark.slow
+def test_a_large_file_goes_up_in_parts_through_faults_or_not_at_all(store: ObjectStore) -> None:
+    """s3fs sends files of 100 MiB and more in parts."""
+    large = place("s3://traces/large.parquet")
+    store.faults += [Fault("PUT", "partNumber=2", "cut"), Fault("PUT", "partNumber=1", 503)]
+    with new_file(large) as part:
+        part.touch()
+        os.truncate(part, 101 << 20)
+    assert all(fault.times == 0 for fault in store.faults)
+    assert bytes_of(large) == 101 << 20
+    store.client().delete_object(Bucket=BUCKET, Key="large.parquet")
+    store.faults[:] = [Fault("PUT", "partNumber=2", 403, None)]
+    with ExitStack() as stack:
+        part = stack.enter_context(new_file(large))
+        part.touch()
+        os.truncate(part, 101 << 20)
+        with pytest.raises(OutputError, match=r"^s3://traces/large.parquet: cannot be written"):
+            stack.pop_all().close()
+    assert "large.parquet" not in store.keys(BUCKET)
+    assert "Uploads" not in store.client().list_multipart_uploads(Bucket=BUCKET)
 
 
 @pytest.mark.parametrize(

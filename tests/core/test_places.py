@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import hub
 import pyarrow.parquet as pq
 import pytest
-from conftest import BUNDLED, attempts, write_rows
+from conftest import BUNDLED, attempts, read_manifest, run, write_rows
 
 import skill_factory as sf
 from skill_factory.core.places import RemotePath, place, to_parquet
@@ -75,6 +76,23 @@ def test_parts_of_a_url_are_those_of_a_path() -> None:
     assert str(found.parent.parent.parent) == "s3://bucket"
     assert str(found.parent / "a") == "s3://bucket/folder/a"
     assert str(found.relative_to(RemotePath("s3://bucket/"))) == "folder/rows.jsonl.gz"
+
+
+def test_a_file_of_a_dataset_on_the_hub_is_read_through_its_file_system(tmp_path: Path) -> None:
+    files = {"data/train.parquet": BUNDLED.read_bytes(), "README.md": b"---\nlicense: mit\n---\n"}
+    asked = list[hub.Request]()
+    with hub.serve({"org/name": hub.Repo(files)}, log=asked) as address:
+        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
+        for number, name in enumerate(("name/data/train.parquet", "name/data", "name")):
+            source = f"hf://datasets/org/{name}"
+            made = run(
+                *("-i", source, "-o", tmp_path / str(number), "--attempts", "3"), **environment
+            )
+            assert made.code == 0, made.err
+            assert read_manifest(tmp_path / str(number))["counts"]["traces"] == 81
+        missing = run("-i", "hf://datasets/org/name/a.json", "-o", tmp_path / "a", **environment)
+    assert missing.err == "Error: hf://datasets/org/name/a.json: no such file or folder\n"
+    assert any(one.status == 206 for one in asked)  # a range of bytes
 
 
 @pytest.mark.parametrize(

@@ -495,7 +495,8 @@ try:
     main({words!r})
 except SystemExit:
     pass
-print([name for name in ("pyarrow", "numpy", "pandas", "datasets") if name in sys.modules])
+heavy = ("pyarrow", "numpy", "pandas", "datasets", "fsspec")
+print([name for name in heavy if name in sys.modules])
 """
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout.splitlines()[-1] == "[]"
@@ -506,7 +507,7 @@ def test_a_run_on_local_files_imports_neither_pandas_nor_datasets(tmp_path: Path
 import sys
 from skill_factory.cli.create import create
 create(["-i", {str(REAL)!r}, "-o", {str(tmp_path / "sft")!r}], standalone_mode=False)
-print([name for name in ("pandas", "datasets") if name in sys.modules])
+print([name for name in ("pandas", "datasets", "fsspec", "s3fs") if name in sys.modules])
 """
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout.splitlines()[-1] == "[]", out.stderr
