@@ -117,6 +117,7 @@ def test_a_second_server_is_added_and_nothing_is_asked_twice(
     assert set(asked(one, two).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_run_at_a_server_goes_on_with_a_file_in_which_it_comes_and_goes(
     servers: list[Server], tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_other_servers_than_the_one_before_are_refused_by_name(
     )
 
 
+@pytest.mark.slow
 def test_one_of_several_goes_on_alone(servers: list[Server], tmp_path: Path) -> None:
     one, two, three = servers
     go(tmp_path / "run", settings(one, two), "--to", "sample")
