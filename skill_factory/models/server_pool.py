@@ -101,6 +101,7 @@ class ServerPool:
         for at, trouble in self._away.items():
             self.note(f"no server answers at {_shown(at)} ({trouble}); it is asked once it does")
         self._watcher = asyncio.create_task(self._watch())
+        self._watcher.add_done_callback(lambda task: self.changed())
 
     async def find_model(self, waits: bool = True) -> None:
         """Find the name of the only model that the servers have. Raises `ModelError` if they have

@@ -45,15 +45,13 @@ def known_model(context: AskingContext) -> Identified | None:
     name = name_before(context)
     if name is None:
         return None
-    if several(context):
-        return Known(_shared_identity(context, name))
-    return Known(f"{public_address(first_address(config))} {name}")
+    return Known(_remembered(context, name) or f"{_addresses(context)[0]} {name}")
 
 
 def name_before(context: AskingContext) -> str | None:
     """The name of the model that was asked at this address before, or at several servers."""
     before = context.folder.configured
-    if several(context) and before.several and before.name:
+    if before.name and _was_there(context):
         return before.name
     starts = tuple(f"{address} " for address in _addresses(context))
     names = [
@@ -63,6 +61,16 @@ def name_before(context: AskingContext) -> str | None:
         if identity.startswith(start)
     ]
     return names[0] if names else None
+
+
+def _was_there(context: AskingContext) -> bool:
+    """Whether the folder's model was, as it seems, at the servers that are asked now."""
+    before = context.folder.configured
+    if several(context) and before.several:
+        return True
+    if before.in_file or before.served:
+        return True
+    return not set(before.addresses).isdisjoint(_addresses(context))
 
 
 def _addresses(context: AskingContext) -> list[str]:
@@ -147,29 +155,28 @@ def _keep_settled(context: AskingContext) -> None:
 
 
 def settle_identity(context: AskingContext) -> None:
-    """Have an identity for a model that is at several servers, or was before: the journal knows the
-    model then, and not an address."""
-    config, before = context.config.model, context.folder.configured
+    """Have an identity for a model that is at several servers: the journal knows the model then,
+    and not an address. It stays the model's where one of them is asked alone."""
+    config = context.config.model
     if config.local or config.identity or not config.name:
         return
-    if several(context):
-        context.name_model(config.name, _shared_identity(context, config.name))
-    elif (before.several or before.served) and before.name == config.name:
-        was_there = (
-            before.in_file
-            or before.served
-            or public_address(first_address(config)) in before.addresses
-        )
-        context.name_model(config.name, before.identity if was_there else None)
+    identity = _remembered(context, config.name)
+    if identity is None:
+        return
+    context.name_model(config.name, identity)
+    if not several(context) and identity != f"{_addresses(context)[0]} {config.name}":
+        note_once(context, f"the journal knows {config.name} as {identity!r} (--identity)")
 
 
-def _shared_identity(context: AskingContext, name: str) -> str:
-    """What the journal knows a model by that is at several servers. One of them may have been asked
-    alone before: nothing is asked again for the address in front of the name. One that the run
-    serves itself may have been asked at any address."""
+def _remembered(context: AskingContext, name: str) -> str | None:
+    """What the journal knows a model by that is, or was, at several servers; None: by its address
+    and name. One of several may have been asked alone before: nothing is asked again because of the
+    address in front of the name. One that the run serves itself may have been asked anywhere."""
     before = context.folder.configured
-    if before.identity and before.name == name:
+    if before.identity and before.name == name and (several(context) or _was_there(context)):
         return before.identity
+    if several(context) is None:
+        return None
     alone = {f"{address} {name}" for address in _addresses(context)}
     served = context.config.model.serve is not None
     return next(

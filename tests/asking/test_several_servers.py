@@ -22,6 +22,7 @@ from skill_factory.asking.journal import Journal
 from skill_factory.asking.pace import Pace
 from skill_factory.asking.requests import Ask, key_of
 from skill_factory.asking.tally import Tally
+from skill_factory.errors import InputError
 from skill_factory.models import ModelError
 from skill_factory.models.addresses import Addresses, FileAddresses, FixedAddresses
 from skill_factory.models.continuing import check_continues
@@ -422,6 +423,30 @@ def test_a_file_without_a_server_is_waited_for_as_long_as_patience_lasts(tmp_pat
         with pytest.raises(ModelError, match=f"no server answers at {server.url}"):
             gather(FileAddresses(path), tmp_path / "j", asks(5, 1), pace=pace, notes=notes)
     assert len(notes) == 2
+
+
+class Ending(FixedAddresses):
+    """Servers of a kind that ends the run when they are all gone."""
+
+    over = False
+
+    def current(self) -> list[str]:
+        if self.over:
+            raise InputError("the servers ended: see their log")
+        return super().current()
+
+
+def test_what_knows_the_addresses_can_end_the_run(tmp_path: Path) -> None:
+    with several(Server()) as servers:
+        addresses = Ending([server.url for server in servers])
+
+        def act() -> None:
+            soon(lambda: servers[0].waiting == 16)
+            addresses.over = True
+
+        hold(servers)
+        with meanwhile(act), pytest.raises(InputError, match="the servers ended: see their log"):
+            gather(addresses, tmp_path / "j", asks(50, 1))
 
 
 def test_a_line_that_is_no_address_is_left_out(tmp_path: Path) -> None:

@@ -110,12 +110,14 @@ def test_a_second_server_is_added_and_nothing_is_asked_twice(
     # And with the second one alone.
     alone = config(two)
     alone["sample"] = more["sample"]
-    assert "sample: " + str(tmp_path / "run" / "attempts.parquet") in go(
-        tmp_path / "run", alone, "--to", "sample"
-    )
+    for _ in range(2):
+        said = go(tmp_path / "run", alone, "--to", "sample")
+        assert "samples to ask for" not in said
+        assert f"the journal knows tiny as '{one.url} tiny'" in said
     assert set(asked(one, two).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_run_at_a_server_goes_on_with_a_file_in_which_it_comes_and_goes(
     servers: list[Server], tmp_path: Path
 ) -> None:
@@ -146,10 +148,14 @@ def test_other_servers_than_the_one_before_are_refused_by_name(
     )
 
 
+@pytest.mark.slow
 def test_one_of_several_goes_on_alone(servers: list[Server], tmp_path: Path) -> None:
     one, two, three = servers
     go(tmp_path / "run", settings(one, two), "--to", "sample")
-    go(tmp_path / "run", config(two))
+    for _ in range(2):
+        said = go(tmp_path / "run", config(two))
+        assert said.count("Note: the journal knows tiny as 'tiny' (--identity)") == 1
+    assert said.count("is up to date") == 5
     assert set(asked(one, two).values()) == {1}
     said = go(tmp_path / "run", config(three), code=1)
     assert "add --identity 'tiny'" in said
