@@ -22,7 +22,7 @@ from skill_factory.core.sources.batches import Batch, Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
-from skill_factory.core.threads import MOST_USEFUL, in_order
+from skill_factory.core.threads import MOST_USEFUL, in_order, release_at_once
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import new_folder, resolved, scratch_folder
 from skill_factory.errors import InputError, NothingMadeError, OutputError, TaskError
@@ -60,6 +60,8 @@ def create(
     """
     phrases = phrases or load_phrases(Path(config.phrases) if config.phrases else None)
     excluded, memory = load_excluded(config.exclude), memory_of(config)
+    if memory.is_tight:
+        release_at_once()
     if config.task is None:  # the input may name any task that is installed
         load_installed()
     source = source or find_source(
