@@ -59,6 +59,14 @@ def in_order(task: Callable[[S], T], items: Iterable[S], workers: int) -> Iterat
         pool.shutdown(cancel_futures=True)
 
 
+def release_at_once() -> None:
+    """Let Arrow give freed memory back at once, and not within a second or, where the machine is
+    busy, many (https://arrow.apache.org/docs/python/generated/pyarrow.jemalloc_set_decay_ms.html).
+    """
+    if pa.default_memory_pool().backend_name == "jemalloc":
+        pa.jemalloc_set_decay_ms(0)
+
+
 def save_memory() -> None:
     """Let Arrow allocate with jemalloc where it is built in: it gives freed memory back.
 

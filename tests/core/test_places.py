@@ -82,15 +82,15 @@ def test_a_file_of_a_dataset_on_the_hub_is_read_through_its_file_system(tmp_path
     files = {"data/train.parquet": BUNDLED.read_bytes(), "README.md": b"---\nlicense: mit\n---\n"}
     asked = list[hub.Request]()
     with hub.serve({"org/name": hub.Repo(files)}, log=asked) as address:
-        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
+        home = str(tmp_path / "home")
         for number, name in enumerate(("name/data/train.parquet", "name/data", "name")):
             source = f"hf://datasets/org/{name}"
-            made = run(
-                *("-i", source, "-o", tmp_path / str(number), "--attempts", "3"), **environment
-            )
+            asked_for = "-i", source, "-o", tmp_path / str(number), "--attempts", "3"
+            made = run(*asked_for, HF_ENDPOINT=address, HF_HOME=home)
             assert made.code == 0, made.err
             assert read_manifest(tmp_path / str(number))["counts"]["traces"] == 81
-        missing = run("-i", "hf://datasets/org/name/a.json", "-o", tmp_path / "a", **environment)
+        asked_for = "-i", "hf://datasets/org/name/a.json", "-o", tmp_path / "a"
+        missing = run(*asked_for, HF_ENDPOINT=address, HF_HOME=home)
     assert missing.err == "Error: hf://datasets/org/name/a.json: no such file or folder\n"
     assert any(one.status == 206 for one in asked)  # a range of bytes
 

@@ -79,6 +79,11 @@ class Memory(NamedTuple):
     largest_batch: int = 1 << 62
     largest_part: int = 1 << 62
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether less is held at a time than is fast."""
+        return self.batch < MOST.batch or self.woven < MOST.woven
+
     def for_batch(self, size: int) -> int:
         """The budget with which a batch of this size could be held."""
         return self._budget(size / self.largest_batch)

@@ -19,6 +19,7 @@ from skill_factory.core.sources.batches import Source
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.values import READABLE
 from skill_factory.core.tables import LAYOUTS
+from skill_factory.core.threads import release_at_once
 from skill_factory.core.token_counts import TokenCounter
 from skill_factory.core.whole_files import lies_inside, new_folder, resolved, scratch_folder
 from skill_factory.errors import NothingMadeError, OutputError, TaskError
@@ -241,7 +242,10 @@ class Threads:
 @contextmanager
 def _engine(config: CreateConfig) -> Iterator[Engine]:
     if config.engine == "local":
-        yield Threads(memory_of(config))
+        memory = memory_of(config)
+        if memory.is_tight:
+            release_at_once()
+        yield Threads(memory)
         return
     with ray_engine(config) as engine:
         yield engine
