@@ -10,17 +10,16 @@ import os
 import pickle
 import shutil
 import socket
-import sys
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TextIO, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from skill_factory import __version__
+from skill_factory.core.terminal import only_this_thread_prints
 from skill_factory.errors import ClusterError, SkillFactoryError
 from skill_factory.tasks.judging import cores
 
@@ -53,7 +52,7 @@ def joined(address: str | None, workers: int | None) -> Iterator[Cluster]:
     named = "--ray-address" if address else "RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     work = tempfile.mkdtemp(prefix="ray-") if address == "local" else None
-    with _others_print_to_errors():
+    with only_this_thread_prints():
         try:
             _connect(ray, f"{named} {address}", address, workers, work)
             yield Cluster(ray, workers)
@@ -61,31 +60,6 @@ def joined(address: str | None, workers: int | None) -> Iterator[Cluster]:
             ray.shutdown()
             if work:
                 shutil.rmtree(work, ignore_errors=True)
-
-
-class _OneThreads:
-    """A standard output for one thread; what others print goes to the standard error."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._thread = stream, threading.get_ident()
-
-    def write(self, text: str) -> int:
-        mine = threading.get_ident() == self._thread
-        return (self._stream if mine else sys.stderr).write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _others_print_to_errors() -> Iterator[None]:
-    """Ray tells of lost nodes from a thread of its own, on the standard output."""
-    before = sys.stdout
-    sys.stdout = cast(TextIO, _OneThreads(before))
-    try:
-        yield
-    finally:
-        sys.stdout = before
 
 
 def _installed() -> Any:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -156,6 +157,17 @@ def guarded() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+@contextmanager
+def only_this_thread_prints() -> Iterator[None]:
+    """What other threads print goes to the standard error: Ray tells of lost nodes so."""
+    before = sys.stdout
+    sys.stdout = cast(TextIO, _OneThreads(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
 def guard_process() -> None:
     """Guard all that this process prints from here on; for one that works for another, and writes
     to its streams what code of a user's own prints."""
@@ -233,6 +245,20 @@ class _Visible:
         if isinstance(error, BrokenPipeError):
             raise error  # nobody reads on, as in `| head`: click ends in silence
         raise click.ClickException(f"the {self._name} cannot be written: {error.strerror}")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _OneThreads:
+    """A standard output for one thread; what others print goes to the standard error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        mine = threading.get_ident() == self._thread
+        return (self._stream if mine else sys.stderr).write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

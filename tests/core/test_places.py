@@ -89,8 +89,8 @@ def test_a_file_of_a_dataset_on_the_hub_is_read_through_its_file_system(tmp_path
             made = run(*asked_for, HF_ENDPOINT=address, HF_HOME=home)
             assert made.code == 0, made.err
             assert read_manifest(tmp_path / str(number))["counts"]["traces"] == 81
-        asked_for = "-i", "hf://datasets/org/name/a.json", "-o", tmp_path / "a"
-        missing = run(*asked_for, HF_ENDPOINT=address, HF_HOME=home)
+        absent = "-i", "hf://datasets/org/name/a.json", "-o", tmp_path / "a"
+        missing = run(*absent, HF_ENDPOINT=address, HF_HOME=home)
     assert missing.err == "Error: hf://datasets/org/name/a.json: no such file or folder\n"
     assert any(one.status == 206 for one in asked)  # a range of bytes
 
