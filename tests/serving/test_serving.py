@@ -229,8 +229,7 @@ def test_the_last_lines_of_a_server_that_ends_at_once_are_in_the_error(tmp_path:
 def test_a_server_that_does_not_get_ready_in_time_is_an_error(tmp_path: Path) -> None:
     done = sample(tmp_path / "run", f"{COMMAND} --never-healthy", "--serve-timeout", "1")
     assert done.code == 1
-    assert "was not ready within 1 s (--serve-timeout): GET /health: status 503" in done.err
-    assert "ends: serving" in done.err
+    assert "server 0 was not ready within 1 s (--serve-timeout): " in done.err
 
 
 def test_a_server_of_another_model_is_an_error(tmp_path: Path) -> None:
