@@ -11,7 +11,6 @@ folder took; at the end, the line through the seconds. What it makes is removed 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,8 +31,12 @@ class Measured:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         watching = threading.Thread(target=self._watch, args=(folder, done))
         watching.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        self.seconds, self.peak = time.perf_counter() - start, usage.ru_maxrss * 1024
+        # Not ru_maxrss: that begins with what this process has when it starts the command.
+        self.peak = 0
+        while process.poll() is None:
+            self.peak = max(self.peak, _most(process.pid))
+            time.sleep(0.01)
+        self.seconds, status = time.perf_counter() - start, process.returncode
         done.set()
         watching.join()
         if status:
@@ -42,6 +45,15 @@ class Measured:
     def _watch(self, folder: Path, done: threading.Event) -> None:
         while not done.wait(0.2):
             self.disk = max(self.disk, sum(_sizes(folder)))
+
+
+def _most(pid: int) -> int:
+    """The most memory that a process has had (VmHWM)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return max([0, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))])
 
 
 def _sizes(folder: Path) -> Iterator[int]:
