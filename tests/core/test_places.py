@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import hub
@@ -82,7 +83,7 @@ def test_a_file_of_a_dataset_on_the_hub_is_read_through_its_file_system(tmp_path
     files = {"data/train.parquet": BUNDLED.read_bytes(), "README.md": b"---\nlicense: mit\n---\n"}
     asked = list[hub.Request]()
     with hub.serve({"org/name": hub.Repo(files)}, log=asked) as address:
-        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
+        environment: Any = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
         for number, name in enumerate(("name/data/train.parquet", "name/data", "name")):
             source = f"hf://datasets/org/{name}"
             made = run(
