@@ -52,7 +52,7 @@ def main(grace: float, command: list[str]) -> int:
             preexec_fn=die_with_the_guardian,
         )
     except OSError as error:
-        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode("utf-8", "replace"))  # the log
         return 127
     code = _wait(server.pid, run, wakes)
     _end(server.pid, grace)
