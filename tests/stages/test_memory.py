@@ -53,7 +53,7 @@ def create(*words: object) -> tuple[int, int, str]:
 
 
 def most_memory(pid: int) -> int:
-    """The most memory that a process has had (VmHWM); ru_maxrss begins with what these tests have."""
+    """The most memory that a process has had (VmHWM); ru_maxrss would begin with the tests'."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return max([0, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))])
 
