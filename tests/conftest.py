@@ -6,10 +6,11 @@ import atexit
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,6 +160,35 @@ def run_apart(
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def started(*arguments: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Python at work in a process of its own, in a group of its own as a terminal's jobs have."""
+    with subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that runs these tests in the background has Ctrl-C ignored, by its children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def most_memory(pid: int) -> int:
+    """The most memory that a process has had in bytes (proc(5), VmHWM); 0: it has ended. What
+    ru_maxrss says of it begins with what the process has that started it."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return max([0, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))])
 
 
 def read_traces(folder: Path) -> list[Row]:

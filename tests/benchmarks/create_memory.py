@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from conftest import most_memory
 from scattered import scatter
 
 
@@ -31,10 +32,9 @@ class Measured:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         watching = threading.Thread(target=self._watch, args=(folder, done))
         watching.start()
-        # Not ru_maxrss: that begins with what this process has when it starts the command.
         self.peak = 0
         while process.poll() is None:
-            self.peak = max(self.peak, _most(process.pid))
+            self.peak = max(self.peak, most_memory(process.pid))
             time.sleep(0.01)
         self.seconds, status = time.perf_counter() - start, process.returncode
         done.set()
@@ -45,15 +45,6 @@ class Measured:
     def _watch(self, folder: Path, done: threading.Event) -> None:
         while not done.wait(0.2):
             self.disk = max(self.disk, sum(_sizes(folder)))
-
-
-def _most(pid: int) -> int:
-    """The most memory that a process has had (VmHWM)."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0
-    return max([0, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))])
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import started
 from model_server import Fault, Server, serve
 from test_runs import config, go, rows
 from tutor import speak
@@ -43,24 +42,6 @@ def running(server: Server, folder: Path, **reflect: Any) -> Iterator[Process]:
     path.write_text(yaml.safe_dump(settings(server, **reflect)))
     with started("-m", "skill_factory", "run", str(path), "-o", str(folder)) as process:
         yield process
-
-
-@contextmanager
-def started(*arguments: str) -> Iterator[Process]:
-    with subprocess.Popen(
-        [sys.executable, *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs these tests in the background has Ctrl-C ignored, by its children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def until(process: Process, happens: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, Outcome, read_traces
+from conftest import ROOT, Outcome, read_traces, started
 from conftest import run as run_command
 from model_server import Server, serve
 from test_runs import accounts, rows
@@ -449,20 +449,8 @@ def running(folder: Path, mark: str, *options: str, serve: str = COMMAND) -> Ite
         "tiny",
         *options,
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "skill_factory", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), MARK: mark},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs these tests in the background has Ctrl-C ignored, by its children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with started("-m", "skill_factory", *arguments, **{MARK: mark}) as process:
+        yield process
 
 
 WILD = f"{COMMAND} --slow 0.3 --ignores-sigterm --forks"

@@ -14,7 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REFLECTION, RESPONSE, ROOT, attempts, read_manifest, run, write_rows
+from conftest import (
+    REFLECTION,
+    RESPONSE,
+    ROOT,
+    attempts,
+    most_memory,
+    read_manifest,
+    run,
+    write_rows,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scattered import scatter
@@ -50,12 +59,6 @@ def create(*words: object) -> tuple[int, int, str]:
         peak = max(peak, most_memory(process.pid))
         time.sleep(0.01)
     return process.returncode, peak, process.communicate()[1]
-
-
-def most_memory(pid: int) -> int:
-    """The most memory that a process has had (VmHWM); ru_maxrss would begin with the tests'."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return max([0, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))])
 
 
 # -- memory ----------------------------------------------------------------------------------------
