@@ -94,6 +94,11 @@ class LedgerError(AssertionError):
     """Counts that do not add up: a fault of ours, never of the data."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, without its full stop."""
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
 def of_disk(error: OSError) -> str:
     """What the system says of an error of the disk, and of which file."""
     where = f"{error.filename}: " if error.filename else ""

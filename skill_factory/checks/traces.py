@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from skill_factory.core import markup
 from skill_factory.core.arrays import offsets, view
 from skill_factory.core.columns import Column
-from skill_factory.core.sources.batches import DAMAGED, first_line
+from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.sources.chats import (
     REWARD_MODEL,
     ChatBatch,
@@ -25,7 +25,7 @@ from skill_factory.core.sources.chats import (
     read_chats,
     texts_of,
 )
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, first_line
 from skill_factory.tasks.facts import PACKED
 
 BATCH_ROWS = 1024

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from skill_factory.core.redaction import address_secrets, environment_secrets, redact
-from skill_factory.errors import InputError, SkillFactoryError
+from skill_factory.errors import InputError, SkillFactoryError, first_line
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _REPOSITORY = re.compile(r"hf://(?:datasets/)?((?!datasets/)[\w.-]+/[\w.-]+)(?:@([^/]+))?/*")
@@ -288,8 +288,7 @@ def _asks_for_login(error: BaseException) -> bool:
 
 def _reason(where: RemotePath, error: BaseException) -> str:
     """The first line of what a store says, without secrets."""
-    said = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-    return redact(said, [*address_secrets(where.url), *environment_secrets()])
+    return redact(first_line(error), [*address_secrets(where.url), *environment_secrets()])
 
 
 # -- reading either kind --------------------------------------------------------------------------

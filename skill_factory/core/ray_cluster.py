@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from skill_factory import __version__
 from skill_factory.core.terminal import only_this_thread_prints
-from skill_factory.errors import ClusterError, SkillFactoryError
+from skill_factory.errors import ClusterError, SkillFactoryError, first_line
 from skill_factory.tasks.judging import cores
 
 S = TypeVar("S")
@@ -91,7 +91,7 @@ def _connect(ray: Any, named: str, address: str, workers: int | None, work: str 
         ray.init(address=address, **(own if work else {}), **quiet)
     except (Exception, SystemExit) as error:  # of many kinds, which have no common root
         where = "Ray cannot be started here" if work else f"{named}: cannot join"
-        raise ClusterError(f"{where}: {_first_line(error)}") from None
+        raise ClusterError(f"{where}: {first_line(error)}") from None
 
 
 def _check_answers(named: str, address: str) -> None:
@@ -111,10 +111,6 @@ def _check_answers(named: str, address: str) -> None:
     except (OSError, OverflowError) as error:
         problem = "no answer" if isinstance(error, TimeoutError) else error
         raise ClusterError(f"{named}: no Ray cluster is there: {problem}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
 # -- tasks ----------------------------------------------------------------------------------------
@@ -269,5 +265,5 @@ def explained() -> Iterator[None]:
         ) from None
     except RayError as error:
         raise ClusterError(
-            f"Ray gave a task up after {RETRIES} tries; what it says: {_first_line(error)}"
+            f"Ray gave a task up after {RETRIES} tries; what it says: {first_line(error)}"
         ) from None

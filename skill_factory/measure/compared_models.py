@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skill_factory.core.sources.batches import DAMAGED, first_line
+from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.tables import MEASURES
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, first_line
 from skill_factory.measure.figures import (
     ByQuestion,
     Group,

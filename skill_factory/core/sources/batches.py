@@ -89,8 +89,3 @@ def add_unread(
     for role, (rows, first) in unread.items():
         before = counts.get(role, UnreadIn(0, where, first_row + first))
         counts[role] = before._replace(rows=before.rows + rows)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, without its full stop."""
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

@@ -23,14 +23,13 @@ from skill_factory.core.sources.batches import (
     DAMAGED,
     MAX_BATCH_ROWS,
     Source,
-    first_line,
 )
 from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.hf_datasets import LoadedSource
 from skill_factory.core.sources.json_files import read_objects
 from skill_factory.core.sources.local_files import CSV_KINDS, FileSource, kind_of
 from skill_factory.core.sources.validate import not_unicode
-from skill_factory.errors import ColumnError, InputError
+from skill_factory.errors import ColumnError, InputError, first_line
 
 REWARD_MODEL = "reward_model"
 """Where verl has the gold answer."""

@@ -21,7 +21,7 @@ from skill_factory.core.places import (
     repository_in,
     to_parquet,
 )
-from skill_factory.core.sources.batches import DAMAGED, Source, first_line
+from skill_factory.core.sources.batches import DAMAGED, Source
 from skill_factory.core.sources.csv_files import read_csv_objects
 from skill_factory.core.sources.dataset_cards import card_header, license_of
 from skill_factory.core.sources.hf_datasets import LoadedSource, load
@@ -34,7 +34,7 @@ from skill_factory.core.sources.local_files import (
     kind_of,
 )
 from skill_factory.core.whole_files import looks_local
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, first_line
 
 _REPO_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 

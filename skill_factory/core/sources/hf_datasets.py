@@ -21,10 +21,9 @@ from skill_factory.core.sources.batches import (
     Batch,
     UnreadIn,
     add_unread,
-    first_line,
 )
 from skill_factory.core.sources.dataset_cards import card_header, license_of
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, first_line
 
 
 @dataclass

@@ -31,13 +31,12 @@ from skill_factory.core.sources.batches import (
     Batch,
     UnreadIn,
     add_unread,
-    first_line,
     no_origin,
 )
 from skill_factory.core.sources.csv_files import read_csv
 from skill_factory.core.sources.dataset_cards import configs_of
 from skill_factory.core.sources.json_files import read_json
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, first_line
 
 DATA_SUFFIX = re.compile(
     r"\.(parquet|jsonl|json|ndjson|csv|tsv)(\.gz|\.bz2|\.zst|\.lz4)?$", re.IGNORECASE

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow.parquet as pq
 
-from skill_factory.core.sources.batches import DAMAGED, first_line
+from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.sources.json_files import read_objects
 from skill_factory.core.sources.local_files import kind_of
-from skill_factory.errors import InputError
+from skill_factory.errors import InputError, first_line
 
 Row = Mapping[str, Any]
 
