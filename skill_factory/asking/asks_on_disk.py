@@ -6,13 +6,12 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from skill_factory.asking.requests import Ask
+from skill_factory.core.closing import Closing
 
 
-class AsksOnDisk:
+class AsksOnDisk(Closing):
     """`count` asks in a file of the system's temporary folder, which goes when the block ends. What
     they are `about` is kept as JSON."""
 
@@ -21,15 +20,8 @@ class AsksOnDisk:
         self._path = Path(self._folder.name) / "asks.jsonl"
         self.count = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove the file."""
         self._folder.cleanup()
 
     def write(self, asks: Iterable[Ask]) -> None:

@@ -90,12 +90,10 @@ def _requests(
     while chunk := list(islice(rest, _CHUNK)):
         found = compare(chunk, model, sampling, journal, retry)
         _note(found, journal, retry)
-        counts = seen.get([lack.key for lack in found])
-        for lack in found:
+        asked = seen.raise_to([(lack.key, lack.ask.count) for lack in found])
+        for lack, before in zip(found, asked.before, strict=True):
             ask, key = lack.ask, lack.key
-            before = counts.get(key, 0)  # a prompt may be asked for twice
-            absent = lack.absent - set(range(before))
-            counts[key] = max(ask.count, before)
+            absent = lack.absent - set(range(before))  # a prompt may be asked for twice
             written.refused += lack.refused
             written.had += ask.count - len(lack.absent) - lack.refused
             written.twice += len(lack.absent) - len(absent)
@@ -110,8 +108,7 @@ def _requests(
                         "url": "/v1/chat/completions",
                         "body": model.request(ask.messages, seeded(ask.drawn(sampling), first), n),
                     }
-        seen.raise_to(counts)
-        journal.note_written(counts)
+        journal.note_written(asked.now)
 
 
 def _note(found: list[Lacking], journal: Journal, retry: bool) -> None:

@@ -6,13 +6,12 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from xxhash import xxh3_128_digest
 
 from skill_factory.asking.journal import Asked, Journal
-from skill_factory.asking.keys_on_disk import CountsByKey, scratch_database
+from skill_factory.asking.keys_on_disk import CountsByKey, ScratchTables
 from skill_factory.asking.missing_samples import Lacking, Part, compare
 from skill_factory.asking.requests import Ask, runs
 from skill_factory.models import Identified, Sampling
@@ -71,14 +70,12 @@ def estimate(
     with CountsByKey() as seen, _Names() as names:
         while chunk := list(itertools.islice(rest, _CHUNK)):
             found = _looked_up(chunk, model, sampling, journal, retry)
-            before = seen.get([lack.key for lack in found])
-            for lack in found:
-                absent = lack.absent - set(range(before.get(lack.key, 0)))
-                before[lack.key] = max(lack.ask.count, before.get(lack.key, 0))
+            asked = seen.raise_to([(lack.key, lack.ask.count) for lack in found])
+            for lack, before in zip(found, asked.before, strict=True):
+                absent = lack.absent - set(range(before))
                 _count(out, lack, absent, one_by_one)
                 _add_limit(out, lack.ask.max_tokens or sampling.max_tokens, len(absent))
                 names.add(lack, len(absent))
-            seen.raise_to(before)
         names.count(out)
     return out
 
@@ -102,7 +99,7 @@ def _add_limit(out: Estimate, limit: int | None, samples: int) -> None:
         out.completion_tokens += limit * samples
 
 
-class _Names:
+class _Names(ScratchTables):
     """What is asked anew, by name; a context manager. A name may stand for several prompts: as long
     as the one that was answered is among them, none is asked anew.
 
@@ -110,21 +107,10 @@ class _Names:
     """
 
     def __init__(self) -> None:
-        self._database = scratch_database(
+        super().__init__(
             "CREATE TABLE kept (name BLOB PRIMARY KEY) WITHOUT ROWID;"
             "CREATE TABLE changes (name BLOB, samples INTEGER, parts TEXT, model BLOB);"
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._database.close()
 
     def add(self, lack: Lacking, absent: int) -> None:
         """Take in what is lacking, of which so many samples are asked for."""

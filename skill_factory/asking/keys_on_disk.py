@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from types import TracebackType
-from typing import Self
+from typing import NamedTuple
+
+from skill_factory.core.closing import Closing
 
 _CACHE = 32 * 1024
 """Kilobytes of memory at most; the rest is in a file of the system's temporary folder."""
@@ -14,39 +15,50 @@ _CACHE = 32 * 1024
 _PART = 500
 
 
-def scratch_database(tables: str) -> sqlite3.Connection:
-    """A database of SQLite with some tables, without a name: what its memory does not hold is in a
-    file that goes with it (https://sqlite.org/inmemorydb.html, "Temporary Databases"). It is in one
+class ScratchTables(Closing):
+    """Tables in a database of SQLite without a name: what its memory does not hold is in a file
+    that goes with it (https://sqlite.org/inmemorydb.html, "Temporary Databases"). It is in one
     transaction."""
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    for setting in (f"cache_size = -{_CACHE}", "journal_mode = OFF", "synchronous = OFF"):
-        database.execute(f"PRAGMA {setting}")
-    database.executescript(tables)
-    database.execute("BEGIN")
-    return database
+
+    def __init__(self, tables: str) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        for setting in (f"cache_size = -{_CACHE}", "journal_mode = OFF", "synchronous = OFF"):
+            self._database.execute(f"PRAGMA {setting}")
+        self._database.executescript(tables)
+        self._database.execute("BEGIN")
+
+    def close(self) -> None:
+        """Forget all."""
+        self._database.close()
 
 
-class CountsByKey:
+class Raised(NamedTuple):
+    """The largest count of each key before it was raised, in the order in which they were given (0:
+    there was none), and the largest now, by key."""
+
+    before: list[int]
+    now: dict[bytes, int]
+
+
+class CountsByKey(ScratchTables):
     """The largest count that was given for each key; a context manager."""
 
     def __init__(self) -> None:
-        self._database = scratch_database(
+        super().__init__(
             "CREATE TABLE counts (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID"
         )
 
-    def __enter__(self) -> Self:
-        return self
+    def raise_to(self, counts: Sequence[tuple[bytes, int]]) -> Raised:
+        """Take in counts, one after the other; a smaller one than there is changes nothing."""
+        now = self._found([key for key, _ in counts])
+        before = []
+        for key, count in counts:
+            before.append(now.get(key, 0))
+            now[key] = max(count, before[-1])
+        self._database.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", now.items())
+        return Raised(before, now)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._database.close()
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, int]:
-        """The counts of some keys; those without one are left out."""
+    def _found(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
         for start in range(0, len(keys), _PART):
             part = keys[start : start + _PART]
@@ -55,11 +67,3 @@ class CountsByKey:
             with closing(self._database.execute(query, part)) as rows:
                 found.update(rows)
         return found
-
-    def raise_to(self, counts: Mapping[bytes, int]) -> None:
-        """Take in counts; a smaller one than there is changes nothing."""
-        self._database.executemany(
-            "INSERT INTO counts VALUES (?, ?) "
-            "ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
-            counts.items(),
-        )

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
 
 from skill_factory.asking.requests import Ask
 from skill_factory.asking.tally import Tally
+from skill_factory.core.closing import Closing
 from skill_factory.core.terminal import echo, has_terminal
 from skill_factory.errors import SkillFactoryError
 from skill_factory.models import Completion
@@ -31,7 +31,7 @@ _REST = 19
 """Seconds of rest for one of judging: while one thread computes, the one that asks has to wait."""
 
 
-class Meter:
+class Meter(Closing):
     """Shows how many of `total` things are done; a context manager. `bar` None: a bar if the
     errors' stream is a terminal that has room for one, else a line `every` so many seconds."""
 
@@ -48,15 +48,8 @@ class Meter:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {postfix}",
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         self._bar.close()
 
     def show(self, done: int, text: str) -> None:
@@ -69,7 +62,7 @@ class Meter:
             echo(f"{self._stage}: {done:,} of {self._total:,}, {text}", err=True)
 
 
-class Progress:
+class Progress(Closing):
     """Shows a stage's tally; a context manager, whose methods are what `collect` calls.
 
     `total` is the number of samples in all. `good` says of an answer whether it is `called` so
@@ -100,15 +93,11 @@ class Progress:
         self._judge.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Judge no more, and take the bar away."""
         self._over.set()
         self._judge.join()
-        self._meter.__exit__(kind, error, trace)
+        self._meter.close()
 
     def answered(self, ask: Ask, answers: list[Completion]) -> None:
         """Take in answers."""

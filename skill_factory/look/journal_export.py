@@ -152,17 +152,14 @@ def _rows(asked: _Asked, journal: Journal, seen: CountsByKey) -> Iterator[dict[s
     rest = iter(asked.asks)
     while chunk := list(islice(rest, _CHUNK)):
         keys = [ask.key(asked.model, asked.sampling) for ask in chunk]
-        before = seen.get(keys)
-        wanted: dict[bytes, int] = {}
-        for key, ask in zip(keys, chunk, strict=True):
-            wanted[key] = max(ask.count, wanted.get(key, 0))
-        seen.raise_to(wanted)
-        there, times = journal.read_all(wanted), journal.answered_at(keys)
+        raised = seen.raise_to([(key, ask.count) for key, ask in zip(keys, chunk, strict=True)])
+        before = dict(zip(reversed(keys), reversed(raised.before), strict=True))  # each key's first
+        there, times = journal.read_all(raised.now), journal.answered_at(keys)
         by_key = dict(zip(keys, chunk, strict=True))
         for key, ask in by_key.items():
             common = _common(asked, ask) | {"key": key.hex()}
             for idx, completion in there[key]:
-                if idx >= before.get(key, 0):
+                if idx >= before[key]:
                     at = round(times[key, idx] * 1e6)
                     yield common | completion._asdict() | {"sample": idx, "answered_at": at}
 

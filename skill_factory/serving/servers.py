@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from skill_factory.core.closing import Closing
 from skill_factory.models import ModelError
 from skill_factory.serving.commands import KEY_VARIABLES, command_of
 from skill_factory.serving.gpus import VARIABLE, shares, visible_gpus
@@ -35,7 +34,7 @@ class Serving:
     silence: float
 
 
-class OwnServers:
+class OwnServers(Closing):
     """The servers that a run starts itself, as `models.addresses.Addresses`; a context manager,
     which ends them. They are started once, by `start`, and all have the same `key`, which nobody
     else knows. `say` takes what there is to tell, in lines, also in threads of their own."""
@@ -51,17 +50,6 @@ class OwnServers:
 
     def __str__(self) -> str:
         return "servers of its own"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start the servers, unless that is done, and wait until all can be asked.
@@ -97,7 +85,7 @@ class OwnServers:
             self._raise_first(self._replicas)
         return [one.address for one in self._replicas if one.ready]
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the servers, and wait for that."""
         for one in self._replicas:
             one.stop()
