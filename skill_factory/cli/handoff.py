@@ -19,6 +19,7 @@ from skill_factory.core.terminal import echo
 from skill_factory.handoff.settings import (
     LlamaFactorySettings,
     PushSettings,
+    TablesSettings,
     VerlSettings,
 )
 
@@ -68,7 +69,7 @@ def _report_on(folder: Path) -> Iterator[Path]:
 
 @click.group(cls=Group, context_settings=SETTINGS)
 def export() -> None:
-    """Write what trainers want beside the data."""
+    """Write what trainers want beside the data, or a run's tables for others to read."""
 
 
 @export.command(
@@ -142,4 +143,21 @@ def export_verl(**given: Any) -> None:
             gpus=settings.gpus,
             overwrite=settings.overwrite,
         )
+    echo(done.summary())
+
+
+@export.command(
+    "tables", cls=Command, context_settings=SETTINGS, params=options("tables", TablesSettings)
+)
+@click.argument("folder", metavar="RUN", type=PATH)
+def tables(folder: Path, **given: Any) -> None:
+    """Copy the folder of a run or an evaluation without its journal, to a folder or a store.
+
+    The copy is for show, report, compare and create. A run goes on in its own folder alone.
+    """
+    with clear_errors():
+        settings = read(TablesSettings, "tables", given)
+        from skill_factory.runs.export_tables import export_tables
+
+        done = export_tables(folder, settings.output, overwrite=settings.overwrite)
     echo(done.summary())

@@ -22,7 +22,7 @@ _VERBS = {
     "verify": ("explain:verify", "Make an SFT dataset again, and compare."),
     "diff": ("explain:diff", "Compare two SFT datasets or two runs."),
     "check": ("check:check", "Look for faults in traces."),
-    "export": ("handoff:export", "Write what LLaMA-Factory or verl want."),
+    "export": ("handoff:export", "Write what LLaMA-Factory or verl want, or a run's tables."),
     "evaluate": ("evaluate:evaluate", "Ask a model questions, and measure what it answers."),
     "measure": ("measure:measure", "Measure a model's responses, anyone's files."),
     "compare": ("measure:compare", "Compare models that are measured."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from skill_factory.core.places import Place
 from skill_factory.core.settings.fields import Section, Settings, same_as
 from skill_factory.core.settings.value_types import Count, KnownTask
 from skill_factory.stages.settings import QuestionsConfig
@@ -61,6 +62,17 @@ class LlamaFactorySettings(Settings):
 
 
 _INPUT, _OUTPUT = Section("Input"), Section("Output")
+
+
+class TablesSettings(Settings):
+    """Where a run's tables go."""
+
+    output: Place = _OUTPUT.required(
+        "The copy: a folder, or the URL of one in a store.", metavar="DIR|URL", short="-o"
+    )
+    overwrite: bool = _OUTPUT(False, "Replace the copy.")
+
+
 _COMMAND = Section("The command that trains")
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hub
 import object_store
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +28,7 @@ from skill_factory.core.sources.find_source import find_source
 from skill_factory.core.sources.local_files import FileSource
 from skill_factory.core.whole_files import new_file
 from skill_factory.errors import OutputError
+from skill_factory.runs.lock import locked
 
 BUCKET, ANNOTATED, SFT = "traces", "s3://traces/annotated/", "s3://traces/sft"
 CREATE = ("create", "-i", ANNOTATED, "-o", SFT, "--attempts", "3")
@@ -319,6 +322,82 @@ def test_questions_of_other_sets_are_found_there(store: ObjectStore) -> None:
     done = ours("check", SFT, "--against", f"{ANNOTATED}a.parquet", "--json")
     assert done.code == 1, done.err
     assert "L01" in done.out or "shared" in done.out
+
+
+def test_a_runs_tables_are_looked_at_in_a_store(store: ObjectStore, tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "tests" / "data" / "old_run", tmp_path / "run")
+    (folder / "servers").mkdir()
+    (folder / "servers" / "0.log").write_text("loaded")
+    export = ("export", "tables", folder, "-o", "s3://traces/run")
+    with locked(folder):
+        done = ours(*export)
+    assert done.code == 1
+    assert "another run is at work in it" in done.err
+    assert made(store, "run") == set()
+    done = ours(*export)
+    assert (done.code, done.err) == (0, "")
+    assert "s3://traces/run: 6 files" in done.out
+    tables = {f"{name}.parquet" for name in ("questions", "attempts", "graded", "annotated")}
+    assert made(store, "run") == tables | {"config.yaml", "manifest.json"}
+    for name in tables:
+        body = store.client().get_object(Bucket=BUCKET, Key=f"run/{name}")["Body"]
+        assert body.read() == (folder / name).read_bytes()
+    assert ours("report", "s3://traces/run", "-o", tmp_path / "page.html").code == 0
+    assert "s3://traces/run" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    done = ours("create", "-i", "s3://traces/run/annotated.parquet", "-o", SFT, "--attempts", "1")
+    assert (done.code, done.err) == (0, "")
+    done = ours(*export)
+    assert done.code == 1
+    assert "exists already" in done.err
+    assert ours(*export, "--overwrite").code == 0
+
+
+def test_a_runs_tables_are_copied_without_its_journal(tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "tests" / "data" / "old_run", tmp_path / "run")
+    assert ours("export", "tables", folder, "-o", tmp_path / "copy").code == 0
+    kept = {path.name for path in folder.iterdir()} - {"journal.sqlite", ".lock"}
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == kept
+    for wrong, words in ((tmp_path, "is not the folder of a run"), (folder, "lies inside of")):
+        done = ours("export", "tables", wrong, "-o", folder / "copy")
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert words in done.err
+    assert not (folder / "copy").exists()
+
+
+def test_questions_for_verl_are_read_from_a_store(store: ObjectStore, tmp_path: Path) -> None:
+    asked = "s3://traces/questions.parquet"
+    assert ours("questions", "addition", "--count", "8", "-o", asked).code == 0
+    local = tmp_path / "questions.parquet"
+    store.client().download_file(BUCKET, "questions.parquet", str(local))
+    for source, output in ((asked, "there"), (local, "here")):
+        done = ours("export", "verl", "-i", source, "-o", tmp_path / output, "--val-size", "2")
+        assert (done.code, done.err) == (0, "")
+    for name in ("train.parquet", "val.parquet"):
+        there, here = (tmp_path / one / name for one in ("there", "here"))
+        assert there.read_bytes() == here.read_bytes()
+
+
+@pytest.mark.slow
+def test_an_sft_folder_is_pushed_from_a_store(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ours(*CREATE).code == 0
+    repos: dict[str, hub.Repo] = {}
+    with hub.serve(repos, users={"hf_right": hub.User("me", ("org",))}) as address:
+        done = run(
+            *("push", SFT, "org/traces"),
+            module="skill_factory",
+            HF_ENDPOINT=address,
+            HF_HOME=str(tmp_path / "hf"),
+            HF_TOKEN="hf_right",
+            HF_HUB_DISABLE_XET="1",
+        )
+    assert done.code == 0, done.err
+    files = repos["org/traces"].files
+    assert set(files) - {".gitattributes"} == MADE
+    for name in MADE - {"README.md"}:  # the card names the repository now
+        body = store.client().get_object(Bucket=BUCKET, Key=f"sft/{name}")["Body"]
+        assert files[name] == body.read()
 
 
 # -- what goes wrong ------------------------------------------------------------------------------
