@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import subprocess
@@ -155,6 +156,23 @@ def test_datasets_loads_the_folder(bundled: Path, tmp_path: Path) -> None:
     )
     assert loaded.column_names == ["conversations", "sft_template_type_idx", "trace_id"]
     assert loaded.to_list() == read_traces(bundled)
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_made_again_is_not_loaded_from_a_cache(tmp_path: Path) -> None:
+    """`datasets` keeps what it has read of a local folder under the folder's name and configs."""
+    code = "import sys, datasets; print(len(datasets.load_dataset(*sys.argv[1:], split='train')))"
+    for place, number in (("a", 1), ("b", 2), ("b", 3)):
+        folder = tmp_path / place / "sft"
+        done = run("-i", REAL, "-o", folder, "--attempts", str(number), "--overwrite")
+        assert done.code == 0, done.err
+        loaded = subprocess.run(
+            [sys.executable, "-c", code, folder, "sft_train"],
+            env=os.environ | {"HF_HOME": str(tmp_path / "hf")},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        assert int(loaded.stdout) == len(read_traces(folder))
 
 
 def test_the_folder_describes_itself(bundled: Path) -> None:
