@@ -3,7 +3,8 @@
 python grpo.py MODEL QUESTIONS.parquet OUTPUT [--prompts FILE.yaml VARIANT] [--steps 50] ...
 
 QUESTIONS are what `skill-factory export verl` writes. A base model answers in no tags of its own:
-with `--prompts` it is shown the worked examples of a prompt variant.
+with `--prompts` it is shown the worked examples of a prompt variant. OUTPUT/rewards.json has the
+mean reward of each step, OUTPUT/completions what `skill-factory measure` reads.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main() -> None:
             beta=0.0,
             seed=args.seed,
             logging_steps=1,
+            log_completions=True,
             save_strategy="no",
             report_to="none",
             use_cpu=not gpu,

@@ -2,7 +2,7 @@
 # Does priming help? The whole way with a very small real model: questions, attempts, reflections, SFT data, SFT, GRPO, and
 # four models measured on questions that none of them has seen, with ablations. docs/proof.md tells what came of it.
 #
-#   bash examples/laptop/proof.sh [minimal|short|full|gpu] [OUTPUT]
+#   bash examples/laptop/proof.sh [minimal|short|full|gpu] [OUTPUT] [NAME=VALUE]...
 #
 # minimal: some minutes, and shows only that the parts fit. short: one seed, on two cores. full: some hours, three seeds.
 # gpu: one GPU of 80 GB, three seeds side by side. What is done is not done again. full and gpu also measure harder sums,
@@ -24,6 +24,7 @@ gpu) seeds="0 1 2" sft=500 rl=328 test=300 epochs=2 steps=12 prompts=32 group=8 
     ablations="no_reflection random 0C" harder=300 ;;
 *) echo "unknown form: $form; choose minimal, short, full or gpu" >&2; exit 2 ;;
 esac
+for setting in "${@:3}"; do declare "$setting"; done
 export HF_HUB_OFFLINE=1 TQDM_MININTERVAL=10
 mkdir -p "$out/eval"
 cd -- "$out"
@@ -121,3 +122,14 @@ models+=("${primed[@]}")
 for model in "${models[@]}"; do beside measure "$model"; done
 join
 skill_factory compare "${models[@]/#/eval/}" | tee compare.txt
+
+# How accuracy, skills and lengths went over the steps of GRPO.
+runs=()
+for model in "${models[@]}"; do
+    if [[ $model == *-grpo-* ]]; then
+        once "grpo/$model/manifest.json" skill_factory measure "$model/completions" --questions rl.jsonl -o "grpo/$model"
+        runs+=("$model")
+    fi
+done
+skill_factory compare "${runs[@]/#/grpo/}" -o grpo.html > /dev/null
+"$python" "$here/curves.py" grpo.svg "${runs[@]}"

@@ -25,6 +25,11 @@ def test_the_smallest_proof_goes_the_whole_way(tmp_path: Path) -> None:
         [step] = json.loads((made / name / "rewards.json").read_text("utf-8"))
         assert 0 <= step["reward"] <= 1
     assert all(name in (made / "compare.txt").read_text("utf-8") for name in MODELS)
+    for name in MODELS[1::2]:
+        measures = pq.read_table(made / "grpo" / name / "measures.parquet")
+        assert (measures.num_rows, set(measures["step"].to_pylist())) == (4, {1})
+        assert name in (made / "grpo.html").read_text("utf-8")
+    assert (made / "grpo.svg").read_text("utf-8").startswith("<?xml")
     again = trainer("laptop", "bash", proof, "minimal", made, PYTHONPATH=str(ROOT))
     assert " + skill_factory sample" in printed
     assert " + " not in again  # nothing is done twice
