@@ -1,9 +1,9 @@
 """How fast samples are asked for, kept, shown, written as a table and graded, beside a bare loop
-over aiohttp; and whether memory stays flat.
+over aiohttp; and how time, memory and disk grow with the requests.
 
-    python tests/benchmarks/sampling.py [--requests 6000] [--rounds 4] [--flat 50000]
+    python tests/benchmarks/sampling.py [--requests 6000] [--rounds 4] [--grow 10000]
 
-`--flat 0` leaves the memory out.
+`--grow` asks for so many, and for 2, 4 and 8 times as many; 0 leaves it out.
 
 A server on the loopback, in a process of its own, answers at once; 256 requests are in flight. Both
 ways take turns, and the best of each counts, by the clock and by the CPU time of this process.
@@ -102,23 +102,28 @@ async def ours(url: str, total: int, mark: str, folder: Path, memory: list[int])
     await model.close()
 
 
-def see_memory(url: str, total: int, folder: Path) -> None:
-    """Print what memory does over so many requests."""
-    memory: list[int] = []
-    asyncio.run(ours(url, total, "flat", folder, memory))
-    tenth = len(memory) // 10 or 1
-    early, late = max(memory[tenth - 1 : 2 * tenth]), max(memory[-tenth:])
-    print(
-        f"memory over {total:,} requests: {early / 1e6:.0f} MB after a tenth, "
-        f"{late / 1e6:.0f} MB at the end, {late / early:.2f} x"
-    )
+def see_growth(url: str, base: int, folder: Path) -> None:
+    """Print what requests take as there are more of them. The memory is the most while they are
+    asked: of the first size it has what the rounds before left behind."""
+    print("requests  seconds  requests/s  CPU µs  MB of memory  MB of disk")
+    for total in (base, 2 * base, 4 * base, 8 * base):
+        memory: list[int] = []
+        wall, cpu = time.perf_counter(), time.process_time()
+        asyncio.run(ours(url, total, f"grow-{total}", folder, memory))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        disk = sum(file.stat().st_size for file in folder.glob(f"grow-{total}*"))
+        print(
+            f"{total:8,} {wall:8.1f} {total / wall:11,.0f} {1e6 * cpu / total:7.0f} "
+            f"{max(memory) / 1e6:13,.0f} {disk / 1e6:11,.0f}",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--flat", type=int, default=50_000)
+    parser.add_argument("--grow", type=int, default=10_000)
     options = parser.parse_args()
     logging.disable()
     with (
@@ -147,8 +152,8 @@ def main() -> None:
             )
         ratio = [bare_time / our_time for bare_time, our_time in zip(*best.values(), strict=True)]
         print(f"ours / bare: {ratio[0]:.2f} by the clock, {ratio[1]:.2f} by CPU time")
-        if options.flat:
-            see_memory(url, options.flat, folder)
+        if options.grow:
+            see_growth(url, options.grow, folder)
         server.terminate()
 
 
