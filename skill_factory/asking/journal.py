@@ -14,10 +14,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from skill_factory.asking.journal_copy import copy_journal, is_being_copied, log_of, sync
 from skill_factory.asking.journal_rows import COLUMNS, Rows
@@ -45,6 +46,7 @@ _FAULTS = (sqlite3.Error, UnicodeError, OverflowError)
 """What SQLite raises: the latter two for what it cannot store, or no longer read."""
 
 Name = tuple[str, ...]
+_Item = TypeVar("_Item")
 
 
 class Asked(NamedTuple):
@@ -87,7 +89,8 @@ class Journal:
         self._unsynced = False
         self._news = threading.Condition()
         self._lock = threading.Lock()
-        self._rows = Rows()
+        self._rows, self._packing = Rows(), Rows()
+        self._packer = ThreadPoolExecutor(1, "journal-packer")
         self._database = self._open()
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
@@ -117,6 +120,7 @@ class Journal:
             self.flush()
         finally:
             self._database.close()
+            self._packer.shutdown()
 
     def add(self, samples: Iterable[Sample], asked: Mapping[Name, Asked] = _NOTHING) -> None:
         """Take samples, soon to be written; those that are there already are left as they are.
@@ -320,12 +324,23 @@ class Journal:
             waiting, self._waiting = self._waiting, []
             names, self._waiting_names = self._waiting_names, {}
         if waiting:
-            rows = ((*self._rows.row(sample), at) for sample, at in waiting)
             try:
-                self._execute((_ADD, rows), (_NOTE_ASKED, _rows_of(names)))
+                self._execute((_ADD, self._packed(waiting)), (_NOTE_ASKED, _rows_of(names)))
             except OutputError as error:
                 self._broken = error  # what waited is lost: whoever calls next is told so too
                 raise
+
+    def _packed(self, waiting: list[tuple[Sample, float]]) -> Iterator[tuple[object, ...]]:
+        """The rows to insert; of many, the next ones are packed while some are inserted: both take
+        about as long."""
+        if len(waiting) <= BATCH:
+            yield from self._pack(waiting)
+            return
+        for rows in self._packer.map(self._pack, _parts(waiting, BATCH)):
+            yield from rows
+
+    def _pack(self, waiting: Sequence[tuple[Sample, float]]) -> list[tuple[object, ...]]:
+        return [(*self._packing.row(sample), at) for sample, at in waiting]
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         with self._lock:
@@ -375,7 +390,7 @@ def _rows_of(asked: Mapping[Name, Asked]) -> list[tuple[object, ...]]:
     return [(json.dumps(name), *digests) for name, digests in asked.items()]
 
 
-def _parts(items: Sequence[object], size: int = 500) -> Iterable[Sequence[object]]:
+def _parts(items: Sequence[_Item], size: int = 500) -> Iterator[Sequence[_Item]]:
     """SQLite takes so many places in one statement, and more."""
     return (items[start : start + size] for start in range(0, len(items), size))
 

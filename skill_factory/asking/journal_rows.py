@@ -43,10 +43,11 @@ class Rows:
 
     def row(self, sample: Sample) -> tuple[object, ...]:
         """A row, in the order of `COLUMNS`."""
-        key, idx, said = sample
+        key, idx, (text, finish_reason, prompt, completion, seconds, reasoning) = sample
+        data, more = text.encode(), reasoning.encode()
         return (
-            *(key, idx, self._pack(said.text), *said[1:5], self._pack(said.reasoning)),
-            _checksum(sample),
+            *(key, idx, self._pack(text, data), finish_reason, prompt, completion, seconds),
+            *(self._pack(reasoning, more), _checksum(key, idx, data, finish_reason, more)),
         )
 
     def sample(self, row: tuple[Any, ...]) -> Sample:
@@ -54,18 +55,17 @@ class Rows:
         key, idx, text, finish_reason, prompt, completion, seconds, reasoning, checksum = row
         try:
             text, reasoning = self._unpack(text), self._unpack(reasoning)
-            said = Completion(text, finish_reason, prompt, completion, seconds, reasoning)
-            sample = Sample(key, idx, said)
-            if checksum in (None, _checksum(sample)):  # None: of version 0
-                return sample
+            found = _checksum(key, idx, text.encode(), finish_reason, reasoning.encode())
+            if checksum in (None, found):  # None: of version 0
+                said = Completion(text, finish_reason, prompt, completion, seconds, reasoning)
+                return Sample(key, idx, said)
         except (AttributeError, TypeError, UnicodeDecodeError, zstandard.ZstdError, MemoryError):
             pass  # a text that has become something else
         raise sqlite3.DatabaseError(f"sample {idx} of {key.hex()} has changed")
 
-    def _pack(self, text: str) -> str | bytes:
-        if len(text) < _LONG:
+    def _pack(self, text: str, data: bytes) -> str | bytes:
+        if len(data) < _LONG:
             return text
-        data = text.encode()
         packed = self._packer.compress(data)
         return packed if len(packed) < len(data) else text
 
@@ -77,8 +77,8 @@ class Rows:
         return self._unpacker.decompress(held).decode()
 
 
-def _checksum(sample: Sample) -> int:
+def _checksum(key: bytes, idx: int, text: bytes, finish_reason: str, reasoning: bytes) -> int:
     """Of all that names a sample, and its texts: a disk may change a bit."""
-    key, idx, said = sample
-    texts = (said.text, said.finish_reason, said.reasoning)
-    return zlib.crc32(b"\0".join((key, b"%d" % idx, *(text.encode() for text in texts))))
+    found = zlib.crc32(b"%b\0%d\0" % (key, idx))
+    found = zlib.crc32(text, found)
+    return zlib.crc32(b"\0%b\0%b" % (finish_reason.encode(), reasoning), found)
