@@ -23,7 +23,7 @@ class Refusals:
     def add(self, key: bytes, error: RefusedError) -> None:
         """Take in a refusal; another one of the same prompt changes nothing."""
         if key not in self.errors:
-            self.errors[key] = error
+            self.errors[key] = error.with_traceback(None)  # which holds all that was sent
             self._unnoted[key] = Refused(error.reason, str(error))
             self.doubtful += error.reason is Refusal.REFUSED
 
