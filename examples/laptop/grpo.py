@@ -58,6 +58,7 @@ def main() -> None:
             seed=args.seed,
             logging_steps=1,
             log_completions=True,
+            num_completions_to_print=1,
             save_strategy="no",
             report_to="none",
             use_cpu=not gpu,
