@@ -14,14 +14,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 from skill_factory.asking.journal_copy import copy_journal, is_being_copied, log_of, sync
-from skill_factory.asking.journal_rows import COLUMNS, Rows
+from skill_factory.asking.journal_rows import COLUMNS, Row, Rows
 from skill_factory.asking.journal_rows import Sample as Sample
 from skill_factory.asking.journal_schema import checkpoint_by_itself, not_a_journal, prepare
 from skill_factory.errors import InputError, OutputError
@@ -81,6 +81,8 @@ class Journal:
         self.path = Path(path)
         self._file = self.path.resolve()  # of a link, the log lies where it leads to
         self._waiting: list[tuple[Sample, float]] = []
+        self._packed: list[Future[list[Row]]] = []  # those that came before the ones that wait
+        self._count = 0  # of all these
         self._waiting_names: dict[Name, Asked] = {}
         self._broken: OutputError | None = None
         self._closing = False
@@ -133,16 +135,20 @@ class Journal:
         now = time.time()
         rows = [(sample, now) for sample in samples]
         with self._news:
-            before = len(self._waiting)
+            before = self._count
+            self._count += len(rows)
             self._waiting += rows
             self._waiting_names.update(asked)
-            if before == 0 or before < BATCH <= len(self._waiting):
+            if len(self._waiting) >= BATCH:  # it is done while others are written
+                self._packed.append(self._packer.submit(self._pack, self._waiting))
+                self._waiting = []
+            if before == 0 or before < BATCH <= self._count:
                 self._news.notify()
 
     @property
     def behind(self) -> bool:
         """Whether answers come faster than they are written: then call `flush`."""
-        return len(self._waiting) > BEHIND
+        return self._count > BEHIND
 
     def flush(self) -> None:
         """Write what waits; raises `OutputError`, also for what could not be written before."""
@@ -296,11 +302,9 @@ class Journal:
         """The writer's loop."""
         while not self._closing and not self._broken:
             with self._news:
-                self._news.wait_for(lambda: self._waiting or self._closing, SYNC)
-                if self._waiting:
-                    self._news.wait_for(
-                        lambda: len(self._waiting) >= BATCH or self._closing, LINGER
-                    )
+                self._news.wait_for(lambda: self._count or self._closing, SYNC)
+                if self._count:
+                    self._news.wait_for(lambda: self._count >= BATCH or self._closing, LINGER)
             with suppress(OutputError):  # told by the next call
                 self.flush()
                 self._sync()
@@ -321,26 +325,31 @@ class Journal:
     def _commit(self) -> None:
         """Write what waits; to be called with the lock."""
         with self._news:
+            packed, self._packed = self._packed, []
             waiting, self._waiting = self._waiting, []
             names, self._waiting_names = self._waiting_names, {}
-        if waiting:
+            count, self._count = self._count, 0
+        if count:
             try:
-                self._execute((_ADD, self._packed(waiting)), (_NOTE_ASKED, _rows_of(names)))
+                self._execute(
+                    (_ADD, self._rows_to_add(packed, waiting)), (_NOTE_ASKED, _rows_of(names))
+                )
             except OutputError as error:
                 self._broken = error  # what waited is lost: whoever calls next is told so too
                 raise
 
-    def _packed(self, waiting: list[tuple[Sample, float]]) -> Iterator[tuple[object, ...]]:
-        """The rows to insert; of many, the next ones are packed while some are inserted: both take
-        about as long."""
-        if len(waiting) <= BATCH:
-            yield from self._pack(waiting)
-            return
-        for rows in self._packer.map(self._pack, _parts(waiting, BATCH)):
-            yield from rows
+    def _rows_to_add(
+        self, packed: list[Future[list[Row]]], waiting: list[tuple[Sample, float]]
+    ) -> Iterator[Row]:
+        for rows in packed:
+            yield from rows.result()
+        if waiting:
+            yield from self._packer.submit(self._pack, waiting).result()
 
-    def _pack(self, waiting: Sequence[tuple[Sample, float]]) -> list[tuple[object, ...]]:
-        return [(*self._packing.row(sample), at) for sample, at in waiting]
+    def _pack(self, waiting: list[tuple[Sample, float]]) -> list[Row]:
+        """The rows to insert; in the packer's thread."""
+        rows = self._packing.rows([sample for sample, _ in waiting])
+        return [(*row, at) for row, (_, at) in zip(rows, waiting, strict=True)]
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         with self._lock:
