@@ -44,10 +44,10 @@ CREATE TABLE refused (
 """What makes a version's tables those of the next. Rows without a checksum are of version 0."""
 
 
-_CACHE = 64 * 1024
+_CACHE = 128 * 1024
 """Kilobytes of memory at most: keys are digests, so that each row touches another page."""
 
-_LOG = 64 * 1024 * 1024
+_LOG = 256 * 1024 * 1024
 """Bytes in the log from which on it is written into the database: what a page of the index is
 changed many times for is then written once."""
 
