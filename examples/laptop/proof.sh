@@ -15,7 +15,7 @@ low=10 high=39 tokens_at_once=32768 together=1 attempts=2 reflections=3 longest=
 case $form in
 minimal) seeds=0 sft=6 rl=6 test=4 epochs=1 steps=1 prompts=2 group=2 samples=1 tokens=48 low=3
     attempts=1 longest=2 ;;
-short) seeds=0 sft=40 rl=200 test=60 epochs=2 steps=3 prompts=2 group=8 samples=2 tokens=200 batch=4
+short) seeds=0 sft=40 rl=200 test=60 epochs=2 steps=3 prompts=2 group=8 samples=2 tokens=320 batch=4
     reflections=2 ;;
 full) seeds="0 1 2" sft=150 rl=200 test=100 epochs=3 steps=12 prompts=4 group=8 samples=2 tokens=320
     ablations="no_reflection random 0C" harder=100 ;;

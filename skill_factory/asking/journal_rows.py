@@ -76,10 +76,12 @@ class Rows:
         """The texts, whose UTF-8 is `data`, as they are held."""
         held: list[str | bytes] = [*texts]
         long = [at for at, one in enumerate(data) if len(one) >= _LONG]
-        frames = self._packer.multi_compress_to_buffer([data[at] for at in long]) if long else ()
-        for at, frame in zip(long, frames, strict=True):
-            if len(frame) < len(data[at]):
-                held[at] = frame.tobytes()
+        if not long:
+            return held
+        frames = self._packer.multi_compress_to_buffer([data[at] for at in long])
+        for number, at in enumerate(long):
+            if len(frames[number]) < len(data[at]):
+                held[at] = frames[number].tobytes()
         return held
 
     def _unpack(self, held: str | bytes) -> str:
