@@ -12,15 +12,9 @@ import json
 import re
 import sys
 from collections import defaultdict
-from itertools import zip_longest
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "skill-factory"  # the same drawing has the same bytes
-
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 def main(output: str, *runs: str) -> None:
@@ -29,12 +23,12 @@ def main(output: str, *runs: str) -> None:
         log = json.loads((run / "rewards.json").read_text("utf-8"))
         name = re.sub(r"-\d+$", "", run.name)
         seeds[name].append([step["reward"] for step in log])
+    plt.rcParams["svg.hashsalt"] = "skill-factory"  # the same drawing has the same bytes
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     for colour, (name, several) in zip(plt.cm.tab10.colors, seeds.items(), strict=False):
         for rewards in several:
             axes.plot(range(1, len(rewards) + 1), rewards, color=colour, alpha=0.35, linewidth=1)
-        steps = [[one for one in step if one is not None] for step in zip_longest(*several)]
-        means = [sum(step) / len(step) for step in steps if len(step) == len(several)]
+        means = [sum(step) / len(step) for step in zip(*several, strict=False)]
         label = name if len(several) == 1 else f"{name}, mean of {len(several)} seeds"
         axes.plot(range(1, len(means) + 1), means, color=colour, linewidth=2.5, label=label)
     axes.set(xlabel="GRPO step", ylabel="mean reward", ylim=(0, 1))

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 from skill_factory.asking.journal_copy import copy_journal, is_being_copied, log_of, sync
 from skill_factory.asking.journal_rows import COLUMNS, Row, Rows
@@ -46,7 +46,6 @@ _FAULTS = (sqlite3.Error, UnicodeError, OverflowError)
 """What SQLite raises: the latter two for what it cannot store, or no longer read."""
 
 Name = tuple[str, ...]
-_Item = TypeVar("_Item")
 
 
 class Asked(NamedTuple):
@@ -139,9 +138,8 @@ class Journal:
             self._count += len(rows)
             self._waiting += rows
             self._waiting_names.update(asked)
-            if len(self._waiting) >= BATCH:  # it is done while others are written
-                self._packed.append(self._packer.submit(self._pack, self._waiting))
-                self._waiting = []
+            if len(self._waiting) >= BATCH:
+                self._have_packed()
             if before == 0 or before < BATCH <= self._count:
                 self._news.notify()
 
@@ -325,26 +323,23 @@ class Journal:
     def _commit(self) -> None:
         """Write what waits; to be called with the lock."""
         with self._news:
+            self._have_packed()
             packed, self._packed = self._packed, []
-            waiting, self._waiting = self._waiting, []
             names, self._waiting_names = self._waiting_names, {}
-            count, self._count = self._count, 0
-        if count:
+            self._count = 0
+        if packed:
+            rows = (row for part in packed for row in part.result())
             try:
-                self._execute(
-                    (_ADD, self._rows_to_add(packed, waiting)), (_NOTE_ASKED, _rows_of(names))
-                )
+                self._execute((_ADD, rows), (_NOTE_ASKED, _rows_of(names)))
             except OutputError as error:
                 self._broken = error  # what waited is lost: whoever calls next is told so too
                 raise
 
-    def _rows_to_add(
-        self, packed: list[Future[list[Row]]], waiting: list[tuple[Sample, float]]
-    ) -> Iterator[Row]:
-        for rows in packed:
-            yield from rows.result()
-        if waiting:
-            yield from self._packer.submit(self._pack, waiting).result()
+    def _have_packed(self) -> None:
+        """Have what waits packed, while others are written; to be called with the news."""
+        if self._waiting:
+            self._packed.append(self._packer.submit(self._pack, self._waiting))
+            self._waiting = []
 
     def _pack(self, waiting: list[tuple[Sample, float]]) -> list[Row]:
         """The rows to insert; in the packer's thread."""
@@ -399,7 +394,7 @@ def _rows_of(asked: Mapping[Name, Asked]) -> list[tuple[object, ...]]:
     return [(json.dumps(name), *digests) for name, digests in asked.items()]
 
 
-def _parts(items: Sequence[_Item], size: int = 500) -> Iterator[Sequence[_Item]]:
+def _parts(items: Sequence[object], size: int = 500) -> Iterable[Sequence[object]]:
     """SQLite takes so many places in one statement, and more."""
     return (items[start : start + size] for start in range(0, len(items), size))
 

@@ -12,8 +12,6 @@ from skill_factory.errors import InputError, OutputError
 from skill_factory.runs import lock
 from skill_factory.runs.folder import JournalFolder
 
-_MANIFEST, _SETTINGS = "manifest.json", "config.yaml"
-
 
 class Exported(NamedTuple):
     """Where a run's tables are, how many files, and their bytes."""
@@ -35,11 +33,11 @@ def export_tables(folder: Path, output: Place, *, overwrite: bool = False) -> Ex
     copy cannot be written.
     """
     run = JournalFolder(folder)
-    if not all((run.root / name).is_file() for name in (_MANIFEST, _SETTINGS)):
+    if not all(path.is_file() for path in (run.root / "manifest.json", run.settings)):
         raise InputError(f"{folder}: is not the folder of a run or an evaluation")
     if lies_inside(output, run.root):
         raise OutputError(f"{output}: lies inside of {folder}; choose another output")
-    with lock.locked(run.root), new_folder(output, overwrite, _SETTINGS) as copy:
+    with lock.locked(run.root), new_folder(output, overwrite, run.settings.name) as copy:
         files = _files_of(run)
         for path in files:
             target = copy / path.relative_to(run.root)

@@ -378,9 +378,7 @@ def test_questions_for_verl_are_read_from_a_store(store: ObjectStore, tmp_path: 
 
 
 @pytest.mark.slow
-def test_an_sft_folder_is_pushed_from_a_store(
-    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_sft_folder_is_pushed_from_a_store(store: ObjectStore, tmp_path: Path) -> None:
     assert ours(*CREATE).code == 0
     repos: dict[str, hub.Repo] = {}
     with hub.serve(repos, users={"hf_right": hub.User("me", ("org",))}) as address:
