@@ -123,7 +123,7 @@ for seed in $seeds; do models+=("base-grpo-$seed"); done
 models+=("${primed[@]}")
 for model in "${models[@]}"; do beside measure "$model"; done
 join
-skill_factory compare "${models[@]/#/eval/}" | tee compare.txt
+skill_factory compare "${models[@]/#/eval/}" --merge-seeds | tee compare.txt
 
 # How accuracy, skills and lengths went over the steps of GRPO.
 runs=()
@@ -133,5 +133,5 @@ for model in "${models[@]}"; do
         runs+=("$model")
     fi
 done
-skill_factory compare "${runs[@]/#/grpo/}" -o grpo.html > /dev/null
+skill_factory compare "${runs[@]/#/grpo/}" --merge-seeds -o grpo.html > /dev/null
 "$python" "$here/curves.py" grpo.svg "${runs[@]}"

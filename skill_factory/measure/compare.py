@@ -27,7 +27,10 @@ def compare(paths: Sequence[Path], settings: CompareSettings) -> Comparison:
     """Compare what each path has with what the first one has.
 
     A path is a folder that `measure` or `evaluate` made, or files that `measure` takes. Of a model
-    with several steps the last is shown, and all are in `series`. Raises as `measure_files` does.
+    with several steps the last is shown, and all are in `series`. With `merge_seeds`, folders whose
+    names differ in the number at their end alone are a column: figures are counted over all their
+    responses, and examples are of the first. Raises as `measure_files` does, and `InputError` for
+    seeds that share no step.
     """
     with tempfile.TemporaryDirectory() as work:
         models = models_of(paths, Path(work), settings)
@@ -153,6 +156,8 @@ def _paper_cell(value: float | None) -> Cell | None:
 def _notes(models: list[ComparedModel]) -> Iterator[str]:
     for model in models:
         for name, one in model.sets.items():
+            if model.seeds > 1 and (accuracies := list(_accuracies(one.seeds))):
+                yield f"{model.title}, {name}: accuracy % of each is {', '.join(accuracies)}"
             if len(one.steps) > 1:
                 step = one.last.group.step
                 yield f"{model.title}, {name}: step {step} is shown, the last of {len(one.steps)}"
@@ -163,3 +168,11 @@ def _notes(models: list[ComparedModel]) -> Iterator[str]:
                         f"{model.title}, {name}: differences are of the {both:,} questions that it "
                         f"shares with {models[0].title}"
                     )
+
+
+def _accuracies(seeds: Sequence[tuple[str, ByQuestion]]) -> Iterator[str]:
+    """Each seed's name and accuracy; none of responses that are not graded."""
+    for title, one in seeds:
+        value = one.sums.ratios()[one.names.index("accuracy")]
+        if not np.isnan(value):
+            yield f"{100 * value:.1f} ({title})"

@@ -22,7 +22,8 @@ def examples_of(models: Sequence[ComparedModel], most: int) -> Iterator[Example]
         for name, mine in first.sets.items():
             if (theirs := other.sets.get(name)) is not None:
                 pairs = [*_turns(mine, theirs, most), *_turns(theirs, mine, most, reverse=True)]
-                yield from _example_texts(name, first, other, pairs)
+                titles = first.title, other.title
+                yield from _example_texts(name, titles, (mine.responses, theirs.responses), pairs)
 
 
 _Pair = tuple[int, int]
@@ -48,10 +49,10 @@ def _places(one: AnsweredSet, right: bool) -> dict[tuple[str, int], int]:
 
 
 def _example_texts(
-    name: str, first: ComparedModel, other: ComparedModel, pairs: list[_Pair]
+    name: str, titles: tuple[str, str], tables: tuple[Path, Path], pairs: list[_Pair]
 ) -> Iterator[Example]:
-    mine = _texts_at(first.responses, [a for a, _ in pairs])
-    theirs = _texts_at(other.responses, [b for _, b in pairs])
+    mine = _texts_at(tables[0], [a for a, _ in pairs])
+    theirs = _texts_at(tables[1], [b for _, b in pairs])
     for a, b in pairs:
         row, rival = mine[a], theirs[b]
         yield Example(
@@ -61,8 +62,8 @@ def _example_texts(
             row[Column.TASK],
             row[Column.FACTS],
             tuple(
-                ExampleResponse(model.title, one[Column.RESPONSE], one[Column.GRADE])
-                for model, one in ((first, row), (other, rival))
+                ExampleResponse(title, one[Column.RESPONSE], one[Column.GRADE])
+                for title, one in zip(titles, (row, rival), strict=True)
             ),
         )
 

@@ -154,13 +154,12 @@ def _order(group: Group) -> tuple[str, str, float]:
     return group.question_set, group.model or "", -1 if group.step is None else group.step
 
 
-def measured(group: Group, table: pa.Table, draws: int, seed: int) -> Measured:
-    """The figures of one group's rows of measures."""
-    found = by_question(table)
+def measured(group: Group, found: ByQuestion, draws: int, seed: int) -> Measured:
+    """The figures of one group's sums."""
     return Measured(
         group,
         questions=len(found.ids),
-        responses=table.num_rows,
+        responses=int(found.answered.sum()),
         samples=int(np.median(found.answered)),
         figures=_figures(found, intervals(found.sums, draws, seed)),
     )
@@ -198,6 +197,26 @@ def by_question(table: pa.Table) -> ByQuestion:
     names = in_order(columns)
     above, below = (np.stack([columns[name][part] for name in names], 1) for part in (0, 1))
     return ByQuestion(ids, names, Sums(above, below), np.bincount(which))
+
+
+def added(several: Sequence[ByQuestion]) -> ByQuestion:
+    """The sums of several groups as those of one: each figure is counted over all of them, and
+    pass@k is their mean. Figures that one of them lacks are left out."""
+    first, *others = several
+    if not others:
+        return first
+    ids = list(dict.fromkeys(name for one in several for name in one.ids))
+    names = [name for name in first.names if all(name in other.names for other in others)]
+    sums = Sums(*(np.zeros((len(ids), len(names))) for _ in Sums._fields))
+    answered = np.zeros(len(ids), np.int64)
+    places = {name: place for place, name in enumerate(ids)}
+    for one in several:
+        at = [places[name] for name in one.ids]
+        columns = [one.names.index(name) for name in names]
+        for whole, part in zip(sums, one.sums, strict=True):
+            whole[at] += part[:, columns]
+        answered[at] += one.answered
+    return ByQuestion(ids, names, sums, answered)
 
 
 _Column = tuple[Floats, Floats]

@@ -108,6 +108,11 @@ class MeasureSettings(ReadingSettings):
 class CompareSettings(ReadingSettings):
     """How models are compared, and what is printed."""
 
+    merge_seeds: bool = _MEASURING(
+        False,
+        "Folders whose names differ in the number at their end alone are seeds of one model: one "
+        "column.",
+    )
     paper: (
         Literal["countdown_3arg", "countdown_4arg", "gsm8k", "csqa", "countdown_4_to_6arg"] | None
     ) = _OUTPUT(None, "Put the paper's own figures beside.")

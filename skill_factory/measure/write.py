@@ -24,7 +24,14 @@ from skill_factory.core.tables import RESPONSES
 from skill_factory.core.threads import in_order
 from skill_factory.core.whole_files import new_file, sha256
 from skill_factory.errors import InputError
-from skill_factory.measure.figures import Group, Measured, each_group, groups_in, measured
+from skill_factory.measure.figures import (
+    Group,
+    Measured,
+    by_question,
+    each_group,
+    groups_in,
+    measured,
+)
 from skill_factory.measure.rows import (
     MeasuredBatch,
     has_judges,
@@ -73,7 +80,7 @@ def measure_responses(
         if not groups:
             raise InputError("there are no responses to measure")
     tables = each_group(folder / MEASURES_FILE, groups)
-    found = [measured(group, rows, rules.draws, rules.seed) for group, rows in tables]
+    found = [measured(one, by_question(rows), rules.draws, rules.seed) for one, rows in tables]
     _write_json(folder / SUMMARY_FILE, summary(found, rules))
     _write_json(folder / MANIFEST_FILE, _manifest(folder, found, manifest()))
     return found

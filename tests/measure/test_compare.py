@@ -205,3 +205,96 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, code: int, pl
     assert done.code == code, done.out + done.err
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+# -- seeds ----------------------------------------------------------------------------------------
+
+
+def seeds(place: Path, name: str, *each: list[Row]) -> list[Path]:
+    return [write(place / f"{name}-{n}.jsonl", content) for n, content in enumerate(each)]
+
+
+def measured(files: list[Path], place: Path) -> list[str]:
+    """Folders of their names."""
+    for file in files:
+        done = run("measure", file, "-o", file.stem, module="skill_factory", cwd=place)
+        assert done.code == 0, done.err
+    return [file.stem for file in files]
+
+
+def test_seeds_are_a_column_that_is_counted_over_all_of_them(tmp_path: Path) -> None:
+    base = measured([write(tmp_path / "base.jsonl", rows(PLAIN, PLAIN, RIGHT_AT_ONCE))], tmp_path)
+    sft = seeds(
+        tmp_path,
+        "sft",
+        rows(RIGHT_AT_ONCE, RESCUED, HARMED) + rows(PLAIN, PLAIN, HARMED),
+        rows(RIGHT_AT_ONCE, PLAIN, HARMED) + rows(RIGHT_AT_ONCE, PLAIN, HARMED),
+    )
+    folders = [*base, *measured(sft, tmp_path)]
+    done = compare(*folders, "--merge-seeds", "--json", "--measures", "all", cwd=tmp_path)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["columns"] == ["base", "sft (2 seeds)"]
+    accuracy = row_of(found, "accuracy")["cells"][1]
+    assert accuracy["figure"]["value"] == pytest.approx(4 / 12)
+    assert accuracy["figure"]["counted"] == 12
+    assert accuracy["difference"]["value"] == pytest.approx(0)
+    # Of each seed's two samples, not of any two of the four.
+    assert row_of(found, "pass_at_2")["cells"][1]["figure"]["value"] == pytest.approx(3 / 6)
+    assert row_of(found, "rescued")["cells"][1]["figure"]["value"] == pytest.approx(1 / 12)
+    (series,) = [one for one in found["series"] if one["column"] == "sft (2 seeds)"]
+    assert [(one["responses"], one["samples"]) for one in series["points"]] == [(12, 4)]
+    (note,) = found["notes"]
+    assert note.endswith("accuracy % of each is 33.3 (sft-0), 33.3 (sft-1)")
+
+
+def test_seeds_are_merged_at_each_step_that_all_have(tmp_path: Path) -> None:
+    files = seeds(
+        tmp_path,
+        "rl",
+        [row | {"step": step} for step in (1, 2, 3) for row in rows(PLAIN, RESCUED)],
+        [row | {"step": step} for step in (1, 2) for row in rows(RESCUED, RESCUED)],
+    )
+    folders = measured(files, tmp_path)
+    found = json.loads(compare(*folders, "--merge-seeds", "--json", cwd=tmp_path).out)
+    assert found["columns"] == ["rl (2 seeds)"]
+    (series,) = found["series"]
+    assert [point["step"] for point in series["points"]] == [1, 2]
+    assert [point["figures"]["accuracy"]["value"] for point in series["points"]] == [0.75, 0.75]
+
+
+def test_seeds_without_a_step_in_common_are_refused(tmp_path: Path) -> None:
+    each = ([row | {"step": step} for row in rows(PLAIN)] for step in (1, 2))
+    folders = measured(seeds(tmp_path, "rl", *each), tmp_path)
+    done = compare(*folders, "--merge-seeds", cwd=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("these seeds have no step in common: rl-0, rl-1\n")
+
+
+def test_without_the_option_and_with_one_seed_nothing_is_merged(tmp_path: Path) -> None:
+    files = seeds(tmp_path, "sft", rows(PLAIN), rows(RESCUED))
+    folders = measured(files, tmp_path)
+    apart = json.loads(compare(*folders, "--json", cwd=tmp_path).out)
+    assert apart["columns"] == ["sft-0", "sft-1"]
+    alone = json.loads(compare(folders[0], "--merge-seeds", "--json", cwd=tmp_path).out)
+    assert (alone["columns"], alone["notes"]) == (["sft-0"], [])
+
+
+def test_seeds_may_be_files_and_count_with_the_questions_that_they_have(tmp_path: Path) -> None:
+    more = [row | {"question": f"other {row['question']}"} for row in rows(RESCUED, RESCUED)]
+    files = seeds(tmp_path, "sft", rows(PLAIN, PLAIN, PLAIN), [*rows(PLAIN), *more])
+    found = compared(files, CompareSettings(merge_seeds=True))
+    assert found.columns == ("sft (2 seeds)",)
+    figure = row_of(found.as_dict(), "accuracy")["cells"][0]["figure"]
+    assert (figure["value"], figure["questions"], figure["counted"]) == (pytest.approx(2 / 6), 5, 6)
+
+
+def test_examples_of_seeds_are_of_the_first_that_has_the_questions(tmp_path: Path) -> None:
+    a, b = ({"question_set": name} for name in "ab")
+    base = write(tmp_path / "base.jsonl", [*rows(PLAIN, **a), *rows(PLAIN, **b)])
+    sft = seeds(tmp_path, "sft", rows(PLAIN, **a), [*rows(PLAIN, **a), *rows(RESCUED, **b)])
+    found = compared([base, *sft], CompareSettings(merge_seeds=True, examples=1))
+    [example] = found.examples
+    assert (example.question_set, example.responses[1].response) == ("b", RESCUED)
+    assert [one.column for one in example.responses] == ["base.jsonl", "sft (2 seeds)"]
+    assert found.notes[-1] == "sft (2 seeds), b: accuracy % of each is 100.0 (sft-1.jsonl)"
