@@ -15,8 +15,9 @@ from skill_factory.measure.bootstrap import Sums, paired_intervals
 from skill_factory.measure.compared_models import AnsweredSet, ComparedModel, models_of
 from skill_factory.measure.comparison import Cell, ComparedRow, Comparison, Difference, Series
 from skill_factory.measure.examples import examples_of
-from skill_factory.measure.figures import ByQuestion, Figure, in_order, measure_of, or_none
+from skill_factory.measure.figures import Figure, in_order, measure_of, or_none
 from skill_factory.measure.measures import is_main
+from skill_factory.measure.question_sums import ByQuestion
 from skill_factory.measure.settings import CompareSettings
 
 PAPER = Path(__file__).with_name("paper.yaml")

@@ -13,16 +13,9 @@ import pyarrow.parquet as pq
 from skill_factory.core.sources.batches import DAMAGED
 from skill_factory.core.tables import MEASURES
 from skill_factory.errors import InputError, first_line
-from skill_factory.measure.figures import (
-    ByQuestion,
-    Group,
-    Measured,
-    added,
-    by_question,
-    groups_of,
-    measured,
-)
+from skill_factory.measure.figures import Group, Measured, groups_of, measured
 from skill_factory.measure.files import rules_of
+from skill_factory.measure.question_sums import ByQuestion, added, by_question
 from skill_factory.measure.reading import ResponseFiles
 from skill_factory.measure.settings import CompareSettings
 from skill_factory.measure.write import MEASURES_FILE, RESPONSES_FILE, measure_responses
@@ -140,7 +133,7 @@ def _set(name: str, seeds: list[_Answers], settings: CompareSettings) -> Answere
     shown = []
     for step in steps:
         group, rows = first[step]
-        each = [by_question(rows), *(by_question(other[step][1]) for other in others)]
+        each = [by_question([steps[step][1]]) for steps in (first, *others)]
         whole = added(each)
         shown.append(measured(group, whole, settings.draws, settings.seed))
     return AnsweredSet(

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from skill_factory.core.columns import Column
-from skill_factory.measure.bootstrap import Floats, Intervals, Sums, intervals
-from skill_factory.measure.measures import MEASURES, Measure, Rows, word_measures
-from skill_factory.measure.several_samples import majority_at_k, pass_at_k, sizes
+from skill_factory.measure.bootstrap import Intervals, intervals
+from skill_factory.measure.measures import MEASURES, Measure, word_measures
+from skill_factory.measure.question_sums import ByQuestion
 
 
 @dataclass(frozen=True)
@@ -76,16 +75,6 @@ class Measured:
         )
 
 
-class ByQuestion(NamedTuple):
-    """The sums of a group: `ids` name the rows, `names` the columns. `answered` has the number of
-    responses to each question."""
-
-    ids: list[str]
-    names: list[str]
-    sums: Sums
-    answered: npt.NDArray[np.int64]
-
-
 _AT_K = re.compile(r"(pass|majority)_at_(\d+)")
 
 
@@ -125,10 +114,18 @@ def groups_of(table: pa.Table) -> Iterator[tuple[Group, pa.Table]]:
         yield group, table if len(groups) == 1 else table.filter(_is_of(group))
 
 
-def each_group(path: Path, groups: Collection[Group]) -> Iterator[tuple[Group, pa.Table]]:
-    """The same of a file that has these groups; only one group's rows are in memory."""
+def each_group(
+    path: Path, groups: Collection[Group]
+) -> Iterator[tuple[Group, Iterator[pa.RecordBatch]]]:
+    """The same of a file that has these groups, a piece at a time."""
+    file = dataset(path, format="parquet")
     for group in sorted(groups, key=_order):
-        yield group, pq.read_table(path, filters=_is_of(group) if len(groups) > 1 else None)
+        is_of = _is_of(group) if len(groups) > 1 else None
+        yield group, file.to_batches(filter=is_of, batch_size=_PIECE, batch_readahead=1)
+
+
+_PIECE = 1 << 15
+"""Rows of measures in memory at a time."""
 
 
 def groups_in(rows: pa.Table | pa.RecordBatch) -> set[Group]:
@@ -184,80 +181,3 @@ def _figures(found: ByQuestion, between: Intervals) -> dict[str, Figure]:
 def or_none(value: float) -> float | None:
     """A number, or None for one that is none."""
     return None if math.isnan(value) else float(value)
-
-
-def by_question(table: pa.Table) -> ByQuestion:
-    """What the questions of one group's rows add to each figure."""
-    coded = table[Column.QUESTION_ID].combine_chunks().dictionary_encode()
-    ids, which = coded.dictionary.to_pylist(), np.array(coded.indices)
-    rows = Rows(table)
-    measures = [*MEASURES, *word_measures(table.column_names)]
-    columns = _at_k(rows, table, which, len(ids))
-    columns |= dict(_summed(rows, measures, which, len(ids)))
-    names = in_order(columns)
-    above, below = (np.stack([columns[name][part] for name in names], 1) for part in (0, 1))
-    return ByQuestion(ids, names, Sums(above, below), np.bincount(which))
-
-
-def added(several: Sequence[ByQuestion]) -> ByQuestion:
-    """The sums of several groups as those of one: each figure is counted over all of them, and
-    pass@k is their mean. Figures that one of them lacks are left out."""
-    first, *others = several
-    if not others:
-        return first
-    ids = list(dict.fromkeys(name for one in several for name in one.ids))
-    names = [name for name in first.names if all(name in other.names for other in others)]
-    sums = Sums(*(np.zeros((len(ids), len(names))) for _ in Sums._fields))
-    answered = np.zeros(len(ids), np.int64)
-    places = {name: place for place, name in enumerate(ids)}
-    for one in several:
-        at = [places[name] for name in one.ids]
-        columns = [one.names.index(name) for name in names]
-        for whole, part in zip(sums, one.sums, strict=True):
-            whole[at] += part[:, columns]
-        answered[at] += one.answered
-    return ByQuestion(ids, names, sums, answered)
-
-
-_Column = tuple[Floats, Floats]
-
-
-def _summed(
-    rows: Rows, measures: Sequence[Measure], which: npt.NDArray[np.int64], questions: int
-) -> Iterator[tuple[str, _Column]]:
-    for measure in measures:
-        if measure.of is not None:
-            above, below = measure.of(rows)
-            yield measure.name, (_by(which, above, questions), _by(which, below, questions))
-
-
-def _by(which: npt.NDArray[np.int64], values: Floats, questions: int) -> Floats:
-    return np.bincount(which, values, questions).astype(np.float64)
-
-
-def _at_k(
-    rows: Rows, table: pa.Table, which: npt.NDArray[np.int64], questions: int
-) -> dict[str, _Column]:
-    """pass@k and majority@k from two samples on; a question with less than k decided ones has no
-    say."""
-    right = rows.right(Column.GRADE)
-    order = np.lexsort((rows.number(Column.SAMPLE), which))
-    order = order[~np.isnan(right[order])]
-    counts = np.bincount(which[order], minlength=questions)
-    parts = np.split(order, np.cumsum(counts)[:-1])
-    votes = table["vote"].to_pylist()
-    ks = [k for k in sizes(int(np.median(counts[counts > 0]))) if k > 1] if len(order) else []
-    return {
-        f"{name}_at_{k}": _each(parts, k, one)
-        for name, one in (
-            ("pass", lambda part, k: pass_at_k(len(part), int(right[part].sum()), k)),
-            ("majority", lambda part, k: majority_at_k([votes[at] for at in part], k)),
-        )
-        for k in ks
-    }
-
-
-def _each(parts: list[npt.NDArray[np.int64]], k: int, one: Any) -> _Column:
-    enough = [len(part) >= k for part in parts]
-    values = [one(part, k) if there else 0.0 for part, there in zip(parts, enough, strict=True)]
-    return np.array(values), np.array(enough, np.float64)

@@ -24,14 +24,8 @@ from skill_factory.core.tables import RESPONSES
 from skill_factory.core.threads import in_order
 from skill_factory.core.whole_files import new_file, sha256
 from skill_factory.errors import InputError
-from skill_factory.measure.figures import (
-    Group,
-    Measured,
-    by_question,
-    each_group,
-    groups_in,
-    measured,
-)
+from skill_factory.measure.figures import Group, Measured, each_group, groups_in, measured
+from skill_factory.measure.question_sums import by_question
 from skill_factory.measure.rows import (
     MeasuredBatch,
     has_judges,
@@ -79,8 +73,10 @@ def measure_responses(
             progress(done.responses.num_rows)
         if not groups:
             raise InputError("there are no responses to measure")
-    tables = each_group(folder / MEASURES_FILE, groups)
-    found = [measured(one, by_question(rows), rules.draws, rules.seed) for one, rows in tables]
+    found = [
+        measured(group, by_question(pieces), rules.draws, rules.seed)
+        for group, pieces in each_group(folder / MEASURES_FILE, groups)
+    ]
     _write_json(folder / SUMMARY_FILE, summary(found, rules))
     _write_json(folder / MANIFEST_FILE, _manifest(folder, found, manifest()))
     return found

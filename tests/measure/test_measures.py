@@ -19,6 +19,7 @@ from skill_factory.core.tables import RESPONSES
 from skill_factory.measure.bootstrap import Sums, intervals, paired_intervals
 from skill_factory.measure.figures import Figure, Measured
 from skill_factory.measure.measures import MEASURES, Measure
+from skill_factory.measure.question_sums import by_question
 from skill_factory.measure.rules import READY_MADE, MeasureRules, phrases_of
 from skill_factory.measure.several_samples import RIGHT, majority_at_k, pass_at_k
 from skill_factory.measure.skills import is_looping, read_skills
@@ -346,3 +347,25 @@ def test_the_papers_figures_are_of_measures_and_on_the_page() -> None:
         assert {one for figures in columns.values() for one in figures} <= {
             measure.name for measure in MEASURES
         }
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_rows_are_counted_the_same_in_pieces_of_any_size(size: int, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    texts = (RIGHT_AT_ONCE, RESCUED, HARMED, THREE, PLAIN, CUT_OFF, UNDECIDED)
+    rows = [
+        row(texts[draw.integers(len(texts))], f"{draw.integers(9)} + 0?", sample=at)
+        for at in draw.permutation(60).tolist()
+    ]
+    measured(rows, tmp_path)
+    table = pq.read_table(tmp_path / "measures.parquet")
+    whole = by_question([table])
+    pieces = [table.slice(at, size) for at in range(0, len(rows), size)]
+    apart = by_question([table.slice(0, 0), *pieces, *table.slice(0, 0).to_batches()])
+    assert (apart.ids, apart.names) == (whole.ids, whole.names)
+    assert {"pass_at_4", "majority_at_4"} < set(whole.names)
+    for one, other in zip(
+        (*whole.sums, whole.answered), (*apart.sums, apart.answered), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert whole.answered.sum() == 60
