@@ -11,7 +11,7 @@ set -euo pipefail
 form=${1:-short} out=${2:-outputs/laptop}
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$(realpath -s -- "$(command -v "${PYTHON:-python3}")")
-low=10 high=39 tokens_at_once=32768 together=1 attempts=2 reflections=3 longest=3 batch=8 lr=2e-6 ablations="" harder=0
+low=10 high=39 tokens_at_once=32768 together=1 attempts=2 reflections=3 longest=3 batch=8 sft_lr=1e-4 lr=2e-6 ablations="" harder=0
 case $form in
 minimal) seeds=0 sft=6 rl=6 test=4 epochs=1 steps=1 prompts=2 group=2 samples=1 tokens=48 low=3
     attempts=1 longest=2 ;;
@@ -20,7 +20,7 @@ short) seeds=0 sft=40 rl=200 test=60 epochs=2 steps=3 prompts=2 group=8 samples=
 full) seeds="0 1 2" sft=150 rl=200 test=100 epochs=3 steps=12 prompts=4 group=8 samples=2 tokens=320
     ablations="no_reflection random 0C" harder=100 ;;
 gpu) seeds="0 1 2" sft=500 rl=328 test=300 epochs=2 steps=12 prompts=32 group=8 samples=4 tokens=320
-    low=3 high=49 tokens_at_once=600000 together=3 attempts=4 batch=16 lr=5e-6
+    low=3 high=49 tokens_at_once=300000 together=3 attempts=4 batch=16 sft_lr=2e-5 lr=5e-6
     ablations="no_reflection random 0C" harder=300 ;;
 *) echo "unknown form: $form; choose minimal, short, full or gpu" >&2; exit 2 ;;
 esac
@@ -87,7 +87,7 @@ original = {"messages": bank["variants"]["original"]["messages"]}  # without its
 yaml.safe_dump({"variants": {"original": original}, "reflection": bank["reflection"]}, sys.stdout)
 END
 train_sft() { # TRACES TO SEED
-    once "$2/model.safetensors" "$python" "$here/sft.py" base "$1" "$2" --epochs "$epochs" --batch "$batch" --seed "$3"
+    once "$2/model.safetensors" "$python" "$here/sft.py" base "$1" "$2" --epochs "$epochs" --batch "$batch" --lr "$sft_lr" --seed "$3"
 }
 grpo() { # FROM TO SEED [OPTION]...
     once "$2/model.safetensors" "$python" "$here/grpo.py" "$1" rl/train.parquet "$2" --steps "$steps" --prompts-a-step "$prompts" \
