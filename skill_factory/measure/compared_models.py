@@ -48,12 +48,16 @@ class ComparedModel:
     sets: dict[str, AnsweredSet]
 
 
+_Steps = dict[int | None, tuple[Group, pa.Table]]
+"""The rows of measures of each step."""
+
+
 @dataclass(frozen=True)
 class _Answers:
-    """What a folder has of a model: for each set of questions, the rows of measures by step."""
+    """What a folder has of a model, for each set of questions."""
 
     title: str
-    sets: dict[str, dict[int | None, tuple[Group, pa.Table]]]
+    sets: dict[str, _Steps]
     responses: Path
 
 
@@ -85,7 +89,7 @@ def _answers(path: Path, folder: Path) -> Iterator[_Answers]:
     """The models of a folder, each with its sets."""
     table = measures_table(folder / MEASURES_FILE)
     table = table.append_column("place", pa.array(range(table.num_rows), pa.int64()))
-    found: dict[str | None, dict[str, dict[int | None, tuple[Group, pa.Table]]]] = {}
+    found: dict[str | None, dict[str, _Steps]] = {}
     for group, rows in groups_of(table):
         steps = found.setdefault(group.model, {}).setdefault(group.question_set, {})
         steps[group.step] = group, rows
@@ -133,7 +137,7 @@ def _set(name: str, seeds: list[_Answers], settings: CompareSettings) -> Answere
     shown = []
     for step in steps:
         group, rows = first[step]
-        each = [by_question([steps[step][1]]) for steps in (first, *others)]
+        each = [by_question([seed[step][1]]) for seed in (first, *others)]
         whole = added(each)
         shown.append(measured(group, whole, settings.draws, settings.seed))
     return AnsweredSet(

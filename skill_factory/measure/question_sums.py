@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,8 @@ def by_question(pieces: Iterable[pa.Table | pa.RecordBatch]) -> ByQuestion:
         which, rows = np.array(coded.indices, np.int64), Rows(table)
         sums.add(rows, [*MEASURES, *word_measures(table.column_names)], questions, which)
         samples.add(rows, table["vote"], questions[which])
-    found = dict(_in_order(sums.measures, sums.columns(len(ids)), samples, len(ids)))
+    columns = sums.columns(len(ids)) | samples.at_k(len(ids))
+    found = {k: v for measure in sums.measures for k, v in columns[measure.name].items()}
     above, below = (np.stack([column[part] for column in found.values()], 1) for part in (0, 1))
     return ByQuestion(list(ids), list(found), Sums(above, below), samples.answered(len(ids)))
 
@@ -72,18 +73,6 @@ _Column = tuple[Floats, Floats]
 """What is counted and what it is counted of, by question."""
 
 
-def _in_order(
-    measures: Sequence[Measure], columns: Iterator[_Column], samples: _Samples, questions: int
-) -> Iterator[tuple[str, _Column]]:
-    """The columns of all measures, with their names, in the order of the tables."""
-    at_k = samples.at_k(questions)
-    for measure in measures:
-        if measure.of is None:
-            yield from at_k[measure.name].items()
-        else:
-            yield measure.name, next(columns)
-
-
 class _GrowingSums:
     """The sums of each measure that responses add to, one by one."""
 
@@ -107,8 +96,12 @@ class _GrowingSums:
             more[:, : self._sums.shape[1], :there] = self._sums
             self._sums = more
 
-    def columns(self, questions: int) -> Iterator[_Column]:
-        yield from zip(*self._sums[:, :, :questions], strict=True)
+    def columns(self, questions: int) -> dict[str, dict[str, _Column]]:
+        """For each measure, its figure."""
+        names = [measure.name for measure in self.measures if measure.of is not None]
+        above, below = self._sums[:, :, :questions]
+        pairs = zip(above, below, strict=True)
+        return {name: {name: pair} for name, pair in zip(names, pairs, strict=True)}
 
 
 class _Samples:
@@ -130,8 +123,8 @@ class _Samples:
         return np.bincount(np.concatenate(self._which), minlength=questions)
 
     def at_k(self, questions: int) -> dict[str, dict[str, _Column]]:
-        """pass@k and majority@k from two samples on; a question with less than k decided ones has
-        no say."""
+        """For each of both measures, its figures from two samples on; a question with less than k
+        decided ones has no say."""
         which, right = np.concatenate(self._which), np.concatenate(self._right)
         order = np.lexsort((np.concatenate(self._number), which))
         order = order[~np.isnan(right[order])]

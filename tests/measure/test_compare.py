@@ -30,14 +30,20 @@ def write(path: Path, content: list[Row]) -> Path:
     return path
 
 
+def measured(files: list[Path], place: Path) -> list[str]:
+    """Folders of their names."""
+    for file in files:
+        done = run("measure", file, "-o", file.stem, module="skill_factory", cwd=place)
+        assert done.code == 0, done.err
+    return [file.stem for file in files]
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with a base model's responses, and those of a trained one, measured."""
-    write(tmp_path / "base.jsonl", rows(PLAIN, PLAIN, RIGHT_AT_ONCE, HARMED))
-    write(tmp_path / "sft.jsonl", rows(RIGHT_AT_ONCE, RESCUED, HARMED, RESCUED))
-    for name in ("base", "sft"):
-        done = run("measure", f"{name}.jsonl", "-o", name, module="skill_factory", cwd=tmp_path)
-        assert done.code == 0, done.err
+    base = write(tmp_path / "base.jsonl", rows(PLAIN, PLAIN, RIGHT_AT_ONCE, HARMED))
+    sft = write(tmp_path / "sft.jsonl", rows(RIGHT_AT_ONCE, RESCUED, HARMED, RESCUED))
+    measured([base, sft], tmp_path)
     return tmp_path
 
 
@@ -212,14 +218,6 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, code: int, pl
 
 def seeds(place: Path, name: str, *each: list[Row]) -> list[Path]:
     return [write(place / f"{name}-{n}.jsonl", content) for n, content in enumerate(each)]
-
-
-def measured(files: list[Path], place: Path) -> list[str]:
-    """Folders of their names."""
-    for file in files:
-        done = run("measure", file, "-o", file.stem, module="skill_factory", cwd=place)
-        assert done.code == 0, done.err
-    return [file.stem for file in files]
 
 
 def test_seeds_are_a_column_that_is_counted_over_all_of_them(tmp_path: Path) -> None:
